@@ -1,0 +1,85 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// What every Swift target of `Sources` is compiled with. Tests leave strict memory safety off:
+// `#expect` expands to code that it rejects.
+let strict: [SwiftSetting] = [.strictMemorySafety(), .enableUpcomingFeature("ExistentialAny"), .enableExperimentalFeature("Lifetimes")]
+
+extension Target {
+    static func module(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+        .target(name: name, dependencies: dependencies, swiftSettings: strict)
+    }
+    static func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+        .testTarget(name: name, dependencies: dependencies)
+    }
+}
+
+extension Target.Dependency {
+    static let nioCore = product(name: "NIOCore", package: "swift-nio")
+    static let nioPosix = product(name: "NIOPosix", package: "swift-nio")
+    static let nioEmbedded = product(name: "NIOEmbedded", package: "swift-nio")
+    static let hummingbird = product(name: "Hummingbird", package: "hummingbird")
+    static let protobuf = product(name: "SwiftProtobuf", package: "swift-protobuf")
+    static let arguments = product(name: "ArgumentParser", package: "swift-argument-parser")
+    static let logging = product(name: "Logging", package: "swift-log")
+    static let lifecycle = product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
+    static let yams = product(name: "Yams", package: "Yams")
+}
+
+let package = Package(
+    name: "covey",
+    products: [.executable(name: "covey", targets: ["covey"])],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-nio.git", from: "2.101.2"),
+        .package(url: "https://github.com/hummingbird-project/hummingbird.git", from: "2.28.1", traits: []),
+        .package(url: "https://github.com/apple/swift-protobuf.git", from: "1.39.0"),
+        .package(url: "https://github.com/apple/swift-argument-parser.git", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-log.git", from: "1.16.2"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle.git", from: "2.13.0"),
+        .package(url: "https://github.com/jpsim/Yams.git", from: "6.2.2"),
+    ],
+    targets: [
+        // Libraries of the system, one module each; only the wrapping module imports it.
+        .systemLibrary(name: "CNGHTTP2", pkgConfig: "libnghttp2", providers: [.apt(["libnghttp2-dev"])]),
+        .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
+        .systemLibrary(name: "CLibXML2", pkgConfig: "libxml-2.0", providers: [.apt(["libxml2-dev"])]),
+        .systemLibrary(name: "CCrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
+        .target(name: "CVectorKernels", cSettings: [.unsafeFlags(["-O3"])]),
+
+        // Engine: no network, no protobuf.
+        .module("Model"),
+        .module("VectorMath", ["Model", "CVectorKernels"]),
+        .module("Storage", ["Model", "CCrypto"]),
+        .module("VectorIndex", ["Storage", "VectorMath", "Model"]),
+        .module("Observability", [.logging]),
+
+        // Network.
+        .module("Placement", ["Model"]),
+        .module("Wire", ["Model", .protobuf]),
+        .module("HTTP2", ["CNGHTTP2"]),
+        .module("OutboundHTTP", ["CCurl"]),
+        .module("Transport", ["HTTP2", "Wire", "Model", "Observability", .nioCore, .nioPosix, .protobuf, .logging]),
+
+        // Roles: they meet in `Model`, never in each other.
+        .module("Embedding", ["OutboundHTTP", "VectorMath", "Model", "Observability"]),
+        .module("Ingestion", ["Embedding", "Model", "Observability", "CLibXML2"]),
+        .module("Coordination", ["Placement", "Storage", "VectorMath", "Model", "Observability", .logging]),
+        .module("Sharding", ["VectorIndex", "Storage", "VectorMath", "Model", "Observability", .logging]),
+        .module("Generation", ["Embedding", "OutboundHTTP", "Model", "Observability", .logging]),
+        .module(
+            "Gateway",
+            ["Ingestion", "Coordination", "Generation", "Embedding", "Storage", "Model", "Observability", .hummingbird, .nioCore, .logging]),
+        .module("Console", ["VectorIndex", "VectorMath", "Storage", "OutboundHTTP", "Model"]),
+        .executableTarget(
+            name: "covey",
+            dependencies: [
+                "Console", "Gateway", "Ingestion", "Coordination", "Sharding", "Generation", "Embedding", "Transport", "Storage", "Model",
+                "Observability", .arguments, .logging, .lifecycle, .yams, .nioCore, .nioPosix, .hummingbird,
+            ],
+            swiftSettings: strict),
+
+        .tests("ArchitectureTests", []),
+        .tests("ModelTests", ["Model"]),
+    ],
+    swiftLanguageModes: [.v6]
+)

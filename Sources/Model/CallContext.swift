@@ -1,0 +1,17 @@
+/// What travels with a call from hop to hop: who asks, under which name it is logged, and until when an answer is of use.
+///
+/// Cancellation is not here: it is the cancellation of the task that makes the call.
+package struct CallContext: Sendable {
+    package var requestID: RequestID
+    package var tenant: TenantID
+    package var deadline: ContinuousClock.Instant?
+
+    package init(requestID: RequestID, tenant: TenantID, deadline: ContinuousClock.Instant? = nil) {
+        self.requestID = requestID
+        self.tenant = tenant
+        self.deadline = deadline
+    }
+
+    /// Time left until the deadline, never negative; `nil` without one.
+    package var remaining: Duration? { deadline.map { max(.zero, ContinuousClock.now.duration(to: $0)) } }
+}

@@ -1,0 +1,52 @@
+/// What went wrong, in a form that crosses nodes: a code for machines, words for people.
+///
+/// The codes are gRPC's, so that a foreign client sees the same ones.
+package struct ClusterError: Error, Hashable, Sendable, CustomStringConvertible {
+    package enum Code: Int, Sendable, CaseIterable {
+        case cancelled = 1
+        case unknown = 2
+        case invalidArgument = 3
+        case deadlineExceeded = 4
+        case notFound = 5
+        case alreadyExists = 6
+        case permissionDenied = 7
+        case resourceExhausted = 8
+        case failedPrecondition = 9
+        /// The outcome of a write is not known, or the shard has another owner now: ask again.
+        case aborted = 10
+        case outOfRange = 11
+        case unimplemented = 12
+        case `internal` = 13
+        case unavailable = 14
+        case dataLoss = 15
+        case unauthenticated = 16
+    }
+
+    package var code: Code
+    /// A lower-case fragment that carries the values: `expected 768 dimensions, found 384`.
+    package var message: String
+
+    package init(_ code: Code, _ message: String) {
+        self.code = code
+        self.message = message
+    }
+
+    /// Whether the same request may succeed elsewhere or later without a change.
+    package var isRetryable: Bool {
+        switch code {
+        case .unavailable, .aborted, .resourceExhausted, .deadlineExceeded: true
+        default: false
+        }
+    }
+
+    package var description: String { "\(code): \(message)" }
+
+    /// Any error as one that can cross nodes; a `ClusterError` stays itself.
+    package init(_ error: any Error) {
+        switch error {
+        case let error as ClusterError: self = error
+        case is CancellationError: self.init(.cancelled, "the caller went away")
+        default: self.init(.internal, String(describing: error))
+        }
+    }
+}

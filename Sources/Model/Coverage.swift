@@ -1,0 +1,42 @@
+/// How much of a collection an answer saw: stated with every reply, so that a partial answer is never mistaken for a whole one.
+package struct Coverage: Hashable, Sendable {
+    package var shardsAsked: Int
+    package var shardsAnswered: Int
+    /// What the answering shards did, and what they hold together with the last known counts of the silent ones.
+    package var work: SearchWork
+    package var gaps: [Gap]
+
+    package init(shardsAsked: Int, shardsAnswered: Int, work: SearchWork, gaps: [Gap] = []) {
+        self.shardsAsked = shardsAsked
+        self.shardsAnswered = shardsAnswered
+        self.work = work
+        self.gaps = gaps
+    }
+
+    package var isComplete: Bool { gaps.isEmpty && work.pointsUnreadable == 0 }
+    package var pointsSearched: Int { work.pointsByCode + work.pointsExactly }
+
+    /// Why one shard is missing from the answer.
+    package struct Gap: Hashable, Sendable {
+        package var shard: ShardID
+        package var node: NodeID
+        package var reason: ClusterError
+        /// Points that the shard held when it last answered, if it ever did.
+        package var pointsLastKnown: Int?
+
+        package init(shard: ShardID, node: NodeID, reason: ClusterError, pointsLastKnown: Int?) {
+            self.shard = shard
+            self.node = node
+            self.reason = reason
+            self.pointsLastKnown = pointsLastKnown
+        }
+    }
+}
+
+/// What to do when a shard does not answer in time.
+package enum PartialPolicy: String, Sendable, CaseIterable {
+    /// Answer from the others and say so.
+    case degrade
+    /// Fail the request.
+    case fail
+}

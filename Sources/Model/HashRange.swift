@@ -1,0 +1,25 @@
+/// A closed range of the 64-bit hash space: what one shard of a collection keeps.
+package struct HashRange: Hashable, Sendable {
+    package let first: UInt64
+    package let last: UInt64
+
+    package init(first: UInt64, last: UInt64) {
+        precondition(first <= last, "hash range \(first)...\(last) is empty")
+        self.first = first
+        self.last = last
+    }
+
+    package static let all = HashRange(first: 0, last: .max)
+
+    package func contains(_ hash: UInt64) -> Bool { first <= hash && hash <= last }
+
+    /// Divides the whole space into `count` ranges that tile it exactly, equal up to one hash.
+    package static func tiling(_ count: Int) -> [HashRange] {
+        precondition(count > 0, "\(count) shards")
+        // The i-th boundary is ⌊i × 2^64 / count⌋, computed on 128 bits.
+        func boundary(_ i: Int) -> UInt64 { UInt64(count).dividingFullWidth((UInt64(i), 0)).quotient }
+        return (0..<count).map { i in
+            HashRange(first: i == 0 ? 0 : boundary(i), last: i == count - 1 ? .max : boundary(i + 1) - 1)
+        }
+    }
+}

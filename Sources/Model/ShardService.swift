@@ -1,0 +1,281 @@
+/// A shard node as its callers see it, whether it runs in this process or behind a network.
+///
+/// Every call may throw `unavailable`, `deadlineExceeded` or `cancelled`; `notFound` means that the collection is not (or no longer) in the store.
+package protocol ShardService: Sendable {
+    /// Makes the operations durable, then visible, in order and all together.
+    ///
+    /// - Throws: `invalidArgument` for a vector of the wrong dimension; `aborted` if the outcome is not known or the node is no longer the owner.
+    func append(_ request: AppendRequest, context: CallContext) async throws(ClusterError) -> AppendReply
+    func search(_ request: SearchRequest, context: CallContext) async throws(ClusterError) -> SearchReply
+    func fetch(_ request: FetchRequest, context: CallContext) async throws(ClusterError) -> FetchReply
+    func count(_ request: CountRequest, context: CallContext) async throws(ClusterError) -> CountReply
+    func status(_ request: StatusRequest, context: CallContext) async throws(ClusterError) -> StatusReply
+    /// Turns everything appended so far into one searchable-by-code segment; returns when it serves.
+    func seal(_ request: SealRequest, context: CallContext) async throws(ClusterError) -> SealReply
+    /// Ends a shard of a dropped collection: a terminal entry in its log, then its objects are deleted.
+    func drop(_ request: DropRequest, context: CallContext) async throws(ClusterError)
+}
+
+package struct AppendRequest: Hashable, Sendable {
+    package var shard: ShardID
+    package var operations: [Operation]
+
+    package init(shard: ShardID, operations: [Operation]) {
+        self.shard = shard
+        self.operations = operations
+    }
+
+    package enum Operation: Hashable, Sendable {
+        case upsert([Point])
+        case delete([PointID])
+        /// The owner resolves the filter to ids at the position of this entry; the log carries the ids (protocol, H20).
+        case deleteWhere(Filter)
+    }
+}
+
+package struct AppendReply: Hashable, Sendable {
+    /// Position in the shard's log of the entry that holds the operations.
+    package var position: UInt64
+    /// Points that existed before and were deleted or replaced.
+    package var superseded: Int
+
+    package init(position: UInt64, superseded: Int) {
+        self.position = position
+        self.superseded = superseded
+    }
+}
+
+/// How much work a search may spend. `nil` leaves the choice to the shard's defaults.
+package struct SearchEffort: Hashable, Sendable {
+    /// Score every point with its full vector.
+    package var exact: Bool
+    /// Coarse lists probed, per segment.
+    package var probes: Int?
+    /// Candidates by code that are scored again with their full vectors, per segment.
+    package var candidates: Int?
+
+    package init(exact: Bool = false, probes: Int? = nil, candidates: Int? = nil) {
+        self.exact = exact
+        self.probes = probes
+        self.candidates = candidates
+    }
+}
+
+package struct SearchRequest: Hashable, Sendable {
+    package var shard: ShardID
+    /// `[dimension]`; of unit length when the metric is cosine.
+    package var vector: [Float]
+    package var limit: Int
+    package var filter: Filter?
+    /// Hits with a worse score are left out.
+    package var scoreThreshold: Float?
+    package var effort: SearchEffort
+
+    package init(
+        shard: ShardID, vector: [Float], limit: Int, filter: Filter? = nil, scoreThreshold: Float? = nil, effort: SearchEffort = SearchEffort()
+    ) {
+        self.shard = shard
+        self.vector = vector
+        self.limit = limit
+        self.filter = filter
+        self.scoreThreshold = scoreThreshold
+        self.effort = effort
+    }
+}
+
+package struct SearchReply: Hashable, Sendable {
+    /// Best first, in the total order of ``Hit``.
+    package var hits: [Hit]
+    /// The part of the hash space that was searched.
+    package var range: HashRange
+    package var work: SearchWork
+    /// Log position and manifest version that the answer reflects.
+    package var position: UInt64
+    package var manifestVersion: UInt64
+
+    package init(hits: [Hit], range: HashRange, work: SearchWork, position: UInt64, manifestVersion: UInt64) {
+        self.hits = hits
+        self.range = range
+        self.work = work
+        self.position = position
+        self.manifestVersion = manifestVersion
+    }
+}
+
+/// What a search touched.
+package struct SearchWork: Hashable, Sendable {
+    /// Live points of the shard when the search began.
+    package var pointsHeld: Int
+    /// Live points in segments that were searched through their codes. Probing some lists of a segment counts all its points.
+    package var pointsByCode: Int
+    /// Live points scored with their full vectors.
+    package var pointsExactly: Int
+    package var codesScanned: Int
+    package var candidatesRescored: Int
+    /// Live points in parts of the shard that cannot be read (damaged files).
+    package var pointsUnreadable: Int
+
+    package init(
+        pointsHeld: Int = 0, pointsByCode: Int = 0, pointsExactly: Int = 0, codesScanned: Int = 0, candidatesRescored: Int = 0,
+        pointsUnreadable: Int = 0
+    ) {
+        self.pointsHeld = pointsHeld
+        self.pointsByCode = pointsByCode
+        self.pointsExactly = pointsExactly
+        self.codesScanned = codesScanned
+        self.candidatesRescored = candidatesRescored
+        self.pointsUnreadable = pointsUnreadable
+    }
+
+    package static func += (a: inout SearchWork, b: SearchWork) {
+        a.pointsHeld += b.pointsHeld
+        a.pointsByCode += b.pointsByCode
+        a.pointsExactly += b.pointsExactly
+        a.codesScanned += b.codesScanned
+        a.candidatesRescored += b.candidatesRescored
+        a.pointsUnreadable += b.pointsUnreadable
+    }
+}
+
+package struct FetchRequest: Hashable, Sendable {
+    package var shard: ShardID
+    package var selection: Selection
+    package var withPayload: PayloadSelection
+    package var withVector: Bool
+
+    package init(shard: ShardID, selection: Selection, withPayload: PayloadSelection = .all, withVector: Bool = false) {
+        self.shard = shard
+        self.selection = selection
+        self.withPayload = withPayload
+        self.withVector = withVector
+    }
+
+    package enum Selection: Hashable, Sendable {
+        /// These ids, whatever version they have; missing ones are left out.
+        case ids([PointID])
+        /// These ids at exactly these versions; one that has another version now is left out.
+        case versions([PointVersion])
+        /// The first `limit` points in the order of ids, from `from` on (inclusive), that pass the filter.
+        case page(from: PointID?, limit: Int, filter: Filter?)
+    }
+}
+
+package struct PointVersion: Hashable, Sendable {
+    package var id: PointID
+    package var version: UInt64
+    package init(id: PointID, version: UInt64) {
+        self.id = id
+        self.version = version
+    }
+}
+
+/// Which parts of a payload are handed out.
+package enum PayloadSelection: Hashable, Sendable {
+    case none
+    case all
+    case only([String])
+    case except([String])
+
+    package func select(from payload: Payload) -> Payload {
+        switch self {
+        case .none: [:]
+        case .all: payload
+        case .only(let keys): payload.filter { keys.contains($0.key) }
+        case .except(let keys): payload.filter { !keys.contains($0.key) }
+        }
+    }
+}
+
+package struct FetchReply: Hashable, Sendable {
+    /// In the order asked; for a page, in the order of ids.
+    package var points: [StoredPoint]
+    package init(points: [StoredPoint]) { self.points = points }
+}
+
+package struct CountRequest: Hashable, Sendable {
+    package var shard: ShardID
+    package var filter: Filter?
+    package init(shard: ShardID, filter: Filter? = nil) {
+        self.shard = shard
+        self.filter = filter
+    }
+}
+
+package struct CountReply: Hashable, Sendable {
+    package var count: Int
+    package init(count: Int) { self.count = count }
+}
+
+package struct StatusRequest: Hashable, Sendable {
+    /// Shards to describe (they are opened if need be); empty asks for all that are open.
+    package var shards: [ShardID]
+    package init(shards: [ShardID] = []) { self.shards = shards }
+}
+
+package struct StatusReply: Hashable, Sendable {
+    package var node: NodeID
+    package var shards: [ShardStatus]
+    /// Codes scanned by this node since it started: it stands still when a cancelled search has stopped.
+    package var codesScanned: UInt64
+
+    package init(node: NodeID, shards: [ShardStatus], codesScanned: UInt64) {
+        self.node = node
+        self.shards = shards
+        self.codesScanned = codesScanned
+    }
+}
+
+package struct ShardStatus: Hashable, Sendable {
+    package var shard: ShardID
+    package var range: HashRange
+    package var points: Int
+    /// Of those, the ones in sealed segments that are searched by code.
+    package var pointsByCode: Int
+    package var segments: Int
+    package var logPosition: UInt64
+    package var epoch: UInt64
+    package var manifestVersion: UInt64
+    /// Bytes of memory held for codes, coarse lists and ids; raw vectors and payloads are mapped files.
+    package var indexBytes: Int
+    /// Bytes of segment files.
+    package var fileBytes: Int
+    /// Files that could not be read, each with the reason; their points are not served.
+    package var damaged: [String]
+
+    package init(
+        shard: ShardID, range: HashRange, points: Int, pointsByCode: Int, segments: Int, logPosition: UInt64, epoch: UInt64,
+        manifestVersion: UInt64, indexBytes: Int, fileBytes: Int, damaged: [String] = []
+    ) {
+        self.shard = shard
+        self.range = range
+        self.points = points
+        self.pointsByCode = pointsByCode
+        self.segments = segments
+        self.logPosition = logPosition
+        self.epoch = epoch
+        self.manifestVersion = manifestVersion
+        self.indexBytes = indexBytes
+        self.fileBytes = fileBytes
+        self.damaged = damaged
+    }
+}
+
+package struct SealRequest: Hashable, Sendable {
+    package var shard: ShardID
+    package init(shard: ShardID) { self.shard = shard }
+}
+
+package struct SealReply: Hashable, Sendable {
+    /// Points in segments afterwards, and how many segments there are.
+    package var points: Int
+    package var segments: Int
+    package init(points: Int, segments: Int) {
+        self.points = points
+        self.segments = segments
+    }
+}
+
+package struct DropRequest: Hashable, Sendable {
+    package var shard: ShardID
+    package init(shard: ShardID) { self.shard = shard }
+}
