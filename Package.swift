@@ -62,7 +62,7 @@ let package = Package(
 
         // Roles: they meet in `Model`, never in each other.
         .module("Embedding", ["OutboundHTTP", "VectorMath", "Model", "Observability"]),
-        .module("Ingestion", ["Embedding", "Model", "Observability", "CLibXML2"]),
+        .module("Ingestion", ["Embedding", "Storage", "Model", "Observability", "CLibXML2"]),
         .module("Coordination", ["Placement", "Storage", "VectorMath", "Model", "Observability", .logging]),
         .module("Sharding", ["VectorIndex", "Storage", "VectorMath", "Model", "Observability", .logging]),
         .module("Generation", ["Embedding", "OutboundHTTP", "Model", "Observability", .logging]),
@@ -80,6 +80,22 @@ let package = Package(
 
         .tests("ArchitectureTests", []),
         .tests("ModelTests", ["Model"]),
+        .tests("VectorMathTests", ["VectorMath", "Model"]),
+        .tests("StorageTests", ["Storage", "Model"]),
+        .tests("VectorIndexTests", ["VectorIndex", "VectorMath", "Storage", "Model"]),
+        .tests("ObservabilityTests", ["Observability"]),
+        .tests("PlacementTests", ["Placement", "Model"]),
+        .tests("WireTests", ["Wire", "Model", .protobuf]),
+        .tests("HTTP2Tests", ["HTTP2"]),
+        .tests("OutboundHTTPTests", ["OutboundHTTP", .nioCore, .nioPosix]),
+        .tests("TransportTests", ["Transport", "HTTP2", "Wire", "Model", "Observability", .nioCore, .nioPosix, .nioEmbedded]),
+        .tests("EmbeddingTests", ["Embedding", "OutboundHTTP", "VectorMath", "Model"]),
+        .tests("IngestionTests", ["Ingestion", "Embedding", "Storage", "Model"]),
+        .tests("CoordinationTests", ["Coordination", "Placement", "Storage", "VectorMath", "Model", "Observability"]),
+        .tests("ShardingTests", ["Sharding", "VectorIndex", "Storage", "VectorMath", "Model", "Observability"]),
+        .tests("GenerationTests", ["Generation", "Embedding", "OutboundHTTP", "Model"]),
+        .tests("GatewayTests", ["Gateway", "Coordination", "Ingestion", "Generation", "Embedding", "Storage", "Model", "Observability", .hummingbird]),
+        .tests("ConsoleTests", ["Console", "Storage", "VectorIndex", "Model"]),
     ],
     swiftLanguageModes: [.v6]
 )

@@ -1,0 +1,61 @@
+/// A piece of a document, as it is stored in a point's payload.
+///
+/// A chunk's point id is a UUID whose first half names the document and whose second half is the chunk's index, so a
+/// document lives in one shard and changes in one log entry.
+package struct Chunk: Hashable, Sendable {
+    /// The document's name in its collection, say its path in the folder that was ingested.
+    package var document: String
+    package var title: String
+    /// Headings from the outermost to the chunk's own.
+    package var headings: [String]
+    /// Bytes `start..<end` of the document's text.
+    package var text: String
+    package var start: Int
+    package var end: Int
+    /// Position in the document, from 0.
+    package var index: Int
+
+    package init(document: String, title: String, headings: [String], text: String, start: Int, end: Int, index: Int) {
+        self.document = document
+        self.title = title
+        self.headings = headings
+        self.text = text
+        self.start = start
+        self.end = end
+        self.index = index
+    }
+
+    /// Payload keys. `file` stands on chunk 0 only and holds what is known of the whole document.
+    package enum Key {
+        package static let document = "document"
+        package static let title = "title"
+        package static let headings = "headings"
+        package static let text = "text"
+        package static let start = "start"
+        package static let end = "end"
+        package static let index = "chunk"
+        package static let file = "file"
+    }
+
+    package var payload: Payload {
+        [
+            Key.document: .string(document), Key.title: .string(title), Key.headings: .array(headings.map(JSONValue.string)),
+            Key.text: .string(text), Key.start: .integer(Int64(start)), Key.end: .integer(Int64(end)), Key.index: .integer(Int64(index)),
+        ]
+    }
+
+    /// `nil` if the payload is not that of a chunk.
+    package init?(payload: Payload) {
+        guard let document = payload[Key.document]?.string, let text = payload[Key.text]?.string, let start = payload[Key.start]?.integer,
+            let end = payload[Key.end]?.integer, let index = payload[Key.index]?.integer
+        else { return nil }
+        self.init(
+            document: document, title: payload[Key.title]?.string ?? document,
+            headings: payload[Key.headings]?.array?.compactMap(\.string) ?? [], text: text, start: Int(start), end: Int(end), index: Int(index))
+    }
+
+    /// The source a generator is given for this chunk.
+    package func source(score: Float) -> Source {
+        Source(document: document, title: title, headings: headings, text: text, start: start, end: end, score: score)
+    }
+}
