@@ -51,7 +51,7 @@ let package = Package(
         .module("VectorMath", ["Model", "CVectorKernels"]),
         .module("Storage", ["Model", "CCrypto"]),
         .module("VectorIndex", ["Storage", "VectorMath", "Model"]),
-        .module("Observability", [.logging]),
+        .module("Observability", ["Model", .logging]),
 
         // Network.
         .module("Placement", ["Model"]),
