@@ -1,0 +1,85 @@
+import Model
+
+/// How answers are made, and how large a request may be.
+package struct GenerationConfiguration: Sendable {
+    /// Tokens of the whole prompt: instructions, sources, history and question. Default: 3,072, which with
+    /// ``answerTokens`` fits a context of 4,096, the smallest that servers of today's models are run with.
+    package var promptTokens = 3072
+    /// Tokens of an answer if the request names no number, and the most that a request may name. Default: 768, some
+    /// 500 words: an answer with citations, not an essay.
+    package var answerTokens = 768
+    /// Share of ``promptTokens`` that earlier turns may take. Default: 0.25, so that sources keep most of the room.
+    package var historyShare = 0.25
+    /// Bytes of a model's answer. Default: 256 KiB, far above ``answerTokens``; only a server that ignores its token
+    /// limit reaches it.
+    package var answerBytes = 256 << 10
+    /// Time for a language model's whole answer when the call has no nearer deadline. Default: 120 s, long enough for a
+    /// small model on one core.
+    package var modelTimeout: Duration = .seconds(120)
+    /// Answer extractively if the language model fails before the first piece of its answer. Default: yes; the summary
+    /// names the model as unavailable, so it never goes unnoticed.
+    package var fallbackToExtractive = true
+    /// Sentences an extractive answer quotes at most, 1…10. Default: 2; see `loadtest/answers` for what each costs and gains.
+    package var quotedSentences = 2
+    /// Sentences whose vectors are compared with the question's, the lexically best ones first. Default: 8, which bounds
+    /// the embedder's work to a few short texts a question; 0 uses no vectors.
+    package var embeddedSentences = 8
+
+    /// Bytes of a question. Default: 16 KiB, a long e-mail.
+    package var questionBytes = 16 << 10
+    /// Sources of a request. Default: 64.
+    package var sources = 64
+    /// Bytes of all sources with their titles and headings. Default: 1 MiB.
+    package var sourceBytes = 1 << 20
+    /// Turns of a history. Default: 200; what the prompt's budget cannot hold is dropped, oldest first.
+    package var historyTurns = 200
+    /// Bytes of a history. Default: 512 KiB.
+    package var historyBytes = 512 << 10
+
+    package init() {}
+
+    /// - Throws: `invalidArgument`, naming the field, its value and the limit.
+    package func validate() throws(ClusterError) {
+        func require(_ holds: Bool, _ message: String) throws(ClusterError) {
+            guard holds else { throw ClusterError(.invalidArgument, message) }
+        }
+        try require(promptTokens >= 256, "promptTokens is \(promptTokens), at least 256 are needed")
+        try require(answerTokens >= 1, "answerTokens is \(answerTokens), must be positive")
+        try require((0...0.9).contains(historyShare), "historyShare is \(historyShare), must be 0…0.9")
+        try require(answerBytes >= 1, "answerBytes is \(answerBytes), must be positive")
+        try require(modelTimeout > .zero, "modelTimeout is \(modelTimeout), must be positive")
+        try require((1...10).contains(quotedSentences), "quotedSentences is \(quotedSentences), must be 1…10")
+        try require((0...1000).contains(embeddedSentences), "embeddedSentences is \(embeddedSentences), must be 0…1000")
+        for (field, value) in [
+            ("questionBytes", questionBytes), ("sources", sources), ("sourceBytes", sourceBytes), ("historyTurns", historyTurns),
+            ("historyBytes", historyBytes),
+        ] { try require(value >= 1, "\(field) is \(value), must be positive") }
+    }
+
+    /// - Throws: `invalidArgument`, naming what is too large, its size and the limit.
+    func check(_ request: AnswerRequest) throws(ClusterError) {
+        func limit(_ what: String, _ value: Int, _ limit: Int, _ unit: String) throws(ClusterError) {
+            guard value <= limit else { throw ClusterError(.invalidArgument, "\(what) \(value) \(unit), the limit is \(limit)") }
+        }
+        guard request.question.contains(where: { !$0.isWhitespace }) else { throw ClusterError(.invalidArgument, "question is empty") }
+        try limit("question has", request.question.utf8.count, questionBytes, "bytes")
+        try limit("request has", request.sources.count, sources, "sources")
+        let bytes = request.sources.reduce(0) { sum, source in
+            sum + source.text.utf8.count + source.title.utf8.count + source.headings.reduce(0) { $0 + $1.utf8.count }
+        }
+        try limit("sources have", bytes, sourceBytes, "bytes")
+        try limit("history has", request.history.count, historyTurns, "turns")
+        try limit("history has", request.history.reduce(0) { $0 + $1.text.utf8.count }, historyBytes, "bytes")
+        if let tokens = request.options.maximumTokens {
+            guard tokens >= 1 else { throw ClusterError(.invalidArgument, "maximum tokens is \(tokens), must be positive") }
+            try limit("maximum tokens is", tokens, answerTokens, "")
+        }
+        if let temperature = request.options.temperature, !(0...2).contains(temperature) {
+            throw ClusterError(.invalidArgument, "temperature is \(temperature), must be 0…2")
+        }
+        for (index, source) in request.sources.enumerated() where source.end - source.start != source.text.utf8.count || source.start < 0 {
+            throw ClusterError(
+                .invalidArgument, "source \(index + 1) says bytes \(source.start)..<\(source.end), its text has \(source.text.utf8.count) bytes")
+        }
+    }
+}
