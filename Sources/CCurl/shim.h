@@ -1,2 +1,62 @@
 #pragma once
 #include <curl/curl.h>
+
+// libcurl's setters and getters are variadic, which Swift cannot call: one typed line each.
+
+static inline CURLcode covey_curl_set_long(CURL *easy, CURLoption option, long value) {
+    return curl_easy_setopt(easy, option, value);
+}
+static inline CURLcode covey_curl_set_offset(CURL *easy, CURLoption option, curl_off_t value) {
+    return curl_easy_setopt(easy, option, value);
+}
+static inline CURLcode covey_curl_set_string(CURL *easy, CURLoption option, const char *_Nullable value) {
+    return curl_easy_setopt(easy, option, value);
+}
+static inline CURLcode covey_curl_set_pointer(CURL *easy, CURLoption option, void *_Nullable value) {
+    return curl_easy_setopt(easy, option, value);
+}
+static inline CURLcode covey_curl_set_headers(CURL *easy, struct curl_slist *_Nullable list) {
+    return curl_easy_setopt(easy, CURLOPT_HTTPHEADER, list);
+}
+
+typedef size_t (*covey_curl_data_function)(char *_Nullable bytes, size_t size, size_t count, void *_Nullable context);
+static inline CURLcode covey_curl_set_data_function(CURL *easy, CURLoption option, covey_curl_data_function function) {
+    return curl_easy_setopt(easy, option, function);
+}
+typedef int (*covey_curl_seek_function)(void *_Nullable context, curl_off_t offset, int origin);
+static inline CURLcode covey_curl_set_seek_function(CURL *easy, covey_curl_seek_function function) {
+    return curl_easy_setopt(easy, CURLOPT_SEEKFUNCTION, function);
+}
+typedef int (*covey_curl_progress_function)(
+    void *_Nullable context, curl_off_t total, curl_off_t received, curl_off_t uploadTotal, curl_off_t sent);
+static inline CURLcode covey_curl_set_progress_function(CURL *easy, covey_curl_progress_function function) {
+    return curl_easy_setopt(easy, CURLOPT_XFERINFOFUNCTION, function);
+}
+
+static inline CURLcode covey_curl_get_private(CURL *easy, char *_Nullable *_Nonnull value) {
+    return curl_easy_getinfo(easy, CURLINFO_PRIVATE, value);
+}
+
+static inline CURLMcode covey_curl_multi_set_long(CURLM *multi, CURLMoption option, long value) {
+    return curl_multi_setopt(multi, option, value);
+}
+
+/// What a finished transfer reports: its handle and result (`CURLMsg` holds a union that Swift cannot read well).
+typedef struct {
+    CURL *_Nullable easy;
+    CURLcode result;
+} covey_curl_finished;
+
+/// The next finished transfer; `easy` is NULL when there is none.
+static inline covey_curl_finished covey_curl_next_finished(CURLM *multi) {
+    int remaining = 0;
+    CURLMsg *message;
+    while ((message = curl_multi_info_read(multi, &remaining)) != NULL) {
+        if (message->msg == CURLMSG_DONE) {
+            covey_curl_finished finished = {message->easy_handle, message->data.result};
+            return finished;
+        }
+    }
+    covey_curl_finished none = {NULL, CURLE_OK};
+    return none;
+}

@@ -1,0 +1,16 @@
+/// The bounds of one ``HTTPClient``.
+package struct HTTPClientConfiguration: Sendable {
+    /// Requests in progress to one scheme, host and port; more wait in line. Default: 16: model servers batch, they do not
+    /// profit from more.
+    package var maximumConnectionsPerHost: Int = 16
+    /// Requests waiting in line for all hosts together; one more is refused. Default: 1,024.
+    package var maximumWaiting: Int = 1024
+    /// Bytes of a streamed body kept for a reader that is slower than the network; then the transfer pauses. Default: 256 KiB.
+    package var maximumBufferedBytes: Int = 256 << 10
+    /// A proxy's URL for every request; `nil`: none, whatever the environment says. Default: `nil`.
+    package var proxy: String?
+    /// A PEM file of trusted authorities in place of the system's. Default: `nil`.
+    package var certificateAuthorityFile: String?
+
+    package init() {}
+}
