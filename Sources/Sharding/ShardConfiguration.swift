@@ -1,0 +1,41 @@
+/// How a shard node keeps and searches its shards.
+package struct ShardConfiguration: Sendable {
+    /// Appended points after which a shard seals by itself. Default: 20,000, an exact scan of a few milliseconds.
+    package var sealPoints: Int = 20_000
+    /// Bytes of log after which a shard seals by itself. Default: 64 MiB, so that a restart replays within a second.
+    package var sealBytes: Int = 64 << 20
+    /// Live points of a segment up to which it is scanned exactly instead of by code. Default: 2,000, where both
+    /// take well below a millisecond and the exact scan loses nothing. 0 always searches by code.
+    package var exactScanThreshold: Int = 2_000
+    /// Bytes of one log entry. Default: 8 MiB, what every object store takes in a single put (protocol, H25).
+    package var entryBytes: Int = 8 << 20
+    /// Bytes of writes that may wait for a shard's log. Default: 64 MiB; one more is refused with `resourceExhausted`.
+    package var queueBytes: Int = 64 << 20
+    /// Shards kept open; beyond, the one idle for longest is closed. Default: 1,024.
+    package var openShards: Int = 1_024
+    /// Threads for searches. Default: 2; the executable sets the number of cores.
+    package var searchThreads: Int = 2
+    /// Searches that may wait for a thread. Default: 1,024; one more is refused with `resourceExhausted`.
+    package var searchQueue: Int = 1_024
+    /// Manifests kept for readers that are behind. Default: 16 (protocol, H18).
+    package var manifestsKept: Int = 16
+
+    package init() {}
+
+    /// - Throws: words for an operator that name the field and its value.
+    package func validate() throws(ShardConfigurationError) {
+        let positive = [
+            ("seal points", sealPoints), ("seal bytes", sealBytes), ("entry bytes", entryBytes), ("queue bytes", queueBytes),
+            ("open shards", openShards), ("search threads", searchThreads), ("search queue", searchQueue), ("manifests kept", manifestsKept),
+        ]
+        for (field, value) in positive where value < 1 { throw ShardConfigurationError("\(field) must be at least 1, found \(value)") }
+        guard exactScanThreshold >= 0 else { throw ShardConfigurationError("exact scan threshold must be at least 0, found \(exactScanThreshold)") }
+        guard entryBytes <= 8 << 20 else { throw ShardConfigurationError("entry bytes must be at most \(8 << 20), found \(entryBytes)") }
+        guard entryBytes <= queueBytes else { throw ShardConfigurationError("queue bytes \(queueBytes) must be at least entry bytes \(entryBytes)") }
+    }
+}
+
+package struct ShardConfigurationError: Error, Hashable, CustomStringConvertible {
+    package let description: String
+    package init(_ description: String) { self.description = description }
+}

@@ -1,0 +1,87 @@
+import Model
+
+/// Where durable state lives: bytes under "/"-separated keys, in a local directory or an S3-compatible service.
+///
+/// Create-only ``put(_:_:ifAbsent:)`` is linearizable and is the only agreement that the cluster needs. A call that throws
+/// ``StoreError/unavailable(_:)`` or ``StoreError/system(errno:operation:path:)`` may have taken effect: "unknown" is never
+/// "failed" (protocol, H5).
+///
+/// Keys: 1–1,024 bytes of parts joined by "/"; a part has 1–254 characters of `a–z A–Z 0–9 _ . -` and does not start with a dot.
+/// One key may be another's beginning.
+package protocol ObjectStore: Sendable {
+    /// - Throws: ``StoreError/notFound(key:)``.
+    func get(_ key: String) async throws(StoreError) -> [UInt8]
+    /// Bytes `range` of the object.
+    /// - Throws: ``StoreError/outOfRange(key:requested:size:)`` if the object is shorter.
+    func get(_ key: String, range: Range<Int>) async throws(StoreError) -> [UInt8]
+    /// Bytes of the object, without reading it.
+    func size(_ key: String) async throws(StoreError) -> Int
+    /// Stores the object whole; it is durable on return.
+    ///
+    /// - Throws: ``StoreError/alreadyExists(key:)`` if `ifAbsent` and there is one; that object is durable too, then.
+    func put(_ key: String, _ bytes: [UInt8], ifAbsent: Bool) async throws(StoreError)
+    /// Keys that begin with `prefix` and come after `after`, at most `limit`, in ascending order of their bytes.
+    func list(prefix: String, after: String?, limit: Int) async throws(StoreError) -> [String]
+    /// Deletes the objects; it is durable on return. Deleting what is absent succeeds.
+    func delete(_ keys: [String]) async throws(StoreError)
+
+    /// A path where a large object may be written before ``putFile(_:from:)`` takes it; nothing is there yet.
+    func scratchPath() async throws(StoreError) -> String
+    /// Stores the file at a ``scratchPath()`` as an object, create-only, and removes it from there; durable on return.
+    func putFile(_ key: String, from path: String) async throws(StoreError)
+    /// A local file with the object's bytes, for mapping into memory. It stays as long as the object does.
+    func localPath(_ key: String) async throws(StoreError) -> String
+}
+
+extension ObjectStore {
+    package func delete(_ key: String) async throws(StoreError) { try await delete([key]) }
+
+    /// Keys that begin with `prefix`, all of them, in ascending order; one request for each 1,000.
+    package func listAll(prefix: String, after: String? = nil) async throws(StoreError) -> [String] {
+        var keys: [String] = []
+        var last = after
+        while true {
+            let page = try await list(prefix: prefix, after: last, limit: 1_000)
+            keys += page
+            guard page.count == 1_000 else { return keys }
+            last = page.last
+        }
+    }
+}
+
+package enum StoreError: Error, Hashable, Sendable {
+    case notFound(key: String)
+    case alreadyExists(key: String)
+    case invalidKey(String, reason: String)
+    case outOfRange(key: String, requested: Range<Int>, size: Int)
+    /// The store did not answer; whether a write took effect is not known.
+    case unavailable(String)
+    /// The file system refused; whether a write took effect is not known.
+    case system(errno: CInt, operation: String, path: String)
+}
+
+extension StoreError: CustomStringConvertible {
+    package var description: String {
+        switch self {
+        case .notFound(let key): "object \(key) is not in the store"
+        case .alreadyExists(let key): "object \(key) exists"
+        case .invalidKey(let key, let reason): "object key \"\(key)\" \(reason)"
+        case .outOfRange(let key, let requested, let size):
+            "object \(key) has \(size) bytes, bytes \(requested.lowerBound)..<\(requested.upperBound) were asked"
+        case .unavailable(let reason): "object store unavailable: \(reason)"
+        case .system(let errno, let operation, let path): "\(operation) \(path) failed: \(describeErrno(errno))"
+        }
+    }
+}
+
+extension ClusterError {
+    package init(_ error: StoreError) {
+        switch error {
+        case .notFound: self.init(.notFound, error.description)
+        case .alreadyExists: self.init(.alreadyExists, error.description)
+        case .invalidKey: self.init(.invalidArgument, error.description)
+        case .outOfRange: self.init(.dataLoss, error.description)
+        case .unavailable, .system: self.init(.unavailable, error.description)
+        }
+    }
+}

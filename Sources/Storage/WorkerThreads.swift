@@ -1,0 +1,97 @@
+import Foundation
+
+/// A few threads for work that blocks or computes for long, so that neither an event loop nor Swift's cooperative
+/// threads ever wait for a disk or a scan. In front of them stands a bounded queue, first come first served.
+package final class WorkerThreads: Sendable {
+    private let queue: JobQueue
+
+    /// The queue's bound was hit.
+    package struct QueueFull: Error, Hashable {
+        package let name: String
+        package let limit: Int
+    }
+
+    /// - Parameters:
+    ///   - name: Stands in thread names and errors.
+    ///   - count: Number of threads.
+    ///   - limit: Jobs that may wait; one more is refused.
+    package init(name: String, count: Int, limit: Int) {
+        precondition(count > 0 && limit > 0, "\(count) threads, \(limit) jobs")
+        let queue = JobQueue(limit: limit)
+        self.queue = queue
+        self.name = name
+        for index in 0..<count {
+            let thread = Thread { queue.work() }
+            thread.name = "\(name)-\(index)"
+            thread.stackSize = 1 << 20
+            thread.start()
+        }
+    }
+    private let name: String
+
+    deinit { queue.stop() }
+
+    /// Runs `job` on one of the threads and returns what it returns.
+    ///
+    /// The job is not cut off by cancellation: it should look for that itself, and first of all when it starts.
+    package func run<Value: Sendable>(_ job: @escaping @Sendable () -> Value) async throws(QueueFull) -> Value {
+        let result: Value? = await withCheckedContinuation { continuation in
+            let accepted = queue.add { continuation.resume(returning: job()) }
+            if !accepted { continuation.resume(returning: nil) }
+        }
+        guard let result else { throw QueueFull(name: name, limit: queue.limit) }
+        return result
+    }
+
+    package var waiting: Int { queue.count }
+}
+
+/// The shared part, which outlives the owner until the last thread has left.
+private final class JobQueue: @unchecked Sendable {
+    let limit: Int
+    private let condition = NSCondition()
+    // Below: guarded by `condition`.
+    private var jobs: [@Sendable () -> Void] = []
+    private var head = 0
+    private var stopped = false
+
+    init(limit: Int) { self.limit = limit }
+
+    var count: Int {
+        condition.withLock { jobs.count - head }
+    }
+
+    func add(_ job: @escaping @Sendable () -> Void) -> Bool {
+        condition.withLock {
+            guard jobs.count - head < limit else { return false }
+            jobs.append(job)
+            condition.signal()
+            return true
+        }
+    }
+
+    func work() {
+        while let job = next() { job() }
+    }
+
+    private func next() -> (@Sendable () -> Void)? {
+        condition.withLock {
+            while head == jobs.count && !stopped { condition.wait() }
+            guard head < jobs.count else { return nil }
+            let job = jobs[head]
+            head += 1
+            if head == jobs.count || head > 1_024 {
+                jobs.removeFirst(head)
+                head = 0
+            }
+            return job
+        }
+    }
+
+    func stop() {
+        condition.withLock {
+            stopped = true
+            condition.broadcast()
+        }
+    }
+}
