@@ -1,0 +1,142 @@
+import Foundation
+import Logging
+import Model
+
+/// All settings, typed and checked; made once, at start.
+struct Configuration: Sendable {
+    struct Address: Hashable, Sendable, CustomStringConvertible {
+        var host: String
+        var port: Int
+        var description: String { host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)" }
+        var isLoopback: Bool { host == "localhost" || host == "::1" || host.hasPrefix("127.") }
+    }
+
+    enum Role: String, CaseIterable, Sendable { case coordinator, shard, generator }
+
+    struct Node: Hashable, Sendable {
+        var name: String
+        var role: Role
+        var address: Address
+    }
+
+    struct Key: Hashable, Sendable {
+        var tenant: TenantID
+        /// 32 bytes.
+        var sha256: [UInt8]
+    }
+
+    let values: SettingValues
+    let nodes: [Node]
+    let keys: [Key]
+
+    init(file: String?, environment: [String: String], flags: [String]) throws {
+        values = try SettingValues(file: file, environment: environment, flags: flags)
+        nodes = try Configuration.parseNodes(values["nodes"])
+        keys = try Configuration.parseKeys(values["keys"])
+        for setting in Setting.all { try check(setting) }
+        let gateway = try address("gateway.address")
+        guard gateway.isLoopback || !keys.isEmpty else {
+            throw ConfigurationError(
+                "gateway.address \(gateway) reaches beyond this machine: set keys first (`covey key` makes one), or bind to 127.0.0.1")
+        }
+        guard text("store.path") != "" else { throw ConfigurationError("store.path is empty") }
+    }
+
+    func text(_ key: String) -> String { values[key].text }
+
+    /// A whole number that ``check(_:)`` has seen to be one.
+    func number(_ key: String) -> Int { Int(values[key].text) ?? 0 }
+
+    func address(_ key: String) throws -> Address { try Configuration.parseAddress(values[key].text, of: "\(key) (\(values[key].origin))") }
+
+    var logLevel: Logger.Level { Logger.Level(rawValue: text("log.level")) ?? .info }
+
+    /// The node that this process is.
+    func node(role: Role) throws -> Node {
+        let name = text("node")
+        let candidates = nodes.filter { $0.role == role && (name.isEmpty || $0.name == name) }
+        if candidates.count == 1 { return candidates[0] }
+        if candidates.isEmpty {
+            let known = nodes.filter { $0.role == role }.map(\.name).joined(separator: ", ")
+            throw ConfigurationError(
+                "nodes names no \(role.rawValue)\(name.isEmpty ? "" : " called \(name)"); it has \(known.isEmpty ? "none of this role" : known)")
+        }
+        throw ConfigurationError("several nodes are \(role.rawValue)s: say which with --node \(candidates.map(\.name).joined(separator: "|"))")
+    }
+
+    func nodes(role: Role) -> [Node] { nodes.filter { $0.role == role } }
+
+    private func check(_ setting: Setting) throws {
+        let entry = values[setting.key]
+        switch setting.kind {
+        case .text, .nodes, .keys: break
+        case .address: _ = try address(setting.key)
+        case .wholeNumber(let range):
+            guard let number = Int(entry.text), range.contains(number) else {
+                throw ConfigurationError(
+                    "\(setting.key) (\(entry.origin)) must be a whole number from \(range.lowerBound) to \(range.upperBound), found \"\(entry.text)\"")
+            }
+        case .choice(let words):
+            guard words.contains(entry.text) else {
+                throw ConfigurationError("\(setting.key) (\(entry.origin)) must be one of \(words.joined(separator: ", ")), found \"\(entry.text)\"")
+            }
+        }
+    }
+
+    private static func parseNodes(_ entry: SettingValues.Entry) throws -> [Node] {
+        var nodes: [Node] = []
+        for item in entry.text.split(separator: ",") {
+            let nameAndRest = item.split(separator: "=", maxSplits: 1)
+            let roleAndAddress = nameAndRest.count == 2 ? nameAndRest[1].split(separator: "@", maxSplits: 1) : []
+            guard roleAndAddress.count == 2 else {
+                throw ConfigurationError("nodes (\(entry.origin)): expected name=role@host:port, found \"\(item)\"")
+            }
+            let name = String(nameAndRest[0])
+            guard let role = Role(rawValue: String(roleAndAddress[0])) else {
+                let known = Role.allCases.map(\.rawValue).joined(separator: ", ")
+                throw ConfigurationError("nodes (\(entry.origin)): role of \(name) must be one of \(known), found \"\(roleAndAddress[0])\"")
+            }
+            let address = try parseAddress(String(roleAndAddress[1]), of: "address of node \(name) (\(entry.origin))")
+            guard address.isLoopback else {
+                throw ConfigurationError(
+                    "address of node \(name) (\(entry.origin)): \(address) is beyond loopback, and calls between nodes are neither encrypted nor authenticated yet")
+            }
+            guard !nodes.contains(where: { $0.name == name }) else { throw ConfigurationError("nodes (\(entry.origin)): \(name) stands twice") }
+            if let other = nodes.first(where: { $0.address == address && address.port != 0 }) {
+                throw ConfigurationError("nodes (\(entry.origin)): \(name) and \(other.name) have the same address \(address)")
+            }
+            nodes.append(Node(name: name, role: role, address: address))
+        }
+        return nodes
+    }
+
+    private static func parseKeys(_ entry: SettingValues.Entry) throws -> [Key] {
+        var keys: [Key] = []
+        for item in entry.text.split(separator: ",") {
+            let parts = item.split(separator: ":", maxSplits: 1).map(String.init)
+            guard parts.count == 2, let digest = bytes(hexadecimal: parts[1]), digest.count == 32 else {
+                throw ConfigurationError("keys (\(entry.origin)): expected tenant:sha256 with 64 hexadecimal digits; `covey key` prints such a line")
+            }
+            do { keys.append(Key(tenant: try TenantID(parts[0]), sha256: digest)) } catch {
+                throw ConfigurationError("keys (\(entry.origin)): \(error)")
+            }
+        }
+        return keys
+    }
+
+    private static func parseAddress(_ text: String, of what: String) throws -> Address {
+        let colon = text.lastIndex(of: ":")
+        guard let colon, let port = Int(text[text.index(after: colon)...]), (0...65_535).contains(port), colon > text.startIndex else {
+            throw ConfigurationError("\(what) must be host:port with a port from 0 to 65535, found \"\(text)\"")
+        }
+        let host = text[..<colon].trimmingPrefix("[")
+        return Address(host: String(host.hasSuffix("]") ? host.dropLast() : host), port: port)
+    }
+}
+
+private func bytes(hexadecimal text: String) -> [UInt8]? {
+    guard text.utf8.count.isMultiple(of: 2) else { return nil }
+    let digits = text.utf8.map { Character(UnicodeScalar($0)).hexDigitValue }
+    guard !digits.contains(nil) else { return nil }
+    return stride(from: 0, to: digits.count, by: 2).map { UInt8(digits[$0]! << 4 | digits[$0 + 1]!) }
+}

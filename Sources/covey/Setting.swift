@@ -1,0 +1,89 @@
+/// One thing that an operator can set: a key of the YAML file, which is also a flag and an environment variable.
+///
+/// `gateway.address` is `--gateway-address` and `COVEY_GATEWAY_ADDRESS`. Flags win over the environment, the environment over the file.
+struct Setting: Sendable {
+    enum Kind: Sendable {
+        case text
+        case wholeNumber(ClosedRange<Int>)
+        /// `host:port`; port 0 takes a free one.
+        case address
+        case choice([String])
+        /// In the file a list of `{name, role, address}`; as text `name=role@host:port,…`.
+        case nodes
+        /// In the file a list of `{tenant, sha256}`; as text `tenant:sha256,…`.
+        case keys
+    }
+
+    let key: String
+    let kind: Kind
+    /// As it would be written; empty if there is none.
+    let fallback: String
+    /// What it means, with its unit and the reason for the default.
+    let help: String
+
+    var flag: String { "--" + key.replacing(".", with: "-").replacing("_", with: "-") }
+    var variable: String { "COVEY_" + key.replacing(".", with: "_").uppercased() }
+
+    static let all: [Setting] = [
+        Setting(key: "node", kind: .text, fallback: "", help: "which of the nodes this process is; not needed if only one has its role"),
+        Setting(key: "nodes", kind: .nodes, fallback: "", help: "the nodes of the cluster, as name=role@host:port,… (role: coordinator, shard or generator)"),
+        Setting(key: "store.path", kind: .text, fallback: "covey-data", help: "folder of the object store that all nodes share"),
+        Setting(key: "keys", kind: .keys, fallback: "", help: "API keys, as tenant:sha256,… (`covey key` makes one); with none every caller is tenant `default`"),
+        Setting(key: "gateway.address", kind: .address, fallback: "127.0.0.1:6333", help: "where the public API listens; beyond loopback only with keys"),
+        Setting(
+            key: "gateway.body_mib", kind: .wholeNumber(1...1_024), fallback: "64",
+            help: "largest request body in MiB; 64 holds 10,000 points of 768 dimensions"),
+        Setting(
+            key: "gateway.concurrent_requests", kind: .wholeNumber(1...100_000), fallback: "512",
+            help: "requests served at once; more are answered 429, so that those accepted stay fast"),
+        Setting(
+            key: "gateway.drain_seconds", kind: .wholeNumber(0...3_600), fallback: "30",
+            help: "time that accepted requests get to finish after SIGTERM"),
+        Setting(
+            key: "coordinator.deadline_ms", kind: .wholeNumber(1...600_000), fallback: "5000",
+            help: "time for one search over all shards, in ms; a shard that is later costs coverage"),
+        Setting(
+            key: "shard.workers", kind: .wholeNumber(0...1_024), fallback: "0", help: "threads that search and build segments; 0 takes one per core"),
+        Setting(
+            key: "shard.seal_points", kind: .wholeNumber(1...100_000_000), fallback: "20000",
+            help: "points outside segments after which a shard seals by itself"),
+        Setting(
+            key: "shard.exact_points", kind: .wholeNumber(0...100_000_000), fallback: "2000",
+            help: "segments with at most so many points are scanned exactly, which is as fast there; 0 always uses the codes"),
+        Setting(
+            key: "embedding.model_path", kind: .text, fallback: "", help: "folder of the embedded model; default: all-MiniLM-L6-v2 in Covey's cache folder"),
+        Setting(
+            key: "embedding.workers", kind: .wholeNumber(0...256), fallback: "0", help: "threads that embed; 0 takes one per core"),
+        Setting(
+            key: "embedding.url", kind: .text, fallback: "", help: "an OpenAI-compatible server that embeds instead, up to and with /v1"),
+        Setting(key: "embedding.model", kind: .text, fallback: "", help: "the model's name at that server"),
+        Setting(key: "embedding.dimension", kind: .wholeNumber(1...4_096), fallback: "1536", help: "dimension of that model's vectors"),
+        Setting(key: "embedding.maximum_tokens", kind: .wholeNumber(16...1_000_000), fallback: "512", help: "tokens that model reads of a text"),
+        Setting(key: "embedding.api_key", kind: .text, fallback: "", help: "key for that server"),
+        Setting(
+            key: "generation.url", kind: .text, fallback: "",
+            help: "an OpenAI-compatible server whose chat model writes the answers, up to and with /v1; without one answers quote the sources"),
+        Setting(key: "generation.model", kind: .text, fallback: "", help: "the model's name at that server"),
+        Setting(key: "generation.api_key", kind: .text, fallback: "", help: "key for that server"),
+        Setting(
+            key: "generation.prompt_tokens", kind: .wholeNumber(256...1_000_000), fallback: "3000",
+            help: "tokens of a prompt, sources and history included; small models read no more well"),
+        Setting(
+            key: "generation.answer_tokens", kind: .wholeNumber(1...100_000), fallback: "512", help: "most tokens of an answer"),
+        Setting(
+            key: "log.level", kind: .choice(["trace", "debug", "info", "notice", "warning", "error"]), fallback: "info",
+            help: "least level of log lines"),
+    ]
+
+    static func named(_ key: String) -> Setting? { all.first { $0.key == key } }
+
+    /// The table for `--help`.
+    static var manual: String {
+        var lines = ["SETTINGS: keys of the YAML file; each is also a flag and an environment variable, and flags win."]
+        for setting in all {
+            lines.append("  \(setting.key)   (\(setting.flag), \(setting.variable))")
+            lines.append("      \(setting.help)" + (setting.fallback.isEmpty ? "" : " [default: \(setting.fallback)]"))
+        }
+        return lines.joined(separator: "\n")
+    }
+}
