@@ -1,0 +1,47 @@
+import HTTP2
+import Model
+
+/// Where a node listens and what it lets its peers do.
+package struct NodeServerConfiguration: Sendable {
+    /// Default: loopback only; a wider one is the operator's choice.
+    package var host = "127.0.0.1"
+    /// 0 takes a free port. Default: 0.
+    package var port = 0
+    /// Connections at a time; one more is closed at once. Default: 1,024: a cluster's other nodes open one each, so this
+    /// is room for a thousand nodes within the usual 1,024–4,096 descriptors of a process.
+    package var maximumConnections = 1_024
+    /// Largest request, in bytes. Default: 64 MiB: 4,096 points of 4,096 dimensions.
+    package var maximumMessageBytes = 64 << 20
+    /// Bytes of requests that are arriving, over all connections; a request beyond is refused. Default: 512 MiB, eight of
+    /// the largest.
+    package var maximumBufferedBytes = 512 << 20
+    /// Bytes of a streamed answer that wait for a reader before its producer is suspended. Default: 64 KiB.
+    package var streamHighWaterBytes = 64 << 10
+    /// A connection silent for this long is asked for a sign of life, and closed if none comes for as long again.
+    /// Default: 30 s.
+    package var keepAliveInterval: Duration = .seconds(30)
+    /// Windows, streams per connection, header lists, floods.
+    package var http2 = HTTP2Configuration()
+
+    package init() {}
+
+    /// - Throws: `invalidArgument` naming the field, its limit and its value.
+    package func validate() throws(ClusterError) {
+        guard (0...65_535).contains(port) else { throw ClusterError(.invalidArgument, "port must be 0…65535, found \(port)") }
+        try requirePositive(maximumConnections, "maximumConnections")
+        try requirePositive(maximumMessageBytes, "maximumMessageBytes")
+        try requirePositive(streamHighWaterBytes, "streamHighWaterBytes")
+        guard maximumBufferedBytes >= maximumMessageBytes else {
+            throw ClusterError(
+                .invalidArgument, "maximumBufferedBytes \(maximumBufferedBytes) must be at least maximumMessageBytes \(maximumMessageBytes)")
+        }
+        guard keepAliveInterval > .zero else {
+            throw ClusterError(.invalidArgument, "keepAliveInterval must be positive, found \(keepAliveInterval)")
+        }
+        do { try http2.validate() } catch { throw ClusterError(.invalidArgument, "\(error)") }
+    }
+}
+
+func requirePositive(_ value: Int, _ field: String) throws(ClusterError) {
+    guard value > 0 else { throw ClusterError(.invalidArgument, "\(field) must be positive, found \(value)") }
+}
