@@ -1,0 +1,233 @@
+import Model
+import Observability
+
+extension Coordinator {
+    /// The points nearest to the query's vector in a whole collection.
+    ///
+    /// All shards are asked at once; the best hits of all are merged, and payloads and vectors are fetched for those that
+    /// are handed out. A shard that does not answer in time is a gap in the coverage, unless the query says
+    /// ``PartialPolicy/fail``.
+    ///
+    /// - Throws: `notFound` if there is no such collection; `invalidArgument` naming field, limit and value; `unavailable`
+    ///   naming the shards if none answered, or if one did not and the policy is to fail; `cancelled`.
+    package func search(_ query: SearchQuery, in name: CollectionName, context: CallContext) async throws(ClusterError) -> SearchAnswer {
+        let started = clock.now()
+        let tenant = ("tenant", metrics.tenantLabel(context.tenant.rawValue))
+        do throws(ClusterError) {
+            let answer = try await search(query, in: name, started: started, context: context)
+            let outcome = ("outcome", answer.coverage.isComplete ? "complete" : "partial")
+            metrics.counter("covey_searches_total", help: "Searches of collections, by outcome.", labels: [tenant, outcome]).add()
+            metrics.histogram("covey_search_seconds", help: "Time of searches of collections.", labels: [tenant]).observe(answer.took)
+            if !answer.coverage.isComplete { log(answer.coverage, of: name, context) }
+            return answer
+        } catch {
+            metrics.counter("covey_searches_total", help: "Searches of collections, by outcome.", labels: [tenant, ("outcome", "failed")]).add()
+            throw error
+        }
+    }
+
+    private func search(
+        _ query: SearchQuery, in name: CollectionName, started: ContinuousClock.Instant, context: CallContext
+    ) async throws(ClusterError) -> SearchAnswer {
+        try checkBounds(query)
+        var plan = try await plan(of: name, context: context)
+        let end = deadline(context, configuration.readTimeout)
+        let margin = min(configuration.mergeMargin, started.duration(to: end) / 4)
+        let fanOut = fanOut("search", context, deadline: end - margin)
+
+        var vector = try prepared(query.vector, for: plan.schema)
+        var found = await nearest(query, vector, plan, fanOut)
+        if found.gaps.contains(where: { $0.reason.code == .notFound }), let fresh = try await replan(plan, context: context) {
+            plan = fresh
+            vector = try prepared(query.vector, for: plan.schema)
+            found = await nearest(query, vector, plan, fanOut)
+        }
+        try requireUsable(found.gaps, of: plan, partial: query.partial)
+
+        let page = found.hits.dropFirst(query.offset)
+        var answer = await fetchWinners(page, query, plan, fanOut: self.fanOut("fetch", context, deadline: end))
+        // A shard that found hits and then could not hand them out has not answered.
+        answer.gaps.removeAll { gap in found.gaps.contains { $0.shard == gap.shard } }
+        try requireUsable(found.gaps + answer.gaps, of: plan, partial: query.partial)
+        let coverage = coverage(of: plan, work: found.work, gaps: found.gaps + answer.gaps)
+        return SearchAnswer(hits: answer.hits, coverage: coverage, superseded: answer.superseded, took: started.duration(to: clock.now()))
+    }
+
+    // MARK: - Finding
+
+    private struct Found {
+        var hits: [RankedHit]
+        /// By shard index; `nil` for the shards in `gaps`.
+        var work: [SearchWork?]
+        var gaps: [Coverage.Gap]
+    }
+
+    /// Hits ranked over all shards, the query's offset included, and spare ones that take the places of those that change meanwhile.
+    private func nearest(_ query: SearchQuery, _ vector: [Float], _ plan: CollectionPlan, _ fanOut: FanOut) async -> Found {
+        let wanted = query.offset + query.limit
+        // Chunks that say the same usually come in twos; where that is not enough, deeper rounds follow.
+        var depth = query.collapseDuplicates ? wanted * 2 : wanted
+        var spent = SearchWork()
+        while true {
+            var request = SearchRequest(
+                shard: plan.targets[0].shard, vector: vector, limit: depth, filter: query.filter, scoreThreshold: query.scoreThreshold,
+                effort: query.effort)
+            if request.filter?.isEmpty == true { request.filter = nil }
+            let template = request
+            let replies = await fanOut.ask(plan.targets) { (target, context) throws(ClusterError) -> SearchReply in
+                var request = template
+                request.shard = target.shard
+                return try await target.service.search(request, context: context)
+            }
+            var ranked = RankedHits(capacity: query.collapseDuplicates ? .max : depth * 2, metric: plan.schema.metric)
+            var work = [SearchWork?](repeating: nil, count: plan.targets.count)
+            var gaps: [Coverage.Gap] = []
+            var isExhausted = true
+            for (target, result) in zip(plan.targets, replies) {
+                switch result.flatMap({ checked($0, target) }) {
+                case .success(let reply):
+                    ranked.merge(reply.hits, from: target.shard.index)
+                    work[target.shard.index] = reply.work
+                    plan.note(points: reply.work.pointsHeld, in: target.shard)
+                    if reply.hits.count >= depth { isExhausted = false }
+                case .failure(let error): gaps.append(plan.gap(target, error))
+                }
+            }
+            var hits = ranked.hits
+            if query.collapseDuplicates {
+                // Of what lies beyond the first `depth`, a shard may have left out better ones.
+                hits = RankedHits.collapsed(isExhausted ? hits : Array(hits.prefix(depth)))
+            }
+            if !query.collapseDuplicates || hits.count >= wanted || isExhausted || depth >= configuration.maximumLimit * 4 || Task.isCancelled {
+                // Rounds before the last one cost work too, but saw no other points.
+                if let first = work.firstIndex(where: { $0 != nil }) {
+                    work[first]!.codesScanned += spent.codesScanned
+                    work[first]!.candidatesRescored += spent.candidatesRescored
+                }
+                return Found(hits: hits, work: work, gaps: gaps)
+            }
+            for work in work { if let work { spent += work } }
+            depth = min(depth * 4, configuration.maximumLimit * 4)
+        }
+    }
+
+    /// A reply counts only for exactly the range that the layout gives its shard: then the answered ranges can neither overlap
+    /// nor leave out a part that no gap names (protocol, H13).
+    private func checked(_ reply: SearchReply, _ target: ShardTarget) -> Result<SearchReply, ClusterError> {
+        guard reply.range == target.range else {
+            return .failure(ClusterError(
+                .failedPrecondition, "searched hashes \(fixedHex(reply.range.first))…\(fixedHex(reply.range.last)), "
+                    + "the layout says \(fixedHex(target.range.first))…\(fixedHex(target.range.last))"))
+        }
+        return .success(reply)
+    }
+
+    // MARK: - Fetching
+
+    private struct Winners {
+        var hits: [ScoredPoint]
+        var superseded: Int
+        var gaps: [Coverage.Gap]
+    }
+
+    /// Hands out the first of `candidates` up to the query's limit, each in the version that was scored.
+    ///
+    /// Those that were overwritten or deleted meanwhile are left out, and once the next candidates take their places.
+    private func fetchWinners(
+        _ candidates: ArraySlice<RankedHit>, _ query: SearchQuery, _ plan: CollectionPlan, fanOut: FanOut
+    ) async -> Winners {
+        guard query.withPayload != .none || query.withVector else {
+            let hits = candidates.prefix(query.limit).map {
+                ScoredPoint(point: StoredPoint(id: $0.hit.id, version: $0.hit.version), score: $0.hit.score)
+            }
+            return Winners(hits: hits, superseded: 0, gaps: [])
+        }
+        var winners = Winners(hits: [], superseded: 0, gaps: [])
+        var rest = candidates
+        for _ in 0..<2 {
+            let wanted = rest.prefix(query.limit - winners.hits.count)
+            if wanted.isEmpty { break }
+            rest = rest.dropFirst(wanted.count)
+            let byShard = Dictionary(grouping: wanted, by: \.shardIndex)
+            let targets = byShard.keys.sorted().map { plan.targets[$0] }
+            let replies = await fanOut.ask(targets) { (target, context) throws(ClusterError) -> FetchReply in
+                let versions = byShard[target.shard.index]!.map { PointVersion(id: $0.hit.id, version: $0.hit.version) }
+                let request = FetchRequest(
+                    shard: target.shard, selection: .versions(versions), withPayload: query.withPayload, withVector: query.withVector)
+                return try await target.service.fetch(request, context: context)
+            }
+            var points: [PointID: StoredPoint] = [:]
+            for (target, result) in zip(targets, replies) {
+                switch result {
+                case .success(let reply):
+                    for point in reply.points { points[point.id] = point }
+                case .failure(let error):
+                    winners.gaps.append(plan.gap(target, ClusterError(error.code, "fetching payloads: \(error.message)")))
+                    rest = rest.filter { $0.shardIndex != target.shard.index }[...]
+                }
+            }
+            let silent = Set(winners.gaps.map(\.shard.index))
+            for candidate in wanted {
+                if let point = points[candidate.hit.id] {
+                    winners.hits.append(ScoredPoint(point: point, score: candidate.hit.score))
+                } else if !silent.contains(candidate.shardIndex) {
+                    winners.superseded += 1
+                }
+            }
+        }
+        return winners
+    }
+
+    // MARK: - Bounds and coverage
+
+    private func checkBounds(_ query: SearchQuery) throws(ClusterError) {
+        guard (1...configuration.maximumLimit).contains(query.limit) else {
+            throw ClusterError(.invalidArgument, "limit must be 1…\(configuration.maximumLimit), found \(query.limit)")
+        }
+        guard (0...configuration.maximumLimit).contains(query.offset) else {
+            throw ClusterError(.invalidArgument, "offset must be 0…\(configuration.maximumLimit), found \(query.offset)")
+        }
+        if let threshold = query.scoreThreshold, threshold.isNaN { throw ClusterError(.invalidArgument, "score_threshold is not a number") }
+        for (name, value) in [("probes", query.effort.probes), ("candidates", query.effort.candidates)] {
+            if let value, value < 1 { throw ClusterError(.invalidArgument, "\(name) must be at least 1, found \(value)") }
+        }
+    }
+
+    private func prepared(_ vector: [Float], for schema: CollectionSchema) throws(ClusterError) -> [Float] {
+        do throws(ClusterError) { return try preparedVector(vector, for: schema) } catch { throw ClusterError(error.code, "query vector: \(error.message)") }
+    }
+
+    /// Whether gaps are to be borne: an error of the request itself is the request's, whoever noticed it.
+    func requireUsable(_ gaps: [Coverage.Gap], of plan: CollectionPlan, partial: PartialPolicy) throws(ClusterError) {
+        guard !gaps.isEmpty else { return }
+        if Task.isCancelled { throw ClusterError(.cancelled, "the caller went away") }
+        if let gap = gaps.first(where: { [.invalidArgument, .unimplemented].contains($0.reason.code) }) { throw gap.reason }
+        guard partial == .fail || gaps.count == plan.targets.count else { return }
+        let named = gaps.prefix(8).map { "shard \($0.shard.index) on node \($0.node): \($0.reason)" }
+        let more = gaps.count > named.count ? "; and \(gaps.count - named.count) more" : ""
+        throw ClusterError(
+            .unavailable, "\(plan.targets.count - gaps.count) of \(plan.targets.count) shards of \"\(plan.name)\" answered; "
+                + named.joined(separator: "; ") + more)
+    }
+
+    /// - Parameter work: By shard index; that of shards with a gap is left out.
+    func coverage(of plan: CollectionPlan, work: [SearchWork?], gaps: [Coverage.Gap]) -> Coverage {
+        var sum = SearchWork()
+        let silent = Set(gaps.map(\.shard.index))
+        for (index, work) in work.enumerated() where !silent.contains(index) { if let work { sum += work } }
+        for gap in gaps { sum.pointsHeld += gap.pointsLastKnown ?? 0 }
+        return Coverage(
+            shardsAsked: plan.targets.count, shardsAnswered: plan.targets.count - gaps.count, work: sum,
+            gaps: gaps.sorted { $0.shard.index < $1.shard.index })
+    }
+
+    func log(_ coverage: Coverage, of name: CollectionName, _ context: CallContext) {
+        let reasons = coverage.gaps.prefix(8).map { "\($0.shard.index)@\($0.node): \($0.reason)" }.joined(separator: "; ")
+        log(
+            .warning, "answer is partial",
+            [
+                "collection": "\(name)", "shards": "\(coverage.shardsAnswered)/\(coverage.shardsAsked)", "gaps": "\(reasons)",
+                "unreadable": "\(coverage.work.pointsUnreadable)",
+            ], context)
+    }
+}

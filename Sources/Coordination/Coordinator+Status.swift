@@ -1,0 +1,106 @@
+import Model
+import Storage
+
+extension Coordinator {
+    /// Turns everything written so far into segments searched by code, in all shards at once; returns when they serve.
+    ///
+    /// - Returns: One reply per shard, in the order of indices.
+    /// - Throws: `notFound`; the first failing shard's code with a message that names the shards that failed. Sealing again does no harm.
+    @discardableResult
+    package func seal(_ name: CollectionName, context: CallContext) async throws(ClusterError) -> [SealReply] {
+        let plan = try await plan(of: name, context: context)
+        let fanOut = fanOut("seal", context, deadline: deadline(context, configuration.sealTimeout))
+        let results = await fanOut.ask(plan.targets) { (target, context) throws(ClusterError) -> SealReply in
+            try await target.service.seal(SealRequest(shard: target.shard), context: context)
+        }
+        var replies: [SealReply] = []
+        var failures: [(ShardTarget, ClusterError)] = []
+        for (target, result) in zip(plan.targets, results) {
+            switch result {
+            case .success(let reply): replies.append(reply)
+            case .failure(let error): failures.append((target, error))
+            }
+        }
+        guard let first = failures.first else { return replies }
+        let named = failures.prefix(8).map { "shard \($0.0.shard.index) on node \($0.0.node): \($0.1)" }.joined(separator: "; ")
+        throw ClusterError(first.1.code, "\(replies.count) of \(plan.targets.count) shards of \"\(name)\" are sealed; \(named)")
+    }
+
+    /// How all nodes and this tenant's collections are. Opens the shards of every collection of the tenant.
+    package func status(context: CallContext) async throws(ClusterError) -> ClusterStatus {
+        async let nodes = nodeStatus(context: context)
+        var collections: [ClusterStatus.Collection] = []
+        for schema in try await self.collections(context: context) {
+            do throws(ClusterError) {
+                collections.append(try await status(of: CollectionName(schema.name), context: context))
+            } catch where error.code == .notFound {
+                // Dropped since it was listed.
+            }
+        }
+        return await ClusterStatus(nodes: nodes, collections: collections)
+    }
+
+    /// How one collection's shards are; a shard that does not say is a gap.
+    ///
+    /// - Throws: `notFound` if there is no such collection.
+    package func status(of name: CollectionName, context: CallContext) async throws(ClusterError) -> ClusterStatus.Collection {
+        let plan = try await plan(of: name, context: context)
+        let fanOut = fanOut("status", context, deadline: deadline(context, configuration.statusTimeout))
+        let results = await fanOut.ask(plan.targets) { (target, context) throws(ClusterError) -> ShardStatus in
+            let reply = try await target.service.status(StatusRequest(shards: [target.shard]), context: context)
+            guard let status = reply.shards.first(where: { $0.shard == target.shard }) else {
+                throw ClusterError(.unavailable, "the node does not know the shard")
+            }
+            return status
+        }
+        var collection = ClusterStatus.Collection(schema: plan.schema, shards: [], gaps: [])
+        for (target, result) in zip(plan.targets, results) {
+            switch result {
+            case .success(let status):
+                plan.note(points: status.points, in: target.shard)
+                collection.shards.append(ClusterStatus.Collection.Shard(node: target.node, status: status))
+            case .failure(let error): collection.gaps.append(plan.gap(target, error))
+            }
+        }
+        return collection
+    }
+
+    /// Whether the store answers and which nodes do; what `/readyz` says. Costs one small listing and one call per node.
+    package func readiness() async -> Readiness {
+        let context = CallContext(requestID: .random(), tenant: .default)
+        async let nodes = nodeStatus(context: context)
+        var readiness = Readiness(storeError: nil, unreachable: [:], nodeCount: self.nodes.count)
+        do {
+            _ = try await store.list(prefix: StoreKey.names(of: .default), after: nil, limit: 1)
+        } catch { readiness.storeError = ClusterError(error) }
+        for node in await nodes { readiness.unreachable[node.node] = node.error }
+        return readiness
+    }
+
+    /// Every node's answer, in the order of names.
+    package func nodeStatus(context: CallContext) async -> [ClusterStatus.Node] {
+        // The status call is the same for any shard; the shard only names the target here.
+        let targets = nodes.sorted { $0.key < $1.key }.enumerated().map { index, node in
+            ShardTarget(
+                shard: ShardID(tenant: context.tenant, incarnation: Incarnation(0), index: index), node: node.key, service: node.value, range: .all)
+        }
+        let started = clock.now()
+        let clock = clock
+        let fanOut = fanOut("status", context, deadline: deadline(context, configuration.statusTimeout))
+        let results = await fanOut.ask(targets) { (target, context) throws(ClusterError) -> (StatusReply, Duration) in
+            let reply = try await target.service.status(StatusRequest(), context: context)
+            return (reply, started.duration(to: clock.now()))
+        }
+        let ended = clock.now()
+        return zip(targets, results).map { target, result in
+            switch result {
+            case .success(let (reply, latency)):
+                ClusterStatus.Node(
+                    node: target.node, error: nil, latency: latency, shards: reply.shards.count { $0.shard.tenant == context.tenant },
+                    codesScanned: reply.codesScanned)
+            case .failure(let error):
+                ClusterStatus.Node(node: target.node, error: error, latency: started.duration(to: ended), shards: 0, codesScanned: 0)
+            }
+        }
+    }
+}

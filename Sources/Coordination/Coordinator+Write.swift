@@ -1,0 +1,78 @@
+import Model
+import Observability
+
+extension Coordinator {
+    /// Makes the operations durable in every shard that they concern, all shards at once.
+    ///
+    /// Within a shard the operations take effect in order; between shards there is no order and no atomicity. Points of one
+    /// document, and deletions directly before them, change in one log entry. Vectors are brought to unit length when the metric is cosine.
+    ///
+    /// - Throws: `invalidArgument` naming the point, before anything is written; otherwise the first failing shard's code
+    ///   with a message that says which shards failed and how many wrote: ids and operations are the same when the caller
+    ///   tries again, so repeating the batch does no harm.
+    @discardableResult
+    package func write(
+        _ operations: [AppendRequest.Operation], to name: CollectionName, context: CallContext
+    ) async throws(ClusterError) -> WriteOutcome {
+        let started = clock.now()
+        let end = deadline(context, configuration.writeTimeout)
+        var plan = try await plan(of: name, context: context)
+        var writes = try WritePlan(operations, schema: plan.schema, configuration: configuration)
+        var results = await append(writes, plan, end, context)
+        if results.contains(where: \.result.isNotFound), let fresh = try await replan(plan, context: context) {
+            // The collection was dropped and made anew: nothing that the old one took is visible any more.
+            plan = fresh
+            writes = try WritePlan(operations, schema: plan.schema, configuration: configuration)
+            results = await append(writes, plan, end, context)
+        }
+        let tenant = ("tenant", metrics.tenantLabel(context.tenant.rawValue))
+        metrics.histogram("covey_write_seconds", help: "Time of writes to collections.", labels: [tenant]).observe(started.duration(to: clock.now()))
+        let outcome = try self.outcome(results, plan)
+        metrics.counter("covey_points_written_total", help: "Points and ids in acknowledged writes.", labels: [tenant]).add(writes.pointCount)
+        return outcome
+    }
+
+    private struct ShardWrite {
+        var target: ShardTarget
+        var result: Result<AppendReply, ClusterError>
+    }
+
+    private func append(
+        _ writes: WritePlan, _ plan: CollectionPlan, _ end: ContinuousClock.Instant, _ context: CallContext
+    ) async -> [ShardWrite] {
+        let targets = plan.targets.filter { !writes.entries[$0.shard.index].isEmpty }
+        // `unavailable` may mean that the entry was written and the answer lost; ids and whole points bear a repetition.
+        let fanOut = fanOut("append", context, deadline: end, mayRepeat: writes.mayRepeat)
+        let results = await fanOut.ask(targets) { (target, context) throws(ClusterError) -> AppendReply in
+            var total = AppendReply(position: 0, superseded: 0)
+            for operations in writes.entries[target.shard.index] {
+                let reply = try await target.service.append(AppendRequest(shard: target.shard, operations: operations), context: context)
+                total.position = reply.position
+                total.superseded += reply.superseded
+            }
+            return total
+        }
+        return zip(targets, results).map { ShardWrite(target: $0, result: $1) }
+    }
+
+    private func outcome(_ writes: [ShardWrite], _ plan: CollectionPlan) throws(ClusterError) -> WriteOutcome {
+        if Task.isCancelled { throw ClusterError(.cancelled, "the caller went away; what was written is not known") }
+        var outcome = WriteOutcome(results: [])
+        var failures: [(ShardTarget, ClusterError)] = []
+        for write in writes {
+            switch write.result {
+            case .success(let reply):
+                outcome.results.append(WriteOutcome.ShardResult(
+                    shard: write.target.shard, node: write.target.node, position: reply.position, superseded: reply.superseded))
+            case .failure(let error): failures.append((write.target, error))
+            }
+        }
+        guard let first = failures.first else { return outcome }
+        let named = failures.prefix(8).map { "shard \($0.0.shard.index) on node \($0.0.node): \($0.1)" }.joined(separator: "; ")
+        throw ClusterError(first.1.code, "\(outcome.results.count) of \(writes.count) shards of \"\(plan.name)\" wrote; \(named)")
+    }
+}
+
+extension Result where Failure == ClusterError {
+    fileprivate var isNotFound: Bool { if case .failure(let error) = self { error.code == .notFound } else { false } }
+}

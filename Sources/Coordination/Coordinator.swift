@@ -1,0 +1,186 @@
+import Foundation
+import Logging
+import Model
+import Observability
+import Placement
+import Storage
+
+/// Answers for whole collections: knows which there are, asks the nodes that keep their shards, and puts one answer together.
+///
+/// It holds nothing durable: schemas are in the object store, points in the shards. Any number of coordinators may work on
+/// the same cluster. May be used from any task.
+package final class Coordinator: Sendable {
+    let store: any ObjectStore
+    let nodes: [NodeID: any ShardService]
+    let configuration: CoordinatorConfiguration
+    let logger: Logger
+    let metrics: Metrics
+    let clock: DeadlineClock
+    let registry: SchemaRegistry
+    private let placement: Placement
+    private let plans: PlanCache
+
+    /// - Parameters:
+    ///   - nodes: The cluster's members by name: the same on every coordinator, alive or not.
+    ///   - clock: What deadlines are measured with.
+    /// - Throws: `invalidArgument` for an impossible configuration, or if there is no node.
+    package init(
+        store: any ObjectStore, nodes: [NodeID: any ShardService], configuration: CoordinatorConfiguration = CoordinatorConfiguration(),
+        logger: Logger, metrics: Metrics, clock: DeadlineClock = .continuous
+    ) throws(ClusterError) {
+        try configuration.validate()
+        for node in configuration.weights.keys where nodes[node] == nil {
+            throw ClusterError(.invalidArgument, "weights name node \(node), which is not a shard node of the cluster")
+        }
+        self.store = store
+        self.nodes = nodes
+        self.configuration = configuration
+        self.logger = logger
+        self.metrics = metrics
+        self.clock = clock
+        registry = SchemaRegistry(store: store)
+        placement = try Placement(members: nodes.keys.map { Placement.Member(node: $0, weight: configuration.weights[$0] ?? 1) })
+        plans = PlanCache(limit: configuration.schemaCacheLimit)
+    }
+
+    /// Makes an empty collection.
+    ///
+    /// - Parameters:
+    ///   - shardCount: `nil` for the configured default, which is one per shard node.
+    ///   - embeddingModel: Recorded if the collection will hold documents.
+    /// - Throws: `alreadyExists`; `invalidArgument` naming the field, its limit and its value.
+    package func createCollection(
+        _ name: CollectionName, dimension: Int, metric: Metric, shardCount: Int? = nil, embeddingModel: String? = nil,
+        metadata: [String: String] = [:], context: CallContext
+    ) async throws(ClusterError) -> CollectionSchema {
+        let defaultShardCount = configuration.defaultShardCount ?? min(nodes.count, CollectionSchema.maximumShardCount)
+        let schema = CollectionSchema(
+            name: name, incarnation: .random(), dimension: dimension, metric: metric, shardCount: shardCount ?? defaultShardCount,
+            embeddingModel: embeddingModel, createdAt: Int64(Date().timeIntervalSince1970), metadata: metadata)
+        try schema.validate()
+        let record = try await registry.create(schema, named: name, tenant: context.tenant)
+        _ = keep(record, name, context.tenant)
+        log(.info, "collection created", ["collection": "\(name)", "shards": "\(schema.shardCount)", "incarnation": "\(schema.incarnationText)"], context)
+        return schema
+    }
+
+    /// Ends a collection: nobody finds it from now on, and its shards delete what they keep.
+    ///
+    /// A shard that cannot be reached keeps its objects until ``finishDrops(context:)`` succeeds.
+    ///
+    /// - Returns: Whether there was one.
+    package func dropCollection(_ name: CollectionName, context: CallContext) async throws(ClusterError) -> Bool {
+        guard let schema = try await registry.drop(name, tenant: context.tenant) else { return false }
+        plans.drop(PlanCache.Key(tenant: context.tenant, name: name))
+        log(.info, "collection dropped", ["collection": "\(name)", "incarnation": "\(schema.incarnationText)"], context)
+        await erase(schema, name, context)
+        return true
+    }
+
+    /// Erases what dropped collections of this tenant left behind because a node could not be reached.
+    ///
+    /// - Returns: How many collections could not be erased yet.
+    package func finishDrops(context: CallContext) async throws(ClusterError) -> Int {
+        var left = 0
+        for (name, record) in try await registry.all(of: context.tenant) where record.isDropped {
+            if try await registry.isErased(record.schema.incarnation, tenant: context.tenant) { continue }
+            if await !erase(record.schema, name, context) { left += 1 }
+        }
+        return left
+    }
+
+    /// The tenant's collections in the order of their names.
+    package func collections(context: CallContext) async throws(ClusterError) -> [CollectionSchema] {
+        try await registry.all(of: context.tenant).filter { !$0.record.isDropped }.map(\.record.schema)
+    }
+
+    /// - Throws: `notFound` if this tenant has no such collection.
+    package func schema(of name: CollectionName, context: CallContext) async throws(ClusterError) -> CollectionSchema {
+        try await plan(of: name, context: context).schema
+    }
+
+    // MARK: - Plans
+
+    /// The plan of a collection, at most ``CoordinatorConfiguration/schemaStaleness`` old while the store answers.
+    ///
+    /// - Throws: `notFound` if this tenant has no such collection.
+    func plan(of name: CollectionName, context: CallContext) async throws(ClusterError) -> CollectionPlan {
+        let key = PlanCache.Key(tenant: context.tenant, name: name)
+        if let (plan, mustCheck) = plans.plan(key, now: clock.now(), staleness: configuration.schemaStaleness) {
+            guard mustCheck else { return plan }
+            do throws(ClusterError) {
+                if try await registry.isNewest(plan.version, of: name, tenant: context.tenant) { return plan }
+            } catch {
+                // Reads go on while the store is away; a write to a dropped collection is refused by its shards.
+                log(.warning, "schema could not be checked, using the last one known", ["collection": "\(name)", "error": "\(error)"], context)
+                return plan
+            }
+            plans.drop(key)
+        }
+        guard let record = try await registry.newest(name, tenant: context.tenant), !record.isDropped else {
+            throw ClusterError(.notFound, "collection \"\(name)\" does not exist")
+        }
+        return keep(record, name, context.tenant)
+    }
+
+    /// Looks a collection up again after a shard said that it is gone.
+    ///
+    /// - Returns: The plan of another incarnation; `nil` if the name still stands for the same one.
+    func replan(_ stale: CollectionPlan, context: CallContext) async throws(ClusterError) -> CollectionPlan? {
+        plans.drop(PlanCache.Key(tenant: context.tenant, name: stale.name))
+        let fresh = try await plan(of: stale.name, context: context)
+        return fresh.schema.incarnation == stale.schema.incarnation ? nil : fresh
+    }
+
+    private func keep(_ record: SchemaRegistry.Record, _ name: CollectionName, _ tenant: TenantID) -> CollectionPlan {
+        plans.keep(makePlan(record, name, tenant), for: PlanCache.Key(tenant: tenant, name: name), now: clock.now())
+    }
+
+    private func makePlan(_ record: SchemaRegistry.Record, _ name: CollectionName, _ tenant: TenantID) -> CollectionPlan {
+        let owners = placement.owners(tenant: tenant, incarnation: record.schema.incarnation, shardCount: record.schema.shardCount)
+        return CollectionPlan(name: name, tenant: tenant, schema: record.schema, version: record.version, owners: owners, nodes: nodes)
+    }
+
+    @discardableResult
+    private func erase(_ schema: CollectionSchema, _ name: CollectionName, _ context: CallContext) async -> Bool {
+        let plan = makePlan(SchemaRegistry.Record(version: 0, isDropped: true, schema: schema), name, context.tenant)
+        let results = await fanOut("drop", context, deadline: deadline(context, configuration.writeTimeout)).ask(plan.targets) {
+            (target, context) throws(ClusterError) in
+            do throws(ClusterError) {
+                try await target.service.drop(DropRequest(shard: target.shard), context: context)
+            } catch where error.code == .notFound {
+                // Dropped already.
+            }
+        }
+        var isErased = true
+        for (target, result) in zip(plan.targets, results) {
+            guard case .failure(let error) = result else { continue }
+            isErased = false
+            log(.warning, "a shard of a dropped collection could not be erased yet",
+                ["collection": "\(name)", "shard": "\(target.shard)", "node": "\(target.node)", "error": "\(error)"], context)
+        }
+        guard isErased else { return false }
+        do throws(ClusterError) {
+            try await registry.forget(schema.incarnation, tenant: context.tenant)
+            return true
+        } catch {
+            log(.warning, "a dropped collection's schema could not be erased yet", ["collection": "\(name)", "error": "\(error)"], context)
+            return false
+        }
+    }
+
+    // MARK: - What all calls share
+
+    func deadline(_ context: CallContext, _ timeout: Duration) -> ContinuousClock.Instant { context.deadline ?? clock.now() + timeout }
+
+    func fanOut(_ method: String, _ context: CallContext, deadline: ContinuousClock.Instant, mayRepeat: Bool = true) -> FanOut {
+        FanOut(clock: clock, metrics: metrics, method: method, context: context, deadline: deadline, mayRepeat: mayRepeat)
+    }
+
+    func log(_ level: Logger.Level, _ message: Logger.Message, _ metadata: Logger.Metadata, _ context: CallContext) {
+        var metadata = metadata
+        metadata["request"] = "\(context.requestID)"
+        metadata["tenant"] = "\(context.tenant)"
+        logger.log(level: level, message, metadata: metadata)
+    }
+}

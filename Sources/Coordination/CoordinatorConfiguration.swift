@@ -1,0 +1,58 @@
+import Model
+
+/// What a coordinator allows and how long it waits.
+package struct CoordinatorConfiguration: Sendable {
+    /// Time for a read of a request that brings no deadline of its own. Default: 5 s; a healthy answer takes
+    /// milliseconds, so this is how long a caller waits for a node that hangs before the others' answer is given.
+    package var readTimeout: Duration = .seconds(5)
+    /// Part of a search's time kept back from the shards, for merging and for fetching the winners' payloads; at most a
+    /// quarter of what is left. Default: 250 ms.
+    package var mergeMargin: Duration = .milliseconds(250)
+    /// Time for a write without a deadline. Default: 30 s: a durable write may wait for a disk that is busy.
+    package var writeTimeout: Duration = .seconds(30)
+    /// Time for sealing. Default: 2 h: it trains and builds an index over everything that was written.
+    package var sealTimeout: Duration = .seconds(7_200)
+    /// Time for a node to say how it is. Default: 2 s: an operator is looking at the screen.
+    package var statusTimeout: Duration = .seconds(2)
+    /// A collection's schema is looked up again after so long; a collection dropped through another coordinator may
+    /// answer for this long. Default: 1 s: one small listing a second and collection in use.
+    package var schemaStaleness: Duration = .seconds(1)
+    /// Schemas kept in memory. Default: 10,000, a few kilobytes each.
+    package var schemaCacheLimit: Int = 10_000
+    /// Shards of a new collection that does not say; `nil`: one per shard node.
+    package var defaultShardCount: Int?
+    /// Share of the shards a node takes relative to the others; a node that is not named has weight 1.
+    package var weights: [NodeID: Double] = [:]
+
+    /// Largest `limit` and largest `offset` of a search, and largest `limit` of a scroll. Default: 10,000, Qdrant's
+    /// recommended bound: every shard returns offset + limit hits.
+    package var maximumLimit: Int = 10_000
+    /// Points or ids in one write, retrieve or delete. Default: 50,000: one large document's chunks.
+    package var maximumBatchPoints: Int = 50_000
+    /// Size of one point's payload as JSON, in bytes. Default: 1 MiB: a payload is read whole for every hit.
+    package var maximumPayloadBytes: Int = 1 << 20
+    /// Estimated size of one log entry, in bytes; a larger batch becomes several entries, one after the other.
+    /// Default: 4 MiB, half of what a log entry may have in the store.
+    package var maximumEntryBytes: Int = 4 << 20
+
+    package init() {}
+
+    /// - Throws: `invalidArgument` that names the setting, its limit and its value.
+    package func validate() throws(ClusterError) {
+        let durations: [(String, Duration)] = [
+            ("readTimeout", readTimeout), ("writeTimeout", writeTimeout), ("sealTimeout", sealTimeout), ("statusTimeout", statusTimeout),
+        ]
+        for (name, value) in durations where value <= .zero { throw ClusterError(.invalidArgument, "\(name) must be above 0, found \(value)") }
+        for (name, value) in [("mergeMargin", mergeMargin), ("schemaStaleness", schemaStaleness)] where value < .zero {
+            throw ClusterError(.invalidArgument, "\(name) must not be negative, found \(value)")
+        }
+        let counts: [(String, Int)] = [
+            ("schemaCacheLimit", schemaCacheLimit), ("maximumLimit", maximumLimit), ("maximumBatchPoints", maximumBatchPoints),
+            ("maximumPayloadBytes", maximumPayloadBytes), ("maximumEntryBytes", maximumEntryBytes),
+        ]
+        for (name, value) in counts where value < 1 { throw ClusterError(.invalidArgument, "\(name) must be at least 1, found \(value)") }
+        if let defaultShardCount, !(1...CollectionSchema.maximumShardCount).contains(defaultShardCount) {
+            throw ClusterError(.invalidArgument, "defaultShardCount must be 1…\(CollectionSchema.maximumShardCount), found \(defaultShardCount)")
+        }
+    }
+}

@@ -1,0 +1,15 @@
+/// The coordinator's view of time: what is it now, and wait until then. Tests move it by hand.
+package struct DeadlineClock: Sendable {
+    package var now: @Sendable () -> ContinuousClock.Instant
+    /// Returns at the instant, or throws as soon as the task is cancelled.
+    package var sleep: @Sendable (_ until: ContinuousClock.Instant) async throws -> Void
+
+    package init(
+        now: @escaping @Sendable () -> ContinuousClock.Instant, sleep: @escaping @Sendable (_ until: ContinuousClock.Instant) async throws -> Void
+    ) {
+        self.now = now
+        self.sleep = sleep
+    }
+
+    package static let continuous = DeadlineClock(now: { ContinuousClock.now }, sleep: { try await ContinuousClock().sleep(until: $0) })
+}

@@ -1,0 +1,156 @@
+import Foundation
+import Model
+import Storage
+
+/// Which collections a tenant has: one create-only chain of records for each name, the highest version counts.
+///
+/// Creating and dropping both put the next version, so of several who try at once exactly one succeeds, and the others look
+/// again. Lower versions are deleted afterwards. That would let a writer that paused since its look put a version which was
+/// deleted; so whoever has put a version looks once more, and has lost if there is a higher one (protocol, H18).
+struct SchemaRegistry: Sendable {
+    let store: any ObjectStore
+
+    struct Record: Sendable {
+        var version: UInt64
+        var isDropped: Bool
+        var schema: CollectionSchema
+    }
+
+    /// What an object under `names/` holds.
+    private struct StoredRecord: Codable {
+        var format: Int
+        var dropped: Bool
+        var schema: CollectionSchema
+    }
+    private static let format = 1
+    /// Races lost in a row before giving up: each means that somebody else made progress.
+    private static let attempts = 8
+
+    /// - Throws: `alreadyExists` if the name stands for a collection; `aborted` after too many lost races.
+    func create(_ schema: CollectionSchema, named name: CollectionName, tenant: TenantID) async throws(ClusterError) -> Record {
+        let schemaKey = StoreKey.schema(schema.incarnation, of: tenant)
+        // First what the name will point to: whoever finds the name can open the shards.
+        try await put(schemaKey, try encoded(schema))
+        do throws(ClusterError) {
+            for _ in 0..<Self.attempts {
+                let newest = try await newest(name, tenant: tenant)
+                if let newest, !newest.isDropped { throw ClusterError(.alreadyExists, "collection \"\(name)\" exists") }
+                let record = Record(version: (newest?.version ?? 0) + 1, isDropped: false, schema: schema)
+                if try await publish(record, named: name, tenant: tenant) { return record }
+            }
+            throw ClusterError(.aborted, "collection \"\(name)\" is being created and dropped by others, try again")
+        } catch {
+            try? await store.delete(schemaKey)
+            throw error
+        }
+    }
+
+    /// Ends the name's collection; `nil` if there is none.
+    func drop(_ name: CollectionName, tenant: TenantID) async throws(ClusterError) -> CollectionSchema? {
+        for _ in 0..<Self.attempts {
+            guard let newest = try await newest(name, tenant: tenant), !newest.isDropped else { return nil }
+            let tombstone = Record(version: newest.version + 1, isDropped: true, schema: newest.schema)
+            if try await publish(tombstone, named: name, tenant: tenant) { return newest.schema }
+        }
+        throw ClusterError(.aborted, "collection \"\(name)\" is being created and dropped by others, try again")
+    }
+
+    /// The record that counts; `nil` if the name was never used.
+    func newest(_ name: CollectionName, tenant: TenantID) async throws(ClusterError) -> Record? {
+        for _ in 0..<Self.attempts {
+            let keys = try await list(StoreKey.names(of: tenant, collection: name))
+            guard let key = keys.last else { return nil }
+            if let record = try await read(key) { return record }
+        }
+        throw ClusterError(.aborted, "collection \"\(name)\" is being created and dropped by others, try again")
+    }
+
+    /// Whether no version after this one exists; one listing.
+    func isNewest(_ version: UInt64, of name: CollectionName, tenant: TenantID) async throws(ClusterError) -> Bool {
+        do {
+            let after = StoreKey.name(of: tenant, collection: name, version: version)
+            return try await store.list(prefix: StoreKey.names(of: tenant, collection: name), after: after, limit: 1).isEmpty
+        } catch { throw ClusterError(error) }
+    }
+
+    /// The newest record of every name, dropped ones too, in the order of names.
+    func all(of tenant: TenantID) async throws(ClusterError) -> [(name: CollectionName, record: Record)] {
+        let prefix = StoreKey.names(of: tenant)
+        var newest: [String: String] = [:]
+        for key in try await list(prefix) {
+            // Keys ascend, so the last one of a name is its newest.
+            if let slash = key.lastIndex(of: "/"), slash > prefix.endIndex { newest[String(key[prefix.endIndex..<slash])] = key }
+        }
+        var found: [(name: CollectionName, record: Record)] = []
+        for (text, key) in newest.sorted(by: { $0.key < $1.key }) {
+            let name = try CollectionName(text)
+            // Pruned since the listing: there is a newer one.
+            var record = try await read(key)
+            if record == nil { record = try await self.newest(name, tenant: tenant) }
+            if let record { found.append((name, record)) }
+        }
+        return found
+    }
+
+    /// Removes what marks a dropped collection as not yet erased.
+    func forget(_ incarnation: Incarnation, tenant: TenantID) async throws(ClusterError) {
+        do { try await store.delete(StoreKey.schema(incarnation, of: tenant)) } catch { throw ClusterError(error) }
+    }
+
+    /// Whether objects of a dropped collection may be left.
+    func isErased(_ incarnation: Incarnation, tenant: TenantID) async throws(ClusterError) -> Bool {
+        do throws(StoreError) {
+            _ = try await store.size(StoreKey.schema(incarnation, of: tenant))
+            return false
+        } catch {
+            if case .notFound = error { return true }
+            throw ClusterError(error)
+        }
+    }
+
+    /// Puts the record's version; `false` if somebody else was first.
+    private func publish(_ record: Record, named name: CollectionName, tenant: TenantID) async throws(ClusterError) -> Bool {
+        let stored = StoredRecord(format: Self.format, dropped: record.isDropped, schema: record.schema)
+        do throws(StoreError) {
+            try await store.put(StoreKey.name(of: tenant, collection: name, version: record.version), try encoded(stored), ifAbsent: true)
+        } catch let error as StoreError {
+            if case .alreadyExists = error { return false }
+            throw ClusterError(error)
+        } catch { throw ClusterError(error) }
+        let keys = try await list(StoreKey.names(of: tenant, collection: name))
+        guard let last = keys.last, StoreKey.number(at: last) == record.version else { return false }
+        // Old versions are only clutter: failing to delete them harms nothing.
+        try? await store.delete(Array(keys.dropLast()))
+        return true
+    }
+
+    private func read(_ key: String) async throws(ClusterError) -> Record? {
+        let bytes: [UInt8]
+        do throws(StoreError) { bytes = try await store.get(key) } catch {
+            if case .notFound = error { return nil }
+            throw ClusterError(error)
+        }
+        guard let version = StoreKey.number(at: key) else { throw ClusterError(.dataLoss, "object \(key) is not a version of a name") }
+        let stored: StoredRecord
+        do { stored = try JSONDecoder().decode(StoredRecord.self, from: Data(bytes)) } catch {
+            throw ClusterError(.dataLoss, "object \(key) is not a collection's record: \(error)")
+        }
+        guard stored.format == Self.format else { throw ClusterError(.dataLoss, "object \(key) has format \(stored.format), known is \(Self.format)") }
+        try stored.schema.validate()
+        return Record(version: version, isDropped: stored.dropped, schema: stored.schema)
+    }
+
+    private func put(_ key: String, _ bytes: [UInt8]) async throws(ClusterError) {
+        do { try await store.put(key, bytes, ifAbsent: true) } catch { throw ClusterError(error) }
+    }
+
+    private func list(_ prefix: String) async throws(ClusterError) -> [String] {
+        do { return try await store.listAll(prefix: prefix) } catch { throw ClusterError(error) }
+    }
+
+    private func encoded(_ value: some Encodable) throws(ClusterError) -> [UInt8] {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = .sortedKeys
+        do { return Array(try encoder.encode(value)) } catch { throw ClusterError(.internal, "\(error)") }
+    }
+}

@@ -1,0 +1,166 @@
+import Model
+
+/// A batch of operations, checked, and divided among the shards of a collection into log entries.
+///
+/// The points of one document, and deletions that stand directly before them, are never divided: they change in one log
+/// entry, so a reader sees the old document or the new one (protocol, H24). Within a shard the order stays.
+struct WritePlan {
+    /// By shard index: the entries to append, one after the other.
+    private(set) var entries: [[[AppendRequest.Operation]]]
+    /// Whether doing it twice has the same effect as once, whatever others write meanwhile: not so for a filter, which may
+    /// find other points the second time.
+    private(set) var mayRepeat = true
+    private(set) var pointCount = 0
+
+    /// - Throws: `invalidArgument` naming the point by its place in the batch and its id.
+    init(_ operations: [AppendRequest.Operation], schema: CollectionSchema, configuration: CoordinatorConfiguration) throws(ClusterError) {
+        var parts = Array(repeating: ShardPart(limit: configuration.maximumEntryBytes), count: schema.shardCount)
+        for operation in operations {
+            switch operation {
+            case .upsert(let points):
+                pointCount += points.count
+                try Self.check(pointCount, configuration)
+                for (index, var point) in points.enumerated() {
+                    let bytes = try Self.prepare(&point, at: index, schema, configuration)
+                    parts[schema.shardIndex(of: point.id)].upsert(point, byteCount: bytes)
+                }
+            case .delete(let ids):
+                pointCount += ids.count
+                try Self.check(pointCount, configuration)
+                for (shard, ids) in Dictionary(grouping: ids, by: schema.shardIndex(of:)) { parts[shard].delete(.delete(ids), byteCount: ids.count * 17) }
+            case .deleteWhere(let filter):
+                mayRepeat = false
+                for shard in Self.shards(of: filter, schema) { parts[shard].delete(operation, byteCount: 64) }
+            }
+        }
+        entries = parts.map { $0.finished() }
+    }
+
+    private static func check(_ count: Int, _ configuration: CoordinatorConfiguration) throws(ClusterError) {
+        guard count <= configuration.maximumBatchPoints else {
+            throw ClusterError(.invalidArgument, "a batch may have \(configuration.maximumBatchPoints) points, found at least \(count)")
+        }
+    }
+
+    /// Checks one point and brings its vector to the form that is stored.
+    ///
+    /// - Returns: About how many bytes it takes in the log.
+    private static func prepare(
+        _ point: inout Point, at index: Int, _ schema: CollectionSchema, _ configuration: CoordinatorConfiguration
+    ) throws(ClusterError) -> Int {
+        do throws(ClusterError) {
+            point.vector = try preparedVector(point.vector, for: schema)
+            let payloadBytes = JSONValue.object(point.payload).byteCount
+            guard payloadBytes <= configuration.maximumPayloadBytes else {
+                throw ClusterError(.invalidArgument, "payload has \(payloadBytes) bytes, the limit is \(configuration.maximumPayloadBytes)")
+            }
+            return payloadBytes + point.vector.count * 4 + 32
+        } catch {
+            throw ClusterError(error.code, "point \(index) (id \(point.id)): \(error.message)")
+        }
+    }
+
+    /// Shards that may hold points which pass the filter: all, unless it names ids.
+    private static func shards(of filter: Filter, _ schema: CollectionSchema) -> [Int] {
+        for case .hasID(let ids) in filter.must { return Set(ids.map(schema.shardIndex(of:))).sorted() }
+        return Array(0..<schema.shardCount)
+    }
+}
+
+/// The operations of one shard, packed into entries of a limited size.
+private struct ShardPart {
+    /// What must stay in one entry: deletions, then the points that take the place of what they deleted.
+    private struct Unit {
+        var operations: [AppendRequest.Operation] = []
+        var byteCount = 0
+        /// First half of the UUIDs of the last points, if they are a document's.
+        var document: UInt64?
+        var hasPoints = false
+    }
+    private let limit: Int
+    private var units: [Unit] = []
+
+    init(limit: Int) { self.limit = limit }
+
+    mutating func delete(_ operation: AppendRequest.Operation, byteCount: Int) {
+        if units.last?.hasPoints ?? true { units.append(Unit()) }
+        units[units.count - 1].operations.append(operation)
+        units[units.count - 1].byteCount += byteCount
+    }
+
+    mutating func upsert(_ point: Point, byteCount: Int) {
+        let document: UInt64? = if case .uuid(let high, _) = point.id { high } else { nil }
+        if units.isEmpty || (units[units.count - 1].hasPoints && (document == nil || units[units.count - 1].document != document)) {
+            units.append(Unit())
+        }
+        let last = units.count - 1
+        units[last].byteCount += byteCount
+        units[last].document = document
+        units[last].hasPoints = true
+        if case .upsert(var points)? = units[last].operations.last {
+            units[last].operations[units[last].operations.count - 1] = .delete([])  // so that appending does not copy the points
+            points.append(point)
+            units[last].operations[units[last].operations.count - 1] = .upsert(points)
+        } else {
+            units[last].operations.append(.upsert([point]))
+        }
+    }
+
+    func finished() -> [[AppendRequest.Operation]] {
+        var entries: [[AppendRequest.Operation]] = []
+        var byteCount = 0
+        for unit in units {
+            if entries.isEmpty || byteCount + unit.byteCount > limit {
+                entries.append([])
+                byteCount = 0
+            }
+            byteCount += unit.byteCount
+            for operation in unit.operations { Self.append(operation, to: &entries[entries.count - 1]) }
+        }
+        return entries
+    }
+
+    /// Neighbouring upserts become one.
+    private static func append(_ operation: AppendRequest.Operation, to entry: inout [AppendRequest.Operation]) {
+        guard case .upsert(let points) = operation, case .upsert(var known)? = entry.last else {
+            entry.append(operation)
+            return
+        }
+        entry.removeLast()
+        known += points
+        entry.append(.upsert(known))
+    }
+}
+
+/// The vector as a collection stores and asks it: of unit length when the metric is cosine.
+///
+/// - Throws: `invalidArgument` for a wrong dimension, an element that is not finite, or, with cosine, a vector without direction.
+func preparedVector(_ vector: [Float], for schema: CollectionSchema) throws(ClusterError) -> [Float] {
+    guard vector.count == schema.dimension else {
+        throw ClusterError(.invalidArgument, "expected \(schema.dimension) dimensions, found \(vector.count)")
+    }
+    // In double precision, so that squares of large elements do not overflow and those of small ones do not vanish.
+    var squares = 0.0
+    for element in vector { squares += Double(element) * Double(element) }
+    guard squares.isFinite else {
+        let index = vector.firstIndex { !$0.isFinite }!
+        throw ClusterError(.invalidArgument, "element \(index) of the vector is \(vector[index])")
+    }
+    guard schema.metric == .cosine else { return vector }
+    guard squares > 0 else { throw ClusterError(.invalidArgument, "a vector of zeros has no direction, which cosine needs") }
+    let scale = 1 / squares.squareRoot()
+    return vector.map { Float(Double($0) * scale) }
+}
+
+extension JSONValue {
+    /// About the length of the value as JSON, in bytes, without writing it: exact but for escapes and the digits of numbers.
+    fileprivate var byteCount: Int {
+        switch self {
+        case .null, .bool: 5
+        case .integer, .number: 8
+        case .string(let text): text.utf8.count + 2
+        case .array(let values): values.reduce(2) { $0 + $1.byteCount + 1 }
+        case .object(let members): members.reduce(2) { $0 + $1.key.utf8.count + $1.value.byteCount + 4 }
+        }
+    }
+}
