@@ -111,12 +111,13 @@ struct SchemaRegistry: Sendable {
     /// Puts the record's version; `false` if somebody else was first.
     private func publish(_ record: Record, named name: CollectionName, tenant: TenantID) async throws(ClusterError) -> Bool {
         let stored = StoredRecord(format: Self.format, dropped: record.isDropped, schema: record.schema)
+        let bytes = try encoded(stored)
         do throws(StoreError) {
-            try await store.put(StoreKey.name(of: tenant, collection: name, version: record.version), try encoded(stored), ifAbsent: true)
-        } catch let error as StoreError {
+            try await store.put(StoreKey.name(of: tenant, collection: name, version: record.version), bytes, ifAbsent: true)
+        } catch {
             if case .alreadyExists = error { return false }
             throw ClusterError(error)
-        } catch { throw ClusterError(error) }
+        }
         let keys = try await list(StoreKey.names(of: tenant, collection: name))
         guard let last = keys.last, StoreKey.number(at: last) == record.version else { return false }
         // Old versions are only clutter: failing to delete them harms nothing.
