@@ -1,0 +1,166 @@
+"""Real Covey processes for the foreign clients' tests.
+
+`cluster` is a coordinator, four shard nodes and a generator, each a process of its own on free loopback ports, shared by
+a test session. `make_cluster` starts further ones, with other settings, for tests that stop nodes or need API keys.
+"""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+BINARY = os.environ.get("COVEY_BINARY", str(ROOT / ".build/release/covey"))
+DATA = ROOT.parent / "shared" / "data"
+START_SECONDS = 60
+
+needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="../shared/data is missing")
+
+
+def free_ports(count):
+    """Ports that were free a moment ago; all are held open until the last one is known, so that they differ."""
+    sockets = [socket.socket() for _ in range(count)]
+    for each in sockets:
+        each.bind(("127.0.0.1", 0))
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+class Cluster:
+    """Processes of one cluster, their configuration file, logs and store, all in one folder."""
+
+    def __init__(self, folder, shards=4, settings=None, serve=False, environment=None):
+        self.folder = Path(folder)
+        self.processes = {}
+        self.environment = {**os.environ, **(environment or {})}
+        names = [] if serve else ["coordinator"] + [f"shard-{i + 1}" for i in range(shards)] + ["generator"]
+        gateway, *ports = free_ports(1 + len(names))
+        self.url = f"http://127.0.0.1:{gateway}"
+        self.addresses = {name: f"127.0.0.1:{port}" for name, port in zip(names, ports)}
+        self.names = names or ["serve"]
+        configuration = {
+            "store": {"path": str(self.folder / "store")},
+            "gateway": {"address": f"127.0.0.1:{gateway}"},
+            "nodes": [{"name": name, "role": name.split("-")[0], "address": self.addresses[name]} for name in names],
+        }
+        for key, value in (settings or {}).items():
+            section, _, name = key.rpartition(".")
+            (configuration.setdefault(section, {}) if section else configuration)[name] = value
+        self.configuration = self.folder / "covey.yaml"
+        self.configuration.write_text(json.dumps(configuration))  # JSON is YAML
+
+    def start(self, *names):
+        for name in names or self.names:
+            command = [BINARY, name.split("-")[0], "--config", str(self.configuration)]
+            if name != "serve":
+                command += ["--node", name]
+            log = open(self.folder / f"{name}.log", "ab")
+            self.processes[name] = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environment, start_new_session=True
+            )
+            log.close()
+        return self
+
+    def wait_until_ready(self):
+        self.wait_for(lambda: self.get("/readyz")[0] == 200, "the cluster to be ready")
+        return self
+
+    def wait_for(self, condition, what, seconds=START_SECONDS):
+        """Asks again and again until it holds; fails with the nodes' logs when it does not in time."""
+        end = time.monotonic() + seconds
+        while True:
+            try:
+                if condition():
+                    return
+            except (OSError, urllib.error.URLError):
+                pass
+            for name, process in self.processes.items():
+                if process.poll() not in (None, 0, -signal.SIGKILL, -signal.SIGTERM):
+                    pytest.fail(f"{name} ended with {process.returncode}:\n{self.log(name)[-3000:]}")
+            if time.monotonic() > end:
+                logs = "\n".join(f"--- {name}\n{self.log(name)[-1500:]}" for name in self.processes)
+                pytest.fail(f"waited {seconds} s for {what}\n{logs}")
+            time.sleep(0.05)
+
+    def get(self, path, headers=None):
+        """Status and body of a GET; an error status is a value, not an exception."""
+        return self.request("GET", path, headers=headers)
+
+    def request(self, method, path, body=None, headers=None, timeout=60):
+        data = body if isinstance(body, (bytes, type(None))) else json.dumps(body).encode()
+        request = urllib.request.Request(self.url + path, data=data, method=method, headers=headers or {})
+        if data is not None and "Content-type" not in request.headers:
+            request.add_header("Content-Type", "application/json")
+        try:
+            with urllib.request.urlopen(request, timeout=timeout) as reply:
+                return reply.status, reply.read()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read()
+
+    def json(self, method, path, body=None, headers=None):
+        status, text = self.request(method, path, body, headers)
+        return status, json.loads(text)
+
+    def covey(self, *arguments, stdin=None, timeout=600, environment=None):
+        """Runs a client verb against this cluster."""
+        return subprocess.run(
+            [BINARY, *arguments],
+            env={**self.environment, "COVEY_URL": self.url, **(environment or {})},
+            input=stdin, capture_output=True, text=True, timeout=timeout,
+        )
+
+    def kill(self, name):
+        self.processes[name].kill()
+        self.processes.pop(name).wait()
+
+    def terminate(self, name, timeout=60):
+        process = self.processes.pop(name)
+        process.terminate()
+        return process.wait(timeout)
+
+    def log(self, name):
+        path = self.folder / f"{name}.log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def stop(self):
+        for process in self.processes.values():
+            process.terminate()
+        for process in self.processes.values():
+            try:
+                process.wait(40)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        self.processes.clear()
+
+
+@pytest.fixture(scope="session")
+def make_cluster():
+    started = []
+
+    def make(**options):
+        folder = tempfile.mkdtemp(prefix="covey-test-")
+        cluster = Cluster(folder, **options)
+        started.append(cluster)
+        return cluster.start().wait_until_ready()
+
+    yield make
+    for cluster in started:
+        cluster.stop()
+        shutil.rmtree(cluster.folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def cluster(make_cluster):
+    return make_cluster()

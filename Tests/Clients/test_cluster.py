@@ -1,0 +1,154 @@
+"""Separate processes: what a dead node costs, what a restart keeps, what SIGTERM drops (nothing)."""
+
+import random
+import threading
+
+DIMENSION = 16
+POINTS = 400
+
+
+def make_points(seed, count=POINTS):
+    generator = random.Random(seed)
+    return [
+        {"id": i, "vector": [generator.gauss(0, 1) for _ in range(DIMENSION)], "payload": {"n": i}} for i in range(1, count + 1)
+    ]
+
+
+def fill(cluster, name, points):
+    assert cluster.json("PUT", f"/collections/{name}", {"vectors": {"size": DIMENSION, "distance": "Dot"}})[0] == 200
+    status, reply = cluster.json("PUT", f"/collections/{name}/points?wait=true", {"points": points})
+    assert status == 200, reply
+
+
+def query(cluster, name, vector, **more):
+    path = f"/collections/{name}/points/query" + more.pop("parameters", "")
+    return cluster.json("POST", path, {"query": vector, "limit": 10, **more})
+
+
+def exact_top(points, vector, limit=10):
+    scored = [(-sum(a * b for a, b in zip(p["vector"], vector)), p["id"]) for p in points]
+    return [id for _, id in sorted(scored)[:limit]]
+
+
+def test_a_dead_shard_node_costs_coverage_not_the_answer(make_cluster):
+    cluster = make_cluster()
+    points = make_points(1)
+    fill(cluster, "dead", points)
+    vector = points[0]["vector"]
+
+    status, reply = query(cluster, "dead", vector)
+    assert status == 200
+    whole = reply["covey"]["coverage"]
+    assert (whole["shards_asked"], whole["shards_answered"]) == (4, 4)
+    assert whole["points_searched"] == whole["points_held"] == POINTS
+    assert [p["id"] for p in reply["result"]["points"]] == exact_top(points, vector)
+
+    _, info = cluster.json("GET", "/collections/dead")
+    held = {shard["node"]: shard["points"] for shard in info["result"]["covey"]["shards"]}
+    assert sum(held.values()) == POINTS and len(held) == 4
+
+    cluster.kill("shard-2")
+    status, reply = query(cluster, "dead", vector)
+    assert status == 200
+    partial = reply["covey"]["coverage"]
+    assert (partial["shards_asked"], partial["shards_answered"]) == (4, 3)
+    assert partial["points_searched"] == POINTS - held["shard-2"]
+    assert partial["points_held"] == POINTS
+    (gap,) = partial["gaps"]
+    assert gap["node"] == "shard-2" and gap["reason"]
+
+    status, reply = query(cluster, "dead", vector, parameters="?partial=fail")
+    assert status >= 500, reply
+
+    cluster.start("shard-2")
+    cluster.wait_for(
+        lambda: query(cluster, "dead", vector)[1]["covey"]["coverage"]["shards_answered"] == 4, "shard-2 to be used again"
+    )
+    _, reply = query(cluster, "dead", vector)
+    assert [p["id"] for p in reply["result"]["points"]] == exact_top(points, vector)
+
+
+def test_a_restart_of_every_process_keeps_what_was_acknowledged(make_cluster):
+    cluster = make_cluster()
+    points = make_points(2)
+    fill(cluster, "kept", points)
+    assert cluster.json("PATCH", "/collections/kept", {"optimizers_config": {"indexing_threshold": 1}})[0] == 200
+    status, _ = cluster.json("POST", "/collections/kept/points/delete?wait=true", {"points": [1, 2, 3]})
+    assert status == 200
+    changed = {"id": 4, "vector": [9.0] * DIMENSION, "payload": {"n": -4}}
+    assert cluster.json("PUT", "/collections/kept/points?wait=true", {"points": [changed]})[0] == 200
+    expected = [changed] + points[4:]
+    for name in list(cluster.processes):
+        cluster.kill(name)
+    cluster.start().wait_until_ready()
+    vector = points[10]["vector"]
+    _, reply = query(cluster, "kept", vector, params={"exact": True}, with_payload=True)
+    assert [p["id"] for p in reply["result"]["points"]] == exact_top(expected, vector)
+    _, reply = cluster.json("POST", "/collections/kept/points/count", {"exact": True})
+    assert reply["result"]["count"] == POINTS - 3
+    _, reply = cluster.json("GET", "/collections/kept/points/4")
+    assert reply["result"]["payload"] == {"n": -4}
+
+
+def test_sealed_points_are_searched_by_code(make_cluster):
+    cluster = make_cluster(settings={"shard.exact_points": 0})
+    points = make_points(3, 4_000)
+    fill(cluster, "sealed", points)
+    _, reply = query(cluster, "sealed", points[0]["vector"])
+    before = reply["covey"]["coverage"]
+    assert (before["points_by_code"], before["points_exactly"]) == (0, 4_000)
+    assert cluster.json("PATCH", "/collections/sealed", {"optimizers_config": {"indexing_threshold": 1}})[0] == 200
+    _, reply = query(cluster, "sealed", points[0]["vector"])
+    after = reply["covey"]["coverage"]
+    assert (after["points_by_code"], after["points_exactly"]) == (4_000, 0)
+    assert after["codes_scanned"] > 0
+    found = total = 0
+    for point in points[:50]:
+        _, reply = query(cluster, "sealed", point["vector"])
+        found += len({p["id"] for p in reply["result"]["points"]} & set(exact_top(points, point["vector"])))
+        total += 10
+    assert found / total >= 0.9
+
+
+def test_sigterm_drops_no_accepted_request(make_cluster):
+    cluster = make_cluster()
+    points = make_points(4)
+    fill(cluster, "drained", points)
+    failures, answered, stop = [], [0], threading.Event()
+
+    def ask():
+        while not stop.is_set():
+            try:
+                status, reply = query(cluster, "drained", points[0]["vector"])
+            except OSError as error:
+                # A refused or reset *connection* after the listener closed is no accepted request.
+                if stop.is_set() or "refused" in str(error).lower():
+                    return
+                failures.append(str(error))
+                return
+            if status == 200:
+                answered[0] += 1
+            elif status != 503:
+                failures.append(reply)
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    cluster.wait_for(lambda: answered[0] > 50, "some answers")
+    assert cluster.terminate("coordinator") == 0
+    stop.set()
+    for thread in threads:
+        thread.join(30)
+    assert not failures
+    for name in list(cluster.processes):
+        assert cluster.terminate(name) == 0, cluster.log(name)[-2000:]
+
+
+def test_one_process_plays_all_roles(make_cluster):
+    cluster = make_cluster(serve=True)
+    points = make_points(5)
+    fill(cluster, "alone", points)
+    _, reply = query(cluster, "alone", points[7]["vector"])
+    assert [p["id"] for p in reply["result"]["points"]] == exact_top(points, points[7]["vector"])
+    assert reply["covey"]["coverage"]["shards_answered"] == 1
+    assert cluster.terminate("serve") == 0

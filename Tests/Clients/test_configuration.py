@@ -1,0 +1,87 @@
+"""What an operator gets to read when a setting is wrong, and which layer wins."""
+
+import os
+import socket
+import subprocess
+
+import pytest
+
+from conftest import BINARY
+
+
+def start(arguments, environment=None, text=None, tmp_path=None):
+    command = [BINARY, "serve", *arguments]
+    if text is not None:
+        path = tmp_path / "covey.yaml"
+        path.write_text(text)
+        command += ["--config", str(path)]
+    return subprocess.run(command, env={**os.environ, **(environment or {})}, capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("stor:\n  path: x\n", ["line 1", "unknown key stor", "store"]),
+        ("store:\n  pat: x\n", ["line 2", "unknown key store.pat", "did you mean store.path"]),
+        ("store: x\n", ["store wants keys below it"]),
+        ("store:\n  path: [x]\n", ["store.path wants one value"]),
+        ("gateway:\n  body_mib: lots\n", ["gateway.body_mib", "line 2", "1 to 1024", '"lots"']),
+        ("gateway:\n  body_mib: 0\n", ["gateway.body_mib", '"0"']),
+        ("gateway:\n  address: 6333\n", ["gateway.address", "host:port", '"6333"']),
+        ("gateway:\n  address: 127.0.0.1:70000\n", ["0 to 65535", "70000"]),
+        ("gateway:\n  address: 0.0.0.0:0\n", ["beyond this machine", "keys"]),
+        ("log:\n  level: loud\n", ["log.level", "trace, debug", '"loud"']),
+        ("nodes:\n  - {name: a, role: shrad, address: '127.0.0.1:1'}\n", ["role of a", "shrad"]),
+        ("nodes:\n  - {name: a, role: shard}\n", ["no address"]),
+        ("nodes:\n  - {name: a, role: shard, address: '127.0.0.1:1', weigth: 2}\n", ["unknown key weigth"]),
+        ("nodes:\n  - {name: a, role: shard, address: '10.0.0.1:1'}\n", ["beyond loopback"]),
+        ("nodes:\n  - {name: a, role: shard, address: '127.0.0.1:1'}\n  - {name: a, role: shard, address: '127.0.0.1:2'}\n", ["a stands twice"]),
+        ("keys:\n  - {tenant: a, sha256: abc}\n", ["64 hexadecimal digits"]),
+        ("gateway: [1\n", ["not YAML"]),
+        ("- a\n", ["expected keys and values"]),
+    ],
+)
+def test_a_bad_file_is_refused_with_its_place(text, words, tmp_path):
+    result = start([], text=text, tmp_path=tmp_path)
+    assert result.returncode != 0
+    for word in words:
+        assert word in result.stderr, result.stderr
+
+
+def test_a_missing_file_is_named():
+    result = start(["--config", "/nonexistent/covey.yaml"])
+    assert result.returncode != 0 and "/nonexistent/covey.yaml" in result.stderr
+
+
+def test_an_unknown_flag_is_refused_with_a_suggestion():
+    result = start(["--stor-path", "x"])
+    assert result.returncode != 0 and "did you mean --store-path" in result.stderr
+
+
+def test_flags_win_over_the_environment_and_that_over_the_file(tmp_path):
+    text = "gateway:\n  body_mib: file\n"
+    assert '"file"' in start([], text=text, tmp_path=tmp_path).stderr
+    environment = {"COVEY_GATEWAY_BODY_MIB": "variable"}
+    result = start([], environment, text, tmp_path)
+    assert '"variable"' in result.stderr and "COVEY_GATEWAY_BODY_MIB" in result.stderr
+    result = start(["--gateway-body-mib", "flag"], environment, text, tmp_path)
+    assert '"flag"' in result.stderr and "--gateway-body-mib" in result.stderr
+
+
+def test_a_port_in_use_is_named(tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        result = start(["--gateway-address", f"127.0.0.1:{port}", "--store-path", str(tmp_path / "store")])
+    assert result.returncode != 0
+    assert str(port) in result.stderr and "in use" in result.stderr.lower(), result.stderr
+
+
+def test_help_teaches_and_version_answers():
+    result = subprocess.run([BINARY, "--help"], capture_output=True, text=True)
+    for verb in ["serve", "coordinator", "shard", "generator", "ingest", "ask", "chat", "search", "status", "eval", "bench", "seal"]:
+        assert f"  {verb}" in result.stdout
+    assert subprocess.run([BINARY, "--version"], capture_output=True, text=True).stdout.strip()[0].isdigit()
+    manual = subprocess.run([BINARY, "shard", "--help"], capture_output=True, text=True).stdout
+    assert "store.path" in manual and "--store-path" in manual and "COVEY_STORE_PATH" in manual
