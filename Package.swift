@@ -49,7 +49,7 @@ let package = Package(
         // Engine: no network, no protobuf.
         .module("Model"),
         .module("VectorMath", ["Model", "CVectorKernels"]),
-        .module("Storage", ["Model", "CCrypto"]),
+        .module("Storage", ["Model", "CCrypto", "CVectorKernels"]),
         .module("VectorIndex", ["Storage", "VectorMath", "Model"]),
         .module("Observability", ["Model", .logging]),
 

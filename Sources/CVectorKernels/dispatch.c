@@ -1,0 +1,30 @@
+// Chooses the kernels once, before main runs.
+#include "variants.h"
+
+static const vk_kernels *best = &vk_portable;
+
+const vk_kernels *vk_kernels_at(vk_level level) {
+    switch (level) {
+    case VK_PORTABLE: return &vk_portable;
+#if defined(__x86_64__)
+    case VK_AVX2: return __builtin_cpu_supports("avx2") ? &vk_avx2 : 0;
+    case VK_AVX512: return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") ? &vk_avx512 : 0;
+#endif
+    default: return 0;
+    }
+}
+
+__attribute__((constructor)) static void choose(void) {
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+#endif
+    for (int level = VK_AVX512; level > VK_PORTABLE; level--) {
+        const vk_kernels *kernels = vk_kernels_at((vk_level)level);
+        if (kernels) {
+            best = kernels;
+            return;
+        }
+    }
+}
+
+const vk_kernels *vk_kernels_best(void) { return best; }

@@ -1,0 +1,121 @@
+// The floating-point kernels of one instruction set, written once: 16 floats are a vector type that the compiler maps to one
+// register (AVX-512) or two (AVX2). The including file defines VK_TARGET, the attribute of every function here, and
+// VK_LOAD_TAIL(from, count, out), which loads fewer than 16 floats and zeros after them: they add nothing.
+//
+// The two vectors of running sums are added in the order of `vk_sum_in_order`.
+#include "variants.h"
+#include <string.h>
+
+#pragma STDC FP_CONTRACT OFF
+
+typedef float floats __attribute__((vector_size(64), aligned(4)));
+
+#define VK_INLINE VK_TARGET static inline __attribute__((always_inline))
+
+typedef float floats8 __attribute__((vector_size(32)));
+typedef float floats4 __attribute__((vector_size(16)));
+
+VK_INLINE float fold(const floats *low, const floats *high) {
+    floats all = *low + *high;
+    floats8 eight = __builtin_shufflevector(all, all, 0, 1, 2, 3, 4, 5, 6, 7) + __builtin_shufflevector(all, all, 8, 9, 10, 11, 12, 13, 14, 15);
+    floats4 four = __builtin_shufflevector(eight, eight, 0, 1, 2, 3) + __builtin_shufflevector(eight, eight, 4, 5, 6, 7);
+    return (four[0] + four[2]) + (four[1] + four[3]);
+}
+
+#define VK_PRODUCT(a, b) ((a) * (b))
+#define VK_SQUARE(a, b) (((a) - (b)) * ((a) - (b)))
+
+// One row against the query: `TERM` is what an element adds.
+#define VK_DEFINE_REDUCTION(NAME, TERM)                                                                                      \
+    VK_INLINE float NAME##_one(const float *a, const float *b, size_t dimension) {                                           \
+        floats low = {0}, high = {0}, x, y;                                                                                  \
+        size_t i = 0;                                                                                                        \
+        for (; i + 32 <= dimension; i += 32) {                                                                               \
+            low += TERM(*(const floats *)(a + i), *(const floats *)(b + i));                                                 \
+            high += TERM(*(const floats *)(a + i + 16), *(const floats *)(b + i + 16));                                      \
+        }                                                                                                                    \
+        if (i + 16 <= dimension) {                                                                                           \
+            low += TERM(*(const floats *)(a + i), *(const floats *)(b + i));                                                 \
+            i += 16;                                                                                                         \
+            if (i < dimension) {                                                                                             \
+                VK_LOAD_TAIL(a + i, dimension - i, &x);                                                                         \
+                VK_LOAD_TAIL(b + i, dimension - i, &y);                                                                         \
+                high += TERM(x, y);                                                                                          \
+            }                                                                                                                \
+        } else if (i < dimension) {                                                                                          \
+            VK_LOAD_TAIL(a + i, dimension - i, &x);                                                                             \
+            VK_LOAD_TAIL(b + i, dimension - i, &y);                                                                             \
+            low += TERM(x, y);                                                                                               \
+        }                                                                                                                    \
+        return fold(&low, &high);                                                                                            \
+    }                                                                                                                        \
+    VK_TARGET static float NAME(const float *a, const float *b, size_t dimension) { return NAME##_one(a, b, dimension); }    \
+    VK_TARGET static void NAME##_rows(const float *query, const float *rows, size_t count, size_t dimension, float *out) {   \
+        for (size_t row = 0; row < count; row++) out[row] = NAME##_one(query, rows + row * dimension, dimension);            \
+    }                                                                                                                        \
+    VK_TARGET static void NAME##_gather(                                                                                     \
+        const float *query, const float *rows, const uint32_t *indices, size_t count, size_t dimension, float *out) {        \
+        for (size_t i = 0; i < count; i++) {                                                                                 \
+            if (i + VK_FETCH_AHEAD < count) {                                                                                \
+                const char *next = (const char *)(rows + (size_t)indices[i + VK_FETCH_AHEAD] * dimension);                   \
+                for (size_t byte = 0; byte < dimension * sizeof(float); byte += 64) __builtin_prefetch(next + byte);         \
+            }                                                                                                                \
+            out[i] = NAME##_one(query, rows + (size_t)indices[i] * dimension, dimension);                                    \
+        }                                                                                                                    \
+    }
+
+// Rows fetched ahead of the one being scored: enough lines are then under way to hide the memory's latency.
+#define VK_FETCH_AHEAD 4
+
+VK_DEFINE_REDUCTION(dot, VK_PRODUCT)
+VK_DEFINE_REDUCTION(squared_distance, VK_SQUARE)
+
+#define VK_DEFINE_TABLES(NAME, UPDATE)                                                                                       \
+    VK_TARGET static void NAME(                                                                                              \
+        const float *query, const float *centroids, const uint32_t *bounds, size_t subspaces, float *tables, float *lowest,   \
+        float *highest) {                                                                                                    \
+        for (size_t s = 0; s < subspaces; s++) {                                                                             \
+            floats sum = {0};                                                                                                \
+            for (size_t i = bounds[s]; i < bounds[s + 1]; i++) {                                                             \
+                floats row = *(const floats *)(centroids + i * VK_CENTROIDS);                                                \
+                UPDATE;                                                                                                      \
+            }                                                                                                                \
+            memcpy(tables + s * VK_CENTROIDS, &sum, sizeof(sum));                                                            \
+            lowest[s] = extreme(&sum, 0);                                                                                     \
+            highest[s] = extreme(&sum, 1);                                                                                    \
+        }                                                                                                                    \
+    }
+
+// Least or greatest of 16.
+VK_INLINE float extreme(const floats *of, int greatest) {
+    floats all = *of;
+#define VK_PICK(a, b) (greatest ? __builtin_elementwise_max(a, b) : __builtin_elementwise_min(a, b))
+    floats8 eight = VK_PICK(__builtin_shufflevector(all, all, 0, 1, 2, 3, 4, 5, 6, 7), __builtin_shufflevector(all, all, 8, 9, 10, 11, 12, 13, 14, 15));
+    floats4 four = VK_PICK(__builtin_shufflevector(eight, eight, 0, 1, 2, 3), __builtin_shufflevector(eight, eight, 4, 5, 6, 7));
+    float a = VK_PICK(four[0], four[2]), b = VK_PICK(four[1], four[3]);
+    return VK_PICK(a, b);
+}
+
+VK_DEFINE_TABLES(dot_tables, sum += query[i] * row)
+VK_DEFINE_TABLES(negated_distance_tables, floats difference = query[i] - row; sum -= difference * difference)
+
+typedef int32_t ints __attribute__((vector_size(64)));
+typedef uint8_t bytes16 __attribute__((vector_size(16)));
+
+VK_TARGET static void quantize_tables(const float *tables, const float *lowest, size_t subspaces, float scale, uint8_t *bytes) {
+    for (size_t s = 0; s < subspaces; s++) {
+        floats scaled = (*(const floats *)(tables + s * VK_CENTROIDS) - lowest[s]) * scale;
+        bytes16 packed = __builtin_convertvector(__builtin_convertvector(scaled + 0.5f, ints), bytes16);
+        memcpy(bytes + s * VK_CENTROIDS, &packed, sizeof(packed));
+    }
+}
+
+// Reports the rows of one block whose bit is set in `mask`.
+VK_INLINE size_t report(uint32_t mask, const uint16_t *block_sums, size_t block, size_t found, uint32_t *rows, uint16_t *sums) {
+    for (; mask; mask &= mask - 1) {
+        uint32_t row = (uint32_t)__builtin_ctz(mask);
+        rows[found] = (uint32_t)(block * VK_BLOCK) + row;
+        sums[found++] = block_sums[row];
+    }
+    return found;
+}

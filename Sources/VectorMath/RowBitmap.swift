@@ -1,0 +1,84 @@
+/// A set of rows of one segment, one bit each.
+package struct RowBitmap: Hashable, Sendable {
+    /// Rows the bitmap speaks of: 0..<`rowCount`.
+    package let rowCount: Int
+    /// Bit i of word w is row 64·w + i; bits past the last row are 0.
+    package private(set) var words: [UInt64]
+
+    /// - Parameter filled: Whether all rows are in the set at first.
+    package init(rowCount: Int, filled: Bool = false) {
+        precondition(rowCount >= 0, "\(rowCount) rows")
+        self.rowCount = rowCount
+        words = [UInt64](repeating: filled ? .max : 0, count: (rowCount + 63) / 64)
+        clearPastEnd()
+    }
+
+    package func contains(_ row: Int) -> Bool {
+        precondition(row >= 0 && row < rowCount, "row \(row) of \(rowCount)")
+        return words[row >> 6] >> UInt64(row & 63) & 1 == 1
+    }
+
+    package mutating func insert(_ row: Int) {
+        precondition(row >= 0 && row < rowCount, "row \(row) of \(rowCount)")
+        words[row >> 6] |= 1 << UInt64(row & 63)
+    }
+
+    package mutating func remove(_ row: Int) {
+        precondition(row >= 0 && row < rowCount, "row \(row) of \(rowCount)")
+        words[row >> 6] &= ~(1 << UInt64(row & 63))
+    }
+
+    /// Rows in the set.
+    package var count: Int { words.reduce(0) { $0 + $1.nonzeroBitCount } }
+    package var isEmpty: Bool { words.allSatisfy { $0 == 0 } }
+
+    /// Rows of `range` in the set.
+    package func count(in range: Range<Int>) -> Int {
+        guard !range.isEmpty else { return 0 }
+        precondition(range.lowerBound >= 0 && range.upperBound <= rowCount, "rows \(range) of \(rowCount)")
+        let first = range.lowerBound >> 6
+        let last = (range.upperBound - 1) >> 6
+        let head = UInt64.max << UInt64(range.lowerBound & 63)
+        let tail = UInt64.max >> UInt64(63 - (range.upperBound - 1) & 63)
+        if first == last { return (words[first] & head & tail).nonzeroBitCount }
+        var total = (words[first] & head).nonzeroBitCount + (words[last] & tail).nonzeroBitCount
+        for index in first + 1..<last { total += words[index].nonzeroBitCount }
+        return total
+    }
+
+    package mutating func formIntersection(_ other: RowBitmap) {
+        precondition(rowCount == other.rowCount, "bitmaps of \(rowCount) and \(other.rowCount) rows")
+        for index in words.indices { words[index] &= other.words[index] }
+    }
+
+    package mutating func formUnion(_ other: RowBitmap) {
+        precondition(rowCount == other.rowCount, "bitmaps of \(rowCount) and \(other.rowCount) rows")
+        for index in words.indices { words[index] |= other.words[index] }
+    }
+
+    package mutating func subtract(_ other: RowBitmap) {
+        precondition(rowCount == other.rowCount, "bitmaps of \(rowCount) and \(other.rowCount) rows")
+        for index in words.indices { words[index] &= ~other.words[index] }
+    }
+
+    /// Replaces the set by the rows that are not in it.
+    package mutating func invert() {
+        for index in words.indices { words[index] = ~words[index] }
+        clearPastEnd()
+    }
+
+    /// Calls `body` with each row of the set, ascending.
+    package func forEach<Failure: Error>(_ body: (Int) throws(Failure) -> Void) throws(Failure) {
+        for (index, word) in words.enumerated() {
+            var rest = word
+            while rest != 0 {
+                try body(index << 6 + rest.trailingZeroBitCount)
+                rest &= rest - 1
+            }
+        }
+    }
+
+    private mutating func clearPastEnd() {
+        if rowCount & 63 != 0 { words[words.count - 1] &= .max >> UInt64(64 - rowCount & 63) }
+    }
+}
