@@ -1,3 +1,5 @@
+import Glibc
+
 /// What is wrong with a segment file. Every case names the file.
 package enum SegmentError: Error, Hashable, Sendable, CustomStringConvertible {
     /// The file does not begin as a segment does.
@@ -25,5 +27,13 @@ package enum SegmentError: Error, Hashable, Sendable, CustomStringConvertible {
         case .malformedSection(let path, let section, let reason): "\(path): section \"\(section)\": \(reason)"
         case .system(let path, let operation, let errno): "\(path): \(operation) failed: \(errorText(errno))"
         }
+    }
+}
+
+/// The operating system's words for an error number.
+private func errorText(_ number: Int32) -> String {
+    unsafe withUnsafeTemporaryAllocation(of: CChar.self, capacity: 256) { buffer in
+        guard unsafe strerror_r(number, buffer.baseAddress!, buffer.count) == 0 else { return "error \(number)" }
+        return unsafe String(cString: buffer.baseAddress!)
     }
 }

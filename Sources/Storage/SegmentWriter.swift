@@ -110,7 +110,7 @@ package final class SegmentWriter {
     }
 
     private func write(_ bytes: UnsafeRawBufferPointer) throws(SegmentError) {
-        open!.checksum = unsafe crc32c(bytes, after: open!.checksum)
+        open!.checksum = unsafe crc32c(bytes, seed: open!.checksum)
         offset += bytes.count
         if pending.count + bytes.count > Self.pendingLimit { try flush() }
         if bytes.count >= Self.pendingLimit {
