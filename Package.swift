@@ -19,6 +19,7 @@ extension Target.Dependency {
     static let nioPosix = product(name: "NIOPosix", package: "swift-nio")
     static let nioEmbedded = product(name: "NIOEmbedded", package: "swift-nio")
     static let hummingbird = product(name: "Hummingbird", package: "hummingbird")
+    static let hummingbirdCore = product(name: "HummingbirdCore", package: "hummingbird")
     static let protobuf = product(name: "SwiftProtobuf", package: "swift-protobuf")
     static let arguments = product(name: "ArgumentParser", package: "swift-argument-parser")
     static let logging = product(name: "Logging", package: "swift-log")
@@ -68,7 +69,10 @@ let package = Package(
         .module("Generation", ["Embedding", "OutboundHTTP", "Model", "Observability", .logging]),
         .module(
             "Gateway",
-            ["Ingestion", "Coordination", "Generation", "Embedding", "Storage", "Model", "Observability", .hummingbird, .nioCore, .logging]),
+            [
+                "Ingestion", "Coordination", "Generation", "Embedding", "Storage", "Model", "Observability", .hummingbird, .hummingbirdCore,
+                .nioCore, .logging, .lifecycle,
+            ]),
         .module("Console", ["VectorIndex", "VectorMath", "Storage", "OutboundHTTP", "Model"]),
         .executableTarget(
             name: "covey",

@@ -1,0 +1,84 @@
+import Coordination
+import Embedding
+import Hummingbird
+import HummingbirdCore
+import Ingestion
+import Logging
+import Model
+import NIOCore
+import Observability
+import ServiceLifecycle
+import Storage
+
+/// The public HTTP API: routes of Qdrant for vectors and of OpenAI for documents, retrieval and chat.
+///
+/// It keeps no state of its own but the requests at work, so any number of gateways may serve one cluster.
+package struct Gateway: Sendable {
+    private let coordinator: Coordinator
+    private let ingestor: Ingestor
+    private let embedder: any Embedder
+    private let generator: any AnswerService
+    private let store: any ObjectStore
+    private let keys: KeyRing
+    private let configuration: GatewayConfiguration
+    private let metrics: Metrics
+    private let logger: Logger
+
+    /// - Throws: `invalidArgument` for an impossible configuration, or for a host beyond loopback without keys.
+    package init(
+        coordinator: Coordinator, ingestor: Ingestor, embedder: any Embedder, generator: any AnswerService, store: any ObjectStore,
+        keys: KeyRing, configuration: GatewayConfiguration = GatewayConfiguration(), metrics: Metrics, logger: Logger
+    ) throws(ClusterError) {
+        try configuration.validate()
+        guard !keys.isEmpty || Self.isLoopback(configuration.host) else {
+            throw ClusterError(
+                .invalidArgument, "host \(configuration.host) is reachable by others and no API key is configured: configure keys or bind to 127.0.0.1")
+        }
+        self.coordinator = coordinator
+        self.ingestor = ingestor
+        self.embedder = embedder
+        self.generator = generator
+        self.store = store
+        self.keys = keys
+        self.configuration = configuration
+        self.metrics = metrics
+        self.logger = logger
+    }
+
+    private static func isLoopback(_ host: String) -> Bool { host == "localhost" || host == "::1" || host.hasPrefix("127.") }
+
+    /// The server as a service: it binds when it runs, and on graceful shutdown stops accepting, finishes what it has
+    /// accepted within ``GatewayConfiguration/drainTimeout``, and returns.
+    ///
+    /// - Parameter onBound: Called once with the port that it listens on.
+    package func makeApplication(onBound: @escaping @Sendable (Int) async -> Void = { _ in }) -> some Service {
+        let readiness = Readiness(coordinator: coordinator)
+        let server = HTTPServerBuilder.http1(
+            configuration: HTTP1Channel.Configuration(
+                idleTimeout: .nanoseconds(Int64(configuration.idleTimeout.seconds * 1e9)),
+                httpDecoderConfiguration: HTTP1Channel.Configuration.DecoderConfiguration(
+                    maxHeaderFieldSize: configuration.maximumHeaderBytes, maxHeaderListSize: configuration.maximumHeaderBytes,
+                    maxHeaderFieldCount: 100)))
+        let gate = AdmissionGate(
+            limit: configuration.maximumConcurrentRequests,
+            limitPerTenant: keys.isEmpty ? nil : configuration.maximumConcurrentRequestsPerTenant)
+        let responder = EdgeResponder(
+            routes: makeRouter(readiness).buildResponder(), keys: keys, gate: gate, configuration: configuration, metrics: metrics, logger: logger)
+        let application = Application(
+            responder: responder, server: server,
+            configuration: ApplicationConfiguration(
+                address: .hostname(configuration.host, port: configuration.port), serverName: "covey", backlog: 1_024,
+                availableConnectionsDelegate: MaximumAvailableConnections(configuration.maximumConnections, logger: logger)),
+            onServerRunning: { channel in await onBound(channel.localAddress?.port ?? configuration.port) },
+            logger: logger)
+        return DrainingService(service: application, timeout: configuration.drainTimeout, readiness: readiness, logger: logger)
+    }
+
+    private func makeRouter(_ readiness: Readiness) -> Router<GatewayContext> {
+        let router = Router(context: GatewayContext.self)
+        OperationRoutes(readiness: readiness, metrics: metrics).add(to: router)
+        QdrantCollectionRoutes(coordinator: coordinator, configuration: configuration).add(to: router)
+        QdrantPointRoutes(coordinator: coordinator, configuration: configuration).add(to: router)
+        return router
+    }
+}

@@ -1,0 +1,64 @@
+import HTTPTypes
+import Model
+import Synchronization
+
+/// Bounds the requests at work, all together and per tenant. Nobody waits here: a refusal at once is what a client can act on.
+final class AdmissionGate: Sendable {
+    private struct State {
+        var total = 0
+        var perTenant: [TenantID: Int] = [:]
+    }
+
+    private let state = Mutex(State())
+    private let limit: Int
+    private let limitPerTenant: Int?
+
+    init(limit: Int, limitPerTenant: Int?) {
+        self.limit = limit
+        self.limitPerTenant = limitPerTenant
+    }
+
+    var inside: Int { state.withLock { $0.total } }
+
+    /// - Throws: 503 if the gateway is full, 429 if the tenant has its share; both with `Retry-After`.
+    func enter(_ tenant: TenantID) throws(RequestError) -> Pass {
+        let refusal: RequestError? = state.withLock { state in
+            if state.total >= limit {
+                return RequestError(
+                    .serviceUnavailable, code: "overloaded", "\(limit) requests are at work, which is the limit; try again", retryAfterSeconds: 1)
+            }
+            let own = state.perTenant[tenant, default: 0]
+            if let limitPerTenant, own >= limitPerTenant {
+                return RequestError(
+                    .tooManyRequests, code: "rate_limit_exceeded",
+                    "\(own) requests of this tenant are at work, which is the limit; try again", retryAfterSeconds: 1)
+            }
+            state.total += 1
+            state.perTenant[tenant] = own + 1
+            return nil
+        }
+        if let refusal { throw refusal }
+        return Pass(gate: self, tenant: tenant)
+    }
+
+    private func leave(_ tenant: TenantID) {
+        state.withLock { state in
+            state.total -= 1
+            let left = state.perTenant[tenant, default: 1] - 1
+            state.perTenant[tenant] = left == 0 ? nil : left
+        }
+    }
+
+    /// A place inside. It is given back when the last reference goes, so a response that is never written cannot keep it.
+    final class Pass: Sendable {
+        private let gate: AdmissionGate
+        private let tenant: TenantID
+
+        fileprivate init(gate: AdmissionGate, tenant: TenantID) {
+            self.gate = gate
+            self.tenant = tenant
+        }
+
+        deinit { gate.leave(tenant) }
+    }
+}

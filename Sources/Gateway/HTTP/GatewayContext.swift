@@ -1,0 +1,50 @@
+import Hummingbird
+import Logging
+import Model
+
+/// What the middleware found out about a request, for the routes.
+struct GatewayContext: RequestContext {
+    var coreContext: CoreRequestContextStorage
+    var call: CallContext
+    let arrived: ContinuousClock.Instant
+    /// Whether the caller may see what concerns all tenants.
+    var isOperator = false
+    /// Held while the request is at work; a streamed response takes it along.
+    var pass: AdmissionGate.Pass?
+
+    init(source: ApplicationRequestContextSource) {
+        coreContext = CoreRequestContextStorage(source: source)
+        call = CallContext(requestID: .random(), tenant: .default)
+        arrived = .now
+    }
+
+    var seconds: Double { (ContinuousClock.now - arrived).seconds }
+
+    /// A part of the path, decoded.
+    func parameter(_ name: String) throws -> String {
+        guard let value = parameters.get(name) else { throw RequestError(.internalServerError, code: "internal", "route without \(name)") }
+        return value
+    }
+}
+
+extension Duration {
+    var seconds: Double { Double(components.seconds) + Double(components.attoseconds) * 1e-18 }
+}
+
+/// Runs `work`, which is cancelled when `deadline` has passed.
+///
+/// - Throws: what `work` throws, or `deadlineExceeded`.
+func withDeadline<Value: Sendable>(
+    _ deadline: ContinuousClock.Instant?, _ what: String, _ work: @escaping @Sendable () async throws -> Value
+) async throws -> Value {
+    guard let deadline else { return try await work() }
+    return try await withThrowingTaskGroup(of: Value.self) { group in
+        group.addTask { try await work() }
+        group.addTask {
+            try await Task.sleep(until: deadline, clock: .continuous)
+            throw ClusterError(.deadlineExceeded, "\(what) took longer than the request's deadline")
+        }
+        defer { group.cancelAll() }
+        return try await group.next()!
+    }
+}

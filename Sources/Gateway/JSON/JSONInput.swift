@@ -1,0 +1,63 @@
+import Model
+
+/// A JSON value as a client sent it, before a route has said what each part means.
+///
+/// It differs from ``Model/JSONValue`` in three ways that the public edge needs: members keep their order, integers up to
+/// 2^64 − 1 keep all their digits (Qdrant's ids do), and an array of numbers stays text until a route asks for it
+/// as a vector or as values. So a vector of 1,536 numbers never becomes 1,536 enum values.
+enum JSONInput: Sendable {
+    case null
+    case bool(Bool)
+    case integer(Int64)
+    /// Above `Int64.max`.
+    case unsigned(UInt64)
+    case number(Double)
+    case string(String)
+    /// A non-empty array of nothing but numbers: its text between the brackets, already checked against the grammar.
+    case numbers(ArraySlice<UInt8>, count: Int)
+    case array([JSONInput])
+    case object([Member])
+
+    struct Member: Sendable {
+        var key: String
+        var value: JSONInput
+    }
+
+    /// What the value is called in an error.
+    var kind: String {
+        switch self {
+        case .null: "null"
+        case .bool: "a boolean"
+        case .integer, .unsigned: "an integer"
+        case .number: "a number"
+        case .string: "a string"
+        case .numbers, .array: "an array"
+        case .object: "an object"
+        }
+    }
+
+    var isNull: Bool { if case .null = self { true } else { false } }
+
+    /// The elements of an array, numbers included; `nil` if this is no array.
+    var elements: [JSONInput]? {
+        switch self {
+        case .array(let elements): elements
+        case .numbers(let text, let count): NumberText.values(in: text, count: count)
+        default: nil
+        }
+    }
+
+    /// The value as payloads keep it. An integer above `Int64.max` becomes the nearest floating-point number.
+    var jsonValue: JSONValue {
+        switch self {
+        case .null: .null
+        case .bool(let value): .bool(value)
+        case .integer(let value): .integer(value)
+        case .unsigned(let value): .number(Double(value))
+        case .number(let value): .number(value)
+        case .string(let value): .string(value)
+        case .numbers, .array: .array((elements ?? []).map(\.jsonValue))
+        case .object(let members): .object(Dictionary(members.map { ($0.key, $0.value.jsonValue) }) { _, last in last })
+        }
+    }
+}

@@ -1,0 +1,112 @@
+import Model
+
+/// A JSON value on its way to a client: members in the order they were written, vectors without a detour.
+enum JSONOutput: Sendable {
+    case null
+    case bool(Bool)
+    case integer(Int)
+    case unsigned(UInt64)
+    case number(Double)
+    /// Printed with the fewest digits that read back as the same `Float`.
+    case float(Float)
+    case string(String)
+    case floats([Float])
+    case value(JSONValue)
+    case array([JSONOutput])
+    case object([(String, JSONOutput)])
+
+    /// The value as compact JSON. A number that is not finite, which JSON cannot say, becomes `null`.
+    func serialized() -> [UInt8] {
+        var bytes: [UInt8] = []
+        write(to: &bytes)
+        return bytes
+    }
+
+    func write(to bytes: inout [UInt8]) {
+        switch self {
+        case .null: bytes.append(contentsOf: "null".utf8)
+        case .bool(let value): bytes.append(contentsOf: (value ? "true" : "false").utf8)
+        case .integer(let value): bytes.append(contentsOf: String(value).utf8)
+        case .unsigned(let value): bytes.append(contentsOf: String(value).utf8)
+        case .number(let value): bytes.append(contentsOf: (value.isFinite ? value.description : "null").utf8)
+        case .float(let value): bytes.append(contentsOf: (value.isFinite ? value.description : "null").utf8)
+        case .string(let value): Self.write(value, to: &bytes)
+        case .floats(let values): Self.write(values, to: &bytes) { value, bytes in JSONOutput.float(value).write(to: &bytes) }
+        case .array(let values): Self.write(values, to: &bytes) { value, bytes in value.write(to: &bytes) }
+        case .object(let members): Self.write(members, to: &bytes)
+        case .value(let value): Self.write(value, to: &bytes)
+        }
+    }
+
+    private static func write<Element>(_ values: [Element], to bytes: inout [UInt8], _ writeElement: (Element, inout [UInt8]) -> Void) {
+        bytes.append(UInt8(ascii: "["))
+        for (offset, value) in values.enumerated() {
+            if offset > 0 { bytes.append(UInt8(ascii: ",")) }
+            writeElement(value, &bytes)
+        }
+        bytes.append(UInt8(ascii: "]"))
+    }
+
+    private static func write(_ members: [(String, JSONOutput)], to bytes: inout [UInt8]) {
+        bytes.append(UInt8(ascii: "{"))
+        for (offset, member) in members.enumerated() {
+            if offset > 0 { bytes.append(UInt8(ascii: ",")) }
+            write(member.0, to: &bytes)
+            bytes.append(UInt8(ascii: ":"))
+            member.1.write(to: &bytes)
+        }
+        bytes.append(UInt8(ascii: "}"))
+    }
+
+    private static func write(_ value: JSONValue, to bytes: inout [UInt8]) {
+        switch value {
+        case .null: JSONOutput.null.write(to: &bytes)
+        case .bool(let value): JSONOutput.bool(value).write(to: &bytes)
+        case .integer(let value): bytes.append(contentsOf: String(value).utf8)
+        case .number(let value): JSONOutput.number(value).write(to: &bytes)
+        case .string(let value): write(value, to: &bytes)
+        case .array(let values): write(values, to: &bytes) { value, bytes in write(value, to: &bytes) }
+        case .object(let members): write(members.sorted { $0.key < $1.key }.map { ($0.key, .value($0.value)) }, to: &bytes)
+        }
+    }
+
+    private static func write(_ string: String, to bytes: inout [UInt8]) {
+        bytes.append(UInt8(ascii: "\""))
+        for byte in string.utf8 {
+            switch byte {
+            case UInt8(ascii: "\""), UInt8(ascii: "\\"):
+                bytes.append(UInt8(ascii: "\\"))
+                bytes.append(byte)
+            case 0x0a: bytes.append(contentsOf: "\\n".utf8)
+            case 0x0d: bytes.append(contentsOf: "\\r".utf8)
+            case 0x09: bytes.append(contentsOf: "\\t".utf8)
+            case 0..<0x20:
+                let digits = String(byte, radix: 16)
+                bytes.append(contentsOf: (digits.utf8.count == 1 ? "\\u000" : "\\u00").utf8)
+                bytes.append(contentsOf: digits.utf8)
+            default: bytes.append(byte)
+            }
+        }
+        bytes.append(UInt8(ascii: "\""))
+    }
+}
+
+extension JSONOutput: ExpressibleByStringLiteral, ExpressibleByIntegerLiteral, ExpressibleByBooleanLiteral, ExpressibleByArrayLiteral,
+    ExpressibleByDictionaryLiteral, ExpressibleByNilLiteral
+{
+    init(stringLiteral value: String) { self = .string(value) }
+    init(integerLiteral value: Int) { self = .integer(value) }
+    init(booleanLiteral value: Bool) { self = .bool(value) }
+    init(arrayLiteral elements: JSONOutput...) { self = .array(elements) }
+    init(dictionaryLiteral elements: (String, JSONOutput)...) { self = .object(elements) }
+    init(nilLiteral: ()) { self = .null }
+}
+
+extension PointID {
+    var json: JSONOutput {
+        switch self {
+        case .integer(let value): .unsigned(value)
+        case .uuid: .string(description)
+        }
+    }
+}

@@ -1,0 +1,128 @@
+import Coordination
+import Hummingbird
+import Model
+
+/// Qdrant's routes `/` and `/collections`.
+struct QdrantCollectionRoutes: Sendable {
+    let coordinator: Coordinator
+    let configuration: GatewayConfiguration
+    private var reading: RequestReading { RequestReading(configuration: configuration) }
+
+    /// The version of Qdrant's API that the routes follow: what its clients compare themselves with.
+    static let qdrantVersion = "1.20.0"
+
+    func add(to router: Router<GatewayContext>) {
+        router.get("/", use: root)
+        router.get("/collections", use: list)
+        router.get("/collections/:name", use: describe)
+        router.get("/collections/:name/exists", use: exists)
+        router.put("/collections/:name", use: create)
+        router.patch("/collections/:name", use: update)
+        router.delete("/collections/:name", use: drop)
+    }
+
+    @Sendable private func root(_ request: Request, _ context: GatewayContext) async throws -> Response {
+        Response(json: ["title": "covey", "version": .string(Self.qdrantVersion)])
+    }
+
+    @Sendable private func list(_ request: Request, _ context: GatewayContext) async throws -> Response {
+        try checkParameters(request)
+        let schemas = try await coordinator.collections(context: context.call)
+        return QdrantReply.ok(["collections": .array(schemas.map { ["name": .string($0.name)] })], context)
+    }
+
+    @Sendable private func exists(_ request: Request, _ context: GatewayContext) async throws -> Response {
+        try checkParameters(request)
+        do {
+            _ = try await coordinator.schema(of: try CollectionName(context.parameter("name")), context: context.call)
+            return QdrantReply.ok(["exists": true], context)
+        } catch let error as ClusterError where error.code == .notFound {
+            return QdrantReply.ok(["exists": false], context)
+        }
+    }
+
+    @Sendable private func create(_ request: Request, _ context: GatewayContext) async throws -> Response {
+        let name = try CollectionName(context.parameter("name"))
+        try checkParameters(request)
+        var fields = try JSONFields(try await reading.json(request))
+        try fields.refuse(
+            "sparse_vectors", "hnsw_config", "wal_config", "optimizers_config", "quantization_config", "init_from", "strict_mode_config",
+            "metadata", "payload", "id_tracker")
+        try fields.accept("sharding_method", only: "auto")
+        try fields.accept("replication_factor", only: 1)
+        try fields.accept("write_consistency_factor", only: 1)
+        try fields.accept("on_disk_payload", only: true)
+        let shardCount = try fields.integer("shard_number", in: 1...CollectionSchema.maximumShardCount)
+        var vectors = try fields.required("vectors", try fields.object("vectors"))
+        let (size, metric) = try Self.vectorParameters(&vectors)
+        try fields.finish()
+        _ = try await coordinator.createCollection(name, dimension: size, metric: metric, shardCount: shardCount, context: context.call)
+        return QdrantReply.ok(true, context)
+    }
+
+    private static func vectorParameters(_ fields: inout JSONFields) throws -> (size: Int, metric: Metric) {
+        try fields.refuse("hnsw_config", "quantization_config", "multivector_config", "memory")
+        try fields.accept("on_disk", only: true)
+        try fields.accept("datatype", only: "float32")
+        let size = try fields.required("size", try fields.integer("size", in: 1...CollectionSchema.maximumDimension))
+        let distance = try fields.required("distance", try fields.string("distance"))
+        try fields.finish()
+        let path = fields.name("distance")
+        if distance == "Manhattan" { throw RequestError.unsupported(path, "\(path): Manhattan is not supported; Cosine, Dot and Euclid are") }
+        guard let metric = Metric.allCases.first(where: { $0.qdrantName == distance }) else {
+            throw RequestError.invalid(path, "\(path) must be Cosine, Dot or Euclid, found \"\(distance.prefix(64))\"")
+        }
+        return (size, metric)
+    }
+
+    /// Setting `optimizers_config.indexing_threshold`, which in Qdrant starts the building of indexes, seals the collection here.
+    @Sendable private func update(_ request: Request, _ context: GatewayContext) async throws -> Response {
+        let name = try CollectionName(context.parameter("name"))
+        try checkParameters(request)
+        var fields = try JSONFields(try await reading.json(request))
+        try fields.refuse("vectors", "params", "hnsw_config", "quantization_config", "sparse_vectors", "strict_mode_config", "metadata")
+        var optimizers = try fields.required("optimizers_config", try fields.object("optimizers_config"))
+        try fields.finish()
+        try optimizers.refuse(
+            "deleted_threshold", "vacuum_min_vector_number", "default_segment_number", "max_segment_size", "memmap_threshold",
+            "flush_interval_sec", "max_optimization_threads", "prevent_unoptimized")
+        let key = "indexing_threshold"
+        let threshold = try optimizers.required(key, try optimizers.integer(key, in: 0...Int.max))
+        try optimizers.finish()
+        guard threshold > 0 else {
+            throw RequestError.unsupported(
+                optimizers.name(key), "\(optimizers.name(key)): 0, which turns indexing off, is not supported; any other value seals what is there")
+        }
+        let replies = try await coordinator.seal(name, context: context.call)
+        let shards = replies.map { reply -> JSONOutput in ["points": .integer(reply.points), "segments": .integer(reply.segments)] }
+        return QdrantReply.ok(true, covey: ["shards": .array(shards)], context)
+    }
+
+    @Sendable private func drop(_ request: Request, _ context: GatewayContext) async throws -> Response {
+        let name = try CollectionName(context.parameter("name"))
+        try checkParameters(request)
+        return QdrantReply.ok(.bool(try await coordinator.dropCollection(name, context: context.call)), context)
+    }
+
+    @Sendable private func describe(_ request: Request, _ context: GatewayContext) async throws -> Response {
+        let name = try CollectionName(context.parameter("name"))
+        try checkParameters(request)
+        return QdrantReply.ok(try QdrantCollectionInfo(try await coordinator.status(of: name, context: context.call)).json, context)
+    }
+
+    private func checkParameters(_ request: Request) throws {
+        var parameters = try QueryParameters(request)
+        _ = parameters.take("timeout")
+        try parameters.finish()
+    }
+}
+
+extension Metric {
+    var qdrantName: String {
+        switch self {
+        case .cosine: "Cosine"
+        case .dot: "Dot"
+        case .euclid: "Euclid"
+        }
+    }
+}

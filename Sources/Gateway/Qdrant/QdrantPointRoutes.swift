@@ -1,0 +1,148 @@
+import Coordination
+import Hummingbird
+import Model
+
+/// Qdrant's routes under `/collections/{name}/points`.
+struct QdrantPointRoutes: Sendable {
+    let coordinator: Coordinator
+    let configuration: GatewayConfiguration
+    private var reading: RequestReading { RequestReading(configuration: configuration) }
+
+    func add(to router: Router<GatewayContext>) {
+        router.put("/collections/:name/points", use: upsert)
+        router.post("/collections/:name/points", use: retrieve)
+        router.post("/collections/:name/points/query", use: query)
+        router.post("/collections/:name/points/scroll", use: scroll)
+        router.post("/collections/:name/points/delete", use: delete)
+        router.post("/collections/:name/points/count", use: count)
+        router.get("/collections/:name/points/:id", use: point)
+    }
+
+    // MARK: - Writes
+
+    @Sendable private func upsert(_ request: Request, _ context: GatewayContext) async throws -> Response {
+        let name = try CollectionName(context.parameter("name"))
+        try checkWriteOptions(request)
+        var fields = try JSONFields(try await reading.json(request))
+        try fields.refuse("shard_key", "update_filter", "update_mode")
+        let points = try QdrantPoints.take(from: &fields, maximumCount: configuration.maximumBatch)
+        try fields.finish()
+        return try await write([.upsert(points)], to: name, context)
+    }
+
+    @Sendable private func delete(_ request: Request, _ context: GatewayContext) async throws -> Response {
+        let name = try CollectionName(context.parameter("name"))
+        try checkWriteOptions(request)
+        var fields = try JSONFields(try await reading.json(request))
+        try fields.refuse("shard_key")
+        let ids = try fields.pointIDs("points", maximumCount: configuration.maximumBatch)
+        let filter = try fields.filter()
+        try fields.finish()
+        switch (ids, filter) {
+        case (let ids?, nil): return try await write([.delete(ids)], to: name, context)
+        case (nil, let filter?): return try await write([.deleteWhere(filter)], to: name, context)
+        default: throw RequestError.invalid("points", "either points or filter must be given")
+        }
+    }
+
+    private func checkWriteOptions(_ request: Request) throws {
+        var parameters = try QueryParameters(request)
+        try parameters.writeOptions()
+        try parameters.finish()
+    }
+
+    private func write(_ operations: [AppendRequest.Operation], to name: CollectionName, _ context: GatewayContext) async throws -> Response {
+        let outcome = try await coordinator.write(operations, to: name, context: context.call)
+        let shards = outcome.results.map { result -> JSONOutput in
+            [
+                "shard": .integer(result.shard.index), "node": .string(result.node.rawValue), "position": .unsigned(result.position),
+                "superseded": .integer(result.superseded),
+            ]
+        }
+        return QdrantReply.ok(
+            ["operation_id": .unsigned(outcome.position), "status": "completed"], covey: ["shards": .array(shards)], context)
+    }
+
+    // MARK: - Reads
+
+    @Sendable private func retrieve(_ request: Request, _ context: GatewayContext) async throws -> Response {
+        let name = try CollectionName(context.parameter("name"))
+        _ = try readOptions(request)  // a point that cannot be read is always an error: left out, it would look deleted
+        var fields = try JSONFields(try await reading.json(request))
+        try fields.refuse("shard_key")
+        let ids = try fields.required("ids", try fields.pointIDs("ids", maximumCount: configuration.maximumBatch))
+        let payload = try fields.payloadSelection(default: .all)
+        let withVector = try fields.withVector()
+        try fields.finish()
+        let points = try await coordinator.retrieve(ids, from: name, withPayload: payload, withVector: withVector, context: context.call)
+        return QdrantReply.ok(records(points, payload, withVector), context)
+    }
+
+    @Sendable private func point(_ request: Request, _ context: GatewayContext) async throws -> Response {
+        let name = try CollectionName(context.parameter("name"))
+        _ = try readOptions(request)
+        let text = try context.parameter("id")
+        guard let id = UInt64(text).map(PointID.integer) ?? PointID(uuid: text) else {
+            throw RequestError.invalid("id", "id must be an unsigned integer or a UUID, found \"\(text.prefix(64))\"")
+        }
+        let points = try await coordinator.retrieve([id], from: name, withPayload: .all, withVector: true, context: context.call)
+        guard let point = points.first else { throw RequestError.notFound("Not found: point \(id) does not exist in collection \"\(name)\"") }
+        return QdrantReply.ok(QdrantReply.record(point, withPayload: true, withVector: true), context)
+    }
+
+    @Sendable private func scroll(_ request: Request, _ context: GatewayContext) async throws -> Response {
+        let name = try CollectionName(context.parameter("name"))
+        let policy = try readOptions(request)
+        var fields = try JSONFields(try await reading.json(request))
+        try fields.refuse("shard_key", "order_by")
+        let partial = try fields.partial(default: policy)
+        let from = try fields.take("offset")?.pointID(at: "offset")
+        let limit = try fields.integer("limit", in: 1...configuration.maximumBatch) ?? 10
+        let filter = try fields.filter()
+        let payload = try fields.payloadSelection(default: .all)
+        let withVector = try fields.withVector()
+        try fields.finish()
+        let page = try await coordinator.scroll(
+            name, from: from, limit: limit, filter: filter, withPayload: payload, withVector: withVector, partial: partial, context: context.call)
+        return QdrantReply.ok(
+            ["points": records(page.points, payload, withVector), "next_page_offset": page.next?.json ?? .null],
+            covey: ["coverage": page.coverage.json], context)
+    }
+
+    @Sendable private func count(_ request: Request, _ context: GatewayContext) async throws -> Response {
+        let name = try CollectionName(context.parameter("name"))
+        let policy = try readOptions(request)
+        var fields = try JSONFields(try await reading.json(request))
+        try fields.refuse("shard_key")
+        let partial = try fields.partial(default: policy)
+        let filter = try fields.filter()
+        _ = try fields.bool("exact")  // the count is exact either way
+        try fields.finish()
+        let (count, coverage) = try await coordinator.count(name, filter: filter, partial: partial, context: context.call)
+        return QdrantReply.ok(["count": .integer(count)], covey: ["coverage": coverage.json], context)
+    }
+
+    @Sendable private func query(_ request: Request, _ context: GatewayContext) async throws -> Response {
+        let name = try CollectionName(context.parameter("name"))
+        let policy = try readOptions(request)
+        var fields = try JSONFields(try await reading.json(request))
+        let query = try QdrantQuery(&fields, maximumLimit: configuration.maximumBatch, partial: policy)
+        let search = try await query.resolved(in: name, of: coordinator, context: context.call)
+        let answer = try await coordinator.search(search, in: name, context: context.call)
+        let points = answer.hits.map {
+            QdrantReply.scored($0, withPayload: search.withPayload != .none, withVector: search.withVector)
+        }
+        return QdrantReply.ok(["points": .array(points)], covey: ["coverage": answer.coverage.json], context)
+    }
+
+    private func readOptions(_ request: Request) throws -> PartialPolicy {
+        var parameters = try QueryParameters(request)
+        let policy = try parameters.readOptions(request)
+        try parameters.finish()
+        return policy
+    }
+
+    private func records(_ points: [StoredPoint], _ payload: PayloadSelection, _ withVector: Bool) -> JSONOutput {
+        .array(points.map { QdrantReply.record($0, withPayload: payload != .none, withVector: withVector) })
+    }
+}

@@ -1,0 +1,78 @@
+import Coordination
+import Model
+
+/// The body of `points/query`: nearest neighbours of a vector, or of a stored point.
+struct QdrantQuery {
+    enum Target {
+        case vector([Float])
+        case point(PointID)
+    }
+
+    let target: Target
+    /// Everything but the vector.
+    private let search: SearchQuery
+
+    /// Takes all fields and checks that none is left.
+    init(_ fields: inout JSONFields, maximumLimit: Int, partial: PartialPolicy) throws {
+        try fields.refuse("shard_key", "prefetch", "using", "lookup_from")
+        guard let query = fields.take("query") else {
+            throw RequestError.unsupported("query", "query is missing: a query without one lists points, which only points/scroll does here")
+        }
+        target = try Self.target(query, at: "query")
+        let limit = try fields.integer("limit", in: 1...maximumLimit) ?? 10
+        let offset = try fields.integer("offset", in: 0...maximumLimit) ?? 0
+        let filter = try fields.filter()
+        let effort = try Self.effort(&fields)
+        let threshold = try fields.number("score_threshold")
+        let payload = try fields.payloadSelection(default: .none)
+        let withVector = try fields.withVector()
+        let policy = try fields.partial(default: partial)
+        try fields.finish()
+        search = SearchQuery(
+            vector: [], limit: limit, offset: offset, filter: filter, scoreThreshold: threshold.map { Float($0) }, effort: effort,
+            withPayload: payload, withVector: withVector, partial: policy)
+    }
+
+    private static func target(_ input: JSONInput, at path: String) throws -> Target {
+        switch input {
+        case .numbers, .array: return .vector(try input.vector(at: path))
+        case .integer, .unsigned, .string: return .point(try input.pointID(at: path))
+        case .object:
+            var fields = try JSONFields(input, at: path)
+            try fields.refuse(
+                "recommend", "discover", "context", "order_by", "fusion", "rrf", "formula", "sample", "relevance_feedback", "mmr",
+                "indices", "values", "text", "image", "model", "object", "options")
+            let nearest = try fields.required("nearest", fields.take("nearest"))
+            try fields.finish()
+            return try target(nearest, at: fields.name("nearest"))
+        default: throw RequestError.invalid(path, "\(path) must be a vector, a point's id or an object, found \(input.kind)")
+        }
+    }
+
+    private static func effort(_ fields: inout JSONFields) throws -> SearchEffort {
+        guard var params = try fields.object("params") else { return SearchEffort() }
+        try params.refuse("quantization", "acorn", "idf")
+        try params.accept("indexed_only", only: false)
+        let exact = try params.bool("exact") ?? false
+        // Qdrant's width of the search: here, as there, the candidates that are compared with their full vectors.
+        let candidates = try params.integer("hnsw_ef", in: 1...1_000_000)
+        try params.finish()
+        return SearchEffort(exact: exact, candidates: candidates)
+    }
+
+    /// The search with its vector, which for a stored point is looked up; that point itself is then no answer.
+    func resolved(in name: CollectionName, of coordinator: Coordinator, context: CallContext) async throws -> SearchQuery {
+        var search = search
+        switch target {
+        case .vector(let vector): search.vector = vector
+        case .point(let id):
+            let points = try await coordinator.retrieve([id], from: name, withPayload: .none, withVector: true, context: context)
+            guard let point = points.first else {
+                throw RequestError.notFound("Not found: point \(id) of query does not exist in collection \"\(name)\"")
+            }
+            search.vector = point.vector
+            search.filter = Filter(must: search.filter.map { [.nested($0)] } ?? [], mustNot: [.hasID([id])])
+        }
+        return search
+    }
+}
