@@ -46,6 +46,7 @@ let package = Package(
         .systemLibrary(name: "CLibXML2", pkgConfig: "libxml-2.0", providers: [.apt(["libxml2-dev"])]),
         .systemLibrary(name: "CCrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
         .target(name: "CVectorKernels", cSettings: [.unsafeFlags(["-O3"])]),
+        .target(name: "CEmbeddingKernels", cSettings: [.unsafeFlags(["-O3"])]),
 
         // Engine: no network, no protobuf.
         .module("Model"),
@@ -62,7 +63,7 @@ let package = Package(
         .module("Transport", ["HTTP2", "Wire", "Model", "Observability", .nioCore, .nioPosix, .protobuf, .logging]),
 
         // Roles: they meet in `Model`, never in each other.
-        .module("Embedding", ["OutboundHTTP", "VectorMath", "Model", "Observability"]),
+        .module("Embedding", ["OutboundHTTP", "Model", "CEmbeddingKernels"]),
         .module("Ingestion", ["Embedding", "Storage", "Model", "Observability", "CLibXML2"]),
         .module("Coordination", ["Placement", "Storage", "VectorMath", "Model", "Observability", .logging]),
         .module("Sharding", ["VectorIndex", "Storage", "VectorMath", "Model", "Observability", .logging]),
