@@ -110,9 +110,7 @@ extension Chunker {
         let budget = limit - specialTokens - tokens(ofPrefix: prefix(for: section.path))
         var filler = Filler(path: section.path, budget: budget, maximumBytes: configuration.maximumChunkBytes, overlapTokens: configuration.overlapTokens)
         for index in section.blocks {
-            let block = document.blocks[index]
-            let atoms = atoms(of: block, depth: section.path.count, limit: budget)
-            filler.append(block: atoms)
+            filler.append(block: parts(of: document.blocks[index], depth: section.path.count, limit: budget))
         }
         return filler.finish()
     }
@@ -135,9 +133,19 @@ extension Chunker {
             open = Draft(path: path)
         }
 
-        mutating func append(block atoms: [Atom]) {
+        /// A block that fits into one chunk is not cut, and of one that does not, a part that fits is not.
+        mutating func append(block parts: [[Atom]]) {
+            let whole = parts.flatMap(\.self)
+            if parts.count == 1 || whole.reduce(0, { $0 + weight($1) }) <= budget {
+                append(whole)
+            } else {
+                for part in parts { append(part) }
+            }
+        }
+
+        private mutating func append(_ atoms: [Atom]) {
             let total = atoms.reduce(0) { $0 + weight($1) }
-            // A block that fits into one chunk is not cut, unless that would leave the open chunk less than half full.
+            // Keeping the atoms together is not worth leaving the open chunk less than half full.
             if total <= budget, !hasRoom(for: total, upTo: atoms.last?.range.upperBound), openTokens * 2 >= budget { close(overlapping: false) }
             for atom in atoms {
                 if !hasRoom(for: weight(atom), upTo: atom.range.upperBound) { close(overlapping: true) }
@@ -169,34 +177,33 @@ extension Chunker {
         }
     }
 
-    /// The block's smallest parts, each of at most `limit` tokens.
-    private func atoms(of block: ParsedDocument.Block, depth: Int, limit: Int) -> [Atom] {
-        if case .heading = block.kind {
-            return atoms(in: block.range, depth: depth, limit: limit)
+    /// The block's items, rows or lines (of a paragraph, the whole), each as its smallest parts of at most `limit` tokens.
+    private func parts(of block: ParsedDocument.Block, depth: Int, limit: Int) -> [[Atom]] {
+        if case .heading = block.kind { return [atoms(in: block.range, depth: depth, limit: limit)] }
+        var finerCuts = block.finerCuts[...]
+        return split(block.range, at: block.cuts).map { part in
+            // A paragraph is cut into sentences in any case: the last one is what the next chunk repeats.
+            if block.kind != .paragraph, let atom = atom(part, depth: 0), atom.tokens <= limit { return [atom] }
+            finerCuts = finerCuts.drop { $0 <= part.lowerBound }
+            let inside = Array(finerCuts.prefix { $0 < part.upperBound })
+            return split(part, at: inside).flatMap { sentences(in: $0, limit: limit, always: block.kind == .paragraph) }
         }
-        var starts = block.cuts
-        if block.kind == .paragraph {
-            starts = SentenceSplitter.starts(in: document.text, block.range, markup: document.markup)
+    }
+
+    private func sentences(in range: Range<Int>, limit: Int, always: Bool) -> [Atom] {
+        if !always, let atom = atom(range, depth: 0), atom.tokens <= limit { return [atom] }
+        let starts = SentenceSplitter.starts(in: document.text, range, markup: document.markup)
+        return split(range, at: starts).flatMap { atoms(in: $0, depth: 0, limit: limit) }
+    }
+
+    private func split(_ range: Range<Int>, at cuts: [Int]) -> [Range<Int>] {
+        var ranges: [Range<Int>] = []
+        var start = range.lowerBound
+        for cut in cuts + [range.upperBound] where cut > start {
+            ranges.append(start..<cut)
+            start = cut
         }
-        var atoms: [Atom] = []
-        var start = block.range.lowerBound
-        for end in starts + [block.range.upperBound] where end > start {
-            let part = start..<end
-            start = end
-            let whole = atom(part, depth: 0)
-            if let whole, whole.tokens <= limit {
-                atoms.append(whole)
-            } else if block.kind == .list || block.kind == .table {
-                var start = part.lowerBound
-                for end in SentenceSplitter.starts(in: document.text, part, markup: document.markup) + [part.upperBound] {
-                    atoms += self.atoms(in: start..<end, depth: 0, limit: limit)
-                    start = end
-                }
-            } else {
-                atoms += self.atoms(in: part, depth: 0, limit: limit)
-            }
-        }
-        return atoms
+        return ranges
     }
 
     /// `range` as one atom, or halved until each part has at most `limit` tokens. O(range × log).
@@ -204,14 +211,14 @@ extension Chunker {
         let range = document.trimmed(range)
         guard !range.isEmpty else { return [] }
         if let atom = atom(range, depth: depth), atom.tokens <= limit { return [atom] }
-        guard let middle = middle(of: range) else { return atom(range, depth: depth).map { [$0] } ?? [] }
+        guard let middle = middle(of: range) else { return atom(range, depth: depth).map { [$0] } ?? [] }  // one character
         return atoms(in: range.lowerBound..<middle, depth: depth, limit: limit) + atoms(in: middle..<range.upperBound, depth: depth, limit: limit)
     }
 
     /// `nil` if the range has more bytes than an atom may have, so that a line of megabytes is not tokenized whole.
     private func atom(_ range: Range<Int>, depth: Int) -> Atom? {
         let range = document.trimmed(range)
-        guard range.count <= configuration.maximumChunkBytes / 2 else { return nil }
+        guard range.count <= configuration.maximumChunkBytes / 2, !range.isEmpty else { return nil }
         return Atom(range: range, tokens: embedder.tokenCount(document.embeddableText(range)) - specialTokens, headingDepth: depth)
     }
 

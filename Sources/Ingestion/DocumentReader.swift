@@ -7,8 +7,10 @@ struct DocumentReader {
     /// - Throws: `invalidArgument` for bytes that are not of the format; what ``PDFReader`` throws.
     func read(_ bytes: [UInt8], as format: DocumentFormat) async throws -> ParsedDocument {
         switch format {
-        case .markdown, .html, .pdf: throw ClusterError(.unimplemented, "\(format) is not read yet")
+        case .markdown: try await onIngestionThread { MarkdownReader.read(try TextDecoder.decode(bytes)) }
         case .plainText: try await onIngestionThread { PlainTextReader.read(try TextDecoder.decode(bytes)) }
+        case .html: try await onIngestionThread { try HTMLReader.read(bytes) }
+        case .pdf: try await PDFReader(configuration: configuration).read(bytes)
         }
     }
 }

@@ -33,11 +33,14 @@ package struct ParsedDocument: Sendable {
         package var range: Range<Int>
         /// Where the block is best cut if it has to be: the starts of its items, rows or lines, without the block's own start. Ascending.
         package var cuts: [Int]
+        /// Where an item that does not fit is best cut: the starts of nested items, paragraphs and lines of code. Ascending.
+        package var finerCuts: [Int]
 
-        package init(_ kind: Kind, _ range: Range<Int>, cuts: [Int] = []) {
+        package init(_ kind: Kind, _ range: Range<Int>, cuts: [Int] = [], finerCuts: [Int] = []) {
             self.kind = kind
             self.range = range
             self.cuts = cuts
+            self.finerCuts = finerCuts
         }
     }
 }
@@ -50,18 +53,21 @@ extension ParsedDocument {
         var next = markup.firstIndexSorted { $0.upperBound > range.lowerBound }
         var offset = range.lowerBound
         while offset < range.upperBound {
+            var byte = text[offset]
             if next < markup.count, markup[next].contains(offset) {
                 offset = markup[next].upperBound
                 next += 1
-                continue
+                // A tag or a table's bar stands between words, an emphasis mark may stand inside one.
+                guard "|<>".utf8.contains(byte) else { continue }
+                byte = UInt8(ascii: " ")
+            } else {
+                offset += 1
             }
-            let byte = text[offset]
             if !byte.isSpace {
                 bytes.append(byte)
             } else if let last = bytes.last, last != UInt8(ascii: " ") {
                 bytes.append(UInt8(ascii: " "))
             }
-            offset += 1
         }
         if bytes.last == UInt8(ascii: " ") { bytes.removeLast() }
         return String(decoding: bytes, as: UTF8.self)

@@ -1,0 +1,159 @@
+/// Makes headings and paragraphs of lines with places.
+struct PDFStructure {
+    private let layout: PDFLayout
+    /// Height of most of the text's lines.
+    private let bodyHeight: Double
+    /// Heights of headings, the largest first: a height's position is its level.
+    private let headingHeights: [Double]
+
+    init(_ layout: PDFLayout) {
+        let pages = PageFurniture(layout.pages).removed()
+        var weights: [Double: Int] = [:]
+        for line in pages.lazy.flatMap(\.lines) { weights[line.height.roundedToHalf, default: 0] += line.text.utf8.count }
+        let body = weights.max { ($0.value, $1.key) < ($1.value, $0.key) }?.key ?? 0
+        // A heading's font is at least a tenth larger than the text's.
+        var sizes: [Double] = []
+        for height in weights.keys.sorted(by: >) where height >= body * 1.1 && sizes.last.map({ $0 - height > 0.75 }) ?? true { sizes.append(height) }
+        bodyHeight = body
+        headingHeights = sizes
+        self.layout = PDFLayout(title: layout.title, pages: pages)
+    }
+
+    func document() -> ParsedDocument {
+        var writer = Writer()
+        for page in layout.pages {
+            for block in blocks(of: page) {
+                if let level = headingLevel(block) {
+                    writer.heading(block.map(\.text), level: level)
+                } else {
+                    writer.paragraph(block, margin: block.map(\.left).min() ?? 0)
+                }
+            }
+            writer.endPage()
+        }
+        return writer.finish(title: title)
+    }
+
+    /// The page's lines by block, and within a block apart where a heading's font begins or ends.
+    private func blocks(of page: PDFLayout.Page) -> [[PDFLayout.Line]] {
+        var blocks: [[PDFLayout.Line]] = []
+        for line in page.lines {
+            if let last = blocks.last?.last, last.block == line.block, isLarge(last) == isLarge(line), !isLarge(line) || abs(last.height - line.height) < 0.75 {
+                blocks[blocks.count - 1].append(line)
+            } else {
+                blocks.append([line])
+            }
+        }
+        return blocks
+    }
+
+    private func isLarge(_ line: PDFLayout.Line) -> Bool { line.height >= bodyHeight * 1.1 }
+
+    private func headingLevel(_ block: [PDFLayout.Line]) -> Int? {
+        let length = block.reduce(0) { $0 + $1.text.utf8.count }
+        guard length <= 250, block[0].text.contains(where: \.isLetter) else { return nil }
+        if block.allSatisfy(isLarge) {
+            return (headingHeights.firstIndex { $0 <= block[0].height + 0.75 } ?? headingHeights.count) + 1
+        }
+        guard block.count == 1, let level = Numbering.level(of: Array(block[0].text.utf8)[...]) else { return nil }
+        return headingHeights.count + level
+    }
+
+    /// From the metadata, unless a program put a file's name there; else the largest heading of the first page that has one.
+    private var title: String? {
+        let title = layout.title.split(whereSeparator: \.isWhitespace).joined(separator: " ")
+        let isName = ["Microsoft", "untitled", "Untitled", "PowerPoint"].contains { title.hasPrefix($0) }
+            || [".doc", ".docx", ".tex", ".dvi", ".indd", ".pdf", ".odt", ".ps"].contains { title.lowercased().hasSuffix($0) }
+        if title.utf8.count > 3, !isName { return title }
+        guard let page = layout.pages.prefix(3).first(where: { $0.lines.contains(where: isLarge) }) else { return nil }
+        return blocks(of: page).filter { headingLevel($0) != nil }.max { $0[0].height < $1[0].height }?.map(\.text).joined(separator: " ")
+    }
+}
+
+extension PDFStructure {
+    /// Collects the text and its blocks.
+    private struct Writer {
+        private var document = ParsedDocument(text: [])
+        /// The last block is a paragraph that the page's end may have cut.
+        private var endsOpen = false
+
+        mutating func heading(_ lines: [String], level: Int) {
+            let title = lines.reduce("") { Writer.joined($0, $1) }
+            begin()
+            document.text += Array(title.utf8)
+            end(.heading(level: level, title: title))
+        }
+
+        /// Lines that reach the block's right edge go on in the next; shorter ones end there, as those of code and addresses do.
+        mutating func paragraph(_ lines: [PDFLayout.Line], margin: Double) {
+            let right = lines.map(\.right).max() ?? 0
+            let slack = (right - margin) * 0.2
+            var text = ""
+            for (index, line) in lines.enumerated() {
+                let next = Writer.withoutLeaders(line.text)
+                if index > 0, lines[index - 1].right < right - slack {
+                    text += "\n" + next
+                } else {
+                    text = Writer.joined(text, next)
+                }
+            }
+            if endsOpen, let first = text.first, first.isLowercase, let last = document.blocks.popLast() {
+                // The sentence began on the page before.
+                let before = String(decoding: document.text[last.range], as: UTF8.self)
+                document.text.removeLast(document.text.count - last.range.lowerBound)
+                append(Writer.joined(before, text))
+            } else {
+                begin()
+                append(text)
+            }
+            endsOpen = false
+        }
+
+        mutating func endPage() {
+            guard let last = document.blocks.last, last.kind == .paragraph, let byte = document.text.last else { return }
+            endsOpen = !".:!?".utf8.contains(byte)
+        }
+
+        mutating func finish(title: String?) -> ParsedDocument {
+            document.title = title
+            return document
+        }
+
+        private mutating func begin() {
+            endsOpen = false
+            if !document.text.isEmpty { document.text += [0x0a, 0x0a] }
+            start = document.text.count
+        }
+
+        private var start = 0
+
+        private mutating func append(_ text: String) {
+            start = document.text.count
+            document.text += Array(text.utf8)
+            end(.paragraph)
+        }
+
+        private mutating func end(_ kind: ParsedDocument.Block.Kind) {
+            let range = document.trimmed(start..<document.text.count)
+            if !range.isEmpty { document.blocks.append(.init(kind, range)) }
+        }
+
+        /// Joins two lines of a paragraph; a hyphen between small letters at the first one's end was put there by the line break.
+        private static func joined(_ first: String, _ second: String) -> String {
+            guard !first.isEmpty else { return second }
+            let isCut = first.hasSuffix("-") && first.dropLast().last?.isLowercase == true && second.first?.isLowercase == true
+            return isCut ? String(first.dropLast()) + second : first + " " + second
+        }
+
+        /// A table of contents' dots between title and page, shortened.
+        private static func withoutLeaders(_ text: String) -> String {
+            guard text.contains(". . .") || text.contains("....") else { return text }
+            return text.replacing(/(\s*\.){4,}\s*/, with: " … ")
+        }
+    }
+}
+
+extension Double {
+    /// Heights of one font differ by rounding only.
+    fileprivate var roundedToHalf: Double { (self * 2).rounded() / 2 }
+}
