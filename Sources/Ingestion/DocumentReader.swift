@@ -1,11 +1,13 @@
 import Model
 
 /// Reads a file of any supported format.
-struct DocumentReader {
-    let configuration: IngestionConfiguration
+package struct DocumentReader: Sendable {
+    private let configuration: IngestionConfiguration
+
+    package init(configuration: IngestionConfiguration = IngestionConfiguration()) { self.configuration = configuration }
 
     /// - Throws: `invalidArgument` for bytes that are not of the format; what ``PDFReader`` throws.
-    func read(_ bytes: [UInt8], as format: DocumentFormat) async throws -> ParsedDocument {
+    package func read(_ bytes: [UInt8], as format: DocumentFormat) async throws -> ParsedDocument {
         switch format {
         case .markdown: try await onIngestionThread { MarkdownReader.read(try TextDecoder.decode(bytes)) }
         case .plainText: try await onIngestionThread { PlainTextReader.read(try TextDecoder.decode(bytes)) }
