@@ -1,0 +1,187 @@
+import HTTP2
+import Logging
+import Model
+import NIOCore
+
+/// What one side of a connection makes of what its peer says; on the connection's event loop.
+protocol HTTP2Side: AnyObject {
+    /// `input` holds the bytes that a `.data` event points into.
+    func handle(_ event: HTTP2Event, input: RawSpan)
+    /// Something may have left the session's buffers.
+    func flushed()
+    /// The connection is gone; called once.
+    func closed(_ reason: ClusterError)
+}
+
+/// The session as a codec in a channel: reads feed it, its output is written once per batch of reads or calls,
+/// and it is not asked for more while the socket takes none.
+final class HTTP2Handler: ChannelInboundHandler {
+    typealias InboundIn = ByteBuffer
+    typealias OutboundOut = ByteBuffer
+
+    /// Call ``scheduleFlush()`` after having changed it.
+    private(set) var session: HTTP2Session
+    private let side: any HTTP2Side
+    private let keepAliveInterval: Duration
+    private let logger: Logger
+    private var context: ChannelHandlerContext?
+    private var isReading = false
+    private var isFlushScheduled = false
+    private var keepAlive: Scheduled<Void>?
+    private var heardSinceTick = true
+    private var isPingUnanswered = false
+    private var closeReason: ClusterError?
+
+    /// Bytes asked of the session at a time: a few frames, so that writability is looked at often.
+    private static let writeBytes = 128 << 10
+    private static let keepAliveMark: UInt8 = 1
+
+    init(session: consuming HTTP2Session, side: any HTTP2Side, keepAliveInterval: Duration, logger: Logger) {
+        self.session = session
+        self.side = side
+        self.keepAliveInterval = keepAliveInterval
+        self.logger = logger
+    }
+
+    /// Changes the session; what it has to send goes out with the next flush.
+    func change<Result>(_ body: (inout HTTP2Session) throws(HTTP2Error) -> Result) throws(HTTP2Error) -> Result {
+        defer { scheduleFlush() }
+        return try body(&session)
+    }
+
+    // MARK: Channel
+
+    func handlerAdded(context: ChannelHandlerContext) {
+        self.context = context
+        if context.channel.isActive { begin() }
+    }
+
+    func channelActive(context: ChannelHandlerContext) {
+        begin()
+        context.fireChannelActive()
+    }
+
+    private func begin() {
+        guard keepAlive == nil else { return }
+        scheduleKeepAlive()
+        scheduleFlush()
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        guard closeReason == nil else { return }  // what comes after a broken frame has no meaning
+        let buffer = unwrapInboundIn(data)
+        isReading = true
+        heardSinceTick = true
+        isPingUnanswered = false
+        let input = buffer.readableBytesSpan
+        do {
+            for event in try session.receive(input) { handle(event, input: input) }
+        } catch {
+            logger.warning("closed a connection that broke HTTP/2", metadata: ["peer": "\(peer)", "reason": "\(error)"])
+            close(ClusterError(.unavailable, "connection to \(peer) broke: \(error)"))
+        }
+    }
+
+    func channelReadComplete(context: ChannelHandlerContext) {
+        isReading = false
+        flush()
+        context.fireChannelReadComplete()
+    }
+
+    func channelWritabilityChanged(context: ChannelHandlerContext) {
+        if context.channel.isWritable { flush() }
+        context.fireChannelWritabilityChanged()
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        close(ClusterError(.unavailable, "connection to \(peer) failed: \(error)"))
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        end()
+        context.fireChannelInactive()
+    }
+
+    func handlerRemoved(context: ChannelHandlerContext) { end() }
+
+    /// Closes the channel at once.
+    func close(_ reason: ClusterError) {
+        if closeReason == nil { closeReason = reason }
+        context?.close(promise: nil)
+    }
+
+    private func end() {
+        guard let context else { return }
+        let reason = closeReason ?? ClusterError(.unavailable, "\(peer) closed the connection")
+        closeReason = reason
+        _ = context
+        self.context = nil
+        keepAlive?.cancel()
+        side.closed(reason)
+    }
+
+    private var peer: String { context?.remoteAddress?.description ?? "a peer" }
+
+    // MARK: Output
+
+    /// Sends what the session has: at the end of the batch of reads that is being handled, else in this turn of the loop.
+    func scheduleFlush() {
+        guard !isReading, !isFlushScheduled, let context else { return }
+        isFlushScheduled = true
+        context.eventLoop.assumeIsolated().execute {
+            self.isFlushScheduled = false
+            self.flush()
+        }
+    }
+
+    private func flush() {
+        guard let context, closeReason == nil, context.channel.isActive else { return }
+        do {
+            var wrote = true
+            while wrote && context.channel.isWritable && session.wantsToSend {
+                wrote = false
+                let events = try session.send(limit: Self.writeBytes) { bytes in
+                    var buffer = context.channel.allocator.buffer(capacity: bytes.byteCount)
+                    buffer.writeBytes(bytes)
+                    context.write(wrapOutboundOut(buffer), promise: nil)
+                    wrote = true
+                }
+                context.flush()
+                for event in events { handle(event, input: RawSpan()) }
+            }
+            side.flushed()
+            if session.isOver { close(ClusterError(.unavailable, "connection to \(peer) ended")) }
+        } catch {
+            logger.warning("closed a connection", metadata: ["peer": "\(peer)", "reason": "\(error)"])
+            close(ClusterError(.unavailable, "connection to \(peer) broke: \(error)"))
+        }
+    }
+
+    private func handle(_ event: HTTP2Event, input: RawSpan) {
+        if case .terminated(let code) = event {
+            let reason = session.complaint ?? "no reason given"
+            logger.warning("closing a connection that broke HTTP/2", metadata: ["peer": "\(peer)", "code": "\(code)", "reason": "\(reason)"])
+        }
+        side.handle(event, input: input)
+    }
+
+    // MARK: Sign of life
+
+    private func scheduleKeepAlive() {
+        keepAlive = context?.eventLoop.assumeIsolated().scheduleTask(in: TimeAmount(keepAliveInterval)) { self.tick() }
+    }
+
+    private func tick() {
+        if isPingUnanswered {
+            logger.info("closed a silent connection", metadata: ["peer": "\(peer)", "keepAliveInterval": "\(keepAliveInterval)"])
+            return close(ClusterError(.unavailable, "\(peer) gave no sign of life for \(keepAliveInterval) after a ping"))
+        }
+        if !heardSinceTick {
+            isPingUnanswered = true
+            session.ping(mark: Self.keepAliveMark)
+            scheduleFlush()
+        }
+        heardSinceTick = false
+        scheduleKeepAlive()
+    }
+}

@@ -1,0 +1,84 @@
+import Logging
+import Model
+import Wire
+
+/// Every method that a node serves, by its path.
+struct ServiceRoutes: Sendable {
+    private(set) var routes: [String: Route] = [:]
+    private let logger: Logger
+
+    static let shardService = "covey.v1.Shard"
+    static let generatorService = "covey.v1.Generator"
+
+    init(shard: (any ShardService)?, answer: (any AnswerService)?, health: HealthService, logger: Logger) {
+        self.logger = logger
+        routes["/grpc.health.v1.Health/Check"] = .unary { bytes, _ throws(ClusterError) in try health.check(bytes) }
+        routes["/grpc.health.v1.Health/Watch"] = .streaming { bytes, _, writer throws(ClusterError) in try await health.watch(bytes, writer) }
+        if let shard { add(shard) }
+        if let answer { add(answer) }
+    }
+
+    private mutating func add(_ shard: any ShardService) {
+        let service = Self.shardService
+        unary("/\(service)/Append") { (request: AppendRequest, context) throws(ClusterError) in
+            try await shard.append(request, context: context).encoded()
+        }
+        unary("/\(service)/Search") { (request: SearchRequest, context) throws(ClusterError) in
+            try await shard.search(request, context: context).encoded()
+        }
+        unary("/\(service)/Fetch") { (request: FetchRequest, context) throws(ClusterError) in
+            try await shard.fetch(request, context: context).encoded()
+        }
+        unary("/\(service)/Count") { (request: CountRequest, context) throws(ClusterError) in
+            try await shard.count(request, context: context).encoded()
+        }
+        unary("/\(service)/Status") { (request: StatusRequest, context) throws(ClusterError) in
+            try await shard.status(request, context: context).encoded()
+        }
+        unary("/\(service)/Seal") { (request: SealRequest, context) throws(ClusterError) in
+            try await shard.seal(request, context: context).encoded()
+        }
+        unary("/\(service)/Drop") { (request: DropRequest, context) throws(ClusterError) in
+            try await shard.drop(request, context: context)
+            return []  // a DropReply
+        }
+    }
+
+    private mutating func add(_ answer: any AnswerService) {
+        let path = "/\(Self.generatorService)/Answer"
+        routes[path] = .streaming { [logger] bytes, call, writer throws(ClusterError) in
+            let (request, tenant) = try AnswerRequest.decode(bytes)
+            do {
+                for try await event in answer.answer(request, context: call.context(tenant)) { try await writer.write(event.encoded()) }
+            } catch {
+                throw Self.logged(ClusterError(error), path, tenant, call, logger)
+            }
+        }
+    }
+
+    private mutating func unary<Request: WireRequest>(
+        _ path: String, _ serve: @escaping @Sendable (Request, CallContext) async throws(ClusterError) -> [UInt8]
+    ) {
+        routes[path] = .unary { [logger] bytes, call throws(ClusterError) in
+            let (request, tenant) = try Request.decode(bytes)
+            do throws(ClusterError) {
+                return try await serve(request, call.context(tenant))
+            } catch {
+                throw Self.logged(error, path, tenant, call, logger)
+            }
+        }
+    }
+
+    /// Writes one line for a call that failed: loud for what an operator must look into, quiet for what callers cause.
+    private static func logged(_ error: ClusterError, _ path: String, _ tenant: TenantID, _ call: ServiceCall, _ logger: Logger) -> ClusterError {
+        let level: Logger.Level =
+            switch error.code {
+            case .internal, .dataLoss, .unknown: .error
+            default: .debug
+            }
+        logger.log(
+            level: level, "call failed",
+            metadata: ["method": "\(path)", "request_id": "\(call.requestID)", "tenant": "\(tenant)", "error": "\(error)"])
+        return error
+    }
+}

@@ -1,0 +1,121 @@
+import Model
+
+extension AppendReply: WireValue {
+    package init(_ message: Covey_V1_AppendReply) { self.init(position: message.position, superseded: Int(message.superseded)) }
+
+    package var message: Covey_V1_AppendReply {
+        var message = Covey_V1_AppendReply()
+        message.position = position
+        message.superseded = Int64(superseded)
+        return message
+    }
+}
+
+extension SearchReply: WireValue {
+    package init(_ message: Covey_V1_SearchReply) throws(ClusterError) {
+        self.init(
+            hits: try convert(message.hits, Hit.init), range: try HashRange(message.range), work: SearchWork(message.work),
+            position: message.position, manifestVersion: message.manifestVersion)
+    }
+
+    package var message: Covey_V1_SearchReply {
+        var message = Covey_V1_SearchReply()
+        message.hits = hits.map(\.message)
+        message.range = range.message
+        message.work = work.message
+        message.position = position
+        message.manifestVersion = manifestVersion
+        return message
+    }
+}
+
+extension SearchWork: WireValue {
+    package init(_ message: Covey_V1_SearchWork) {
+        self.init(
+            pointsHeld: Int(message.pointsHeld), pointsByCode: Int(message.pointsByCode), pointsExactly: Int(message.pointsExactly),
+            codesScanned: Int(message.codesScanned), candidatesRescored: Int(message.candidatesRescored),
+            pointsUnreadable: Int(message.pointsUnreadable))
+    }
+
+    package var message: Covey_V1_SearchWork {
+        var message = Covey_V1_SearchWork()
+        message.pointsHeld = Int64(pointsHeld)
+        message.pointsByCode = Int64(pointsByCode)
+        message.pointsExactly = Int64(pointsExactly)
+        message.codesScanned = Int64(codesScanned)
+        message.candidatesRescored = Int64(candidatesRescored)
+        message.pointsUnreadable = Int64(pointsUnreadable)
+        return message
+    }
+}
+
+extension FetchReply: WireValue {
+    package init(_ message: Covey_V1_FetchReply) throws(ClusterError) { self.init(points: try convert(message.points, StoredPoint.init)) }
+
+    package var message: Covey_V1_FetchReply {
+        var message = Covey_V1_FetchReply()
+        message.points = points.map(\.message)
+        return message
+    }
+}
+
+extension CountReply: WireValue {
+    package init(_ message: Covey_V1_CountReply) { self.init(count: Int(message.count)) }
+
+    package var message: Covey_V1_CountReply {
+        var message = Covey_V1_CountReply()
+        message.count = Int64(count)
+        return message
+    }
+}
+
+extension StatusReply: WireValue {
+    package init(_ message: Covey_V1_StatusReply) throws(ClusterError) {
+        self.init(node: NodeID(message.node), shards: try convert(message.shards, ShardStatus.init), codesScanned: message.codesScanned)
+    }
+
+    package var message: Covey_V1_StatusReply {
+        var message = Covey_V1_StatusReply()
+        message.node = node.rawValue
+        message.shards = shards.map(\.message)
+        message.codesScanned = codesScanned
+        return message
+    }
+}
+
+extension ShardStatus: WireValue {
+    package init(_ message: Covey_V1_ShardStatus) throws(ClusterError) {
+        self.init(
+            shard: try ShardID(message.shard), range: try HashRange(message.range), points: Int(message.points),
+            pointsByCode: Int(message.pointsByCode), segments: Int(message.segments), logPosition: message.logPosition, epoch: message.epoch,
+            manifestVersion: message.manifestVersion, indexBytes: Int(message.indexBytes), fileBytes: Int(message.fileBytes),
+            damaged: message.damaged)
+    }
+
+    package var message: Covey_V1_ShardStatus {
+        var message = Covey_V1_ShardStatus()
+        message.shard = shard.message
+        message.range = range.message
+        message.points = Int64(points)
+        message.pointsByCode = Int64(pointsByCode)
+        message.segments = Int64(segments)
+        message.logPosition = logPosition
+        message.epoch = epoch
+        message.manifestVersion = manifestVersion
+        message.indexBytes = Int64(indexBytes)
+        message.fileBytes = Int64(fileBytes)
+        message.damaged = damaged
+        return message
+    }
+}
+
+extension SealReply: WireValue {
+    package init(_ message: Covey_V1_SealReply) { self.init(points: Int(message.points), segments: Int(message.segments)) }
+
+    package var message: Covey_V1_SealReply {
+        var message = Covey_V1_SealReply()
+        message.points = Int64(points)
+        message.segments = Int64(segments)
+        return message
+    }
+}
