@@ -50,7 +50,8 @@ VK_TARGET static size_t scan(
 }
 
 const vk_kernels vk_avx512 = {
-    dot, squared_distance, dot_rows, squared_distance_rows, dot_gather, squared_distance_gather, dot_tables, negated_distance_tables,
-    quantize_tables, scan,
+    dot, squared_distance, dot_rows, squared_distance_rows, dot_gather, squared_distance_gather, largest_difference,
+    dot_tables, negated_distance_tables,
+    quantize_tables, encode, scan,
 };
 #endif

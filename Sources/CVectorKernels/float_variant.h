@@ -70,6 +70,34 @@ VK_INLINE float fold(const floats *low, const floats *high) {
 VK_DEFINE_REDUCTION(dot, VK_PRODUCT)
 VK_DEFINE_REDUCTION(squared_distance, VK_SQUARE)
 
+typedef int32_t ints __attribute__((vector_size(64)));
+
+VK_TARGET static size_t largest_difference(const float *a, const float *b, size_t count) {
+    // Each lane keeps its first largest; then the lanes are compared.
+    floats largest = (floats){0} - __builtin_inff();
+    ints where = {0}, here = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    size_t i = 0;
+    for (; i + 16 <= count; i += 16, here += 16) {
+        floats difference = *(const floats *)(a + i) - *(const floats *)(b + i);
+        ints larger = difference > largest;
+        largest = (floats)((larger & (ints)difference) | (~larger & (ints)largest));
+        where = (larger & here) | (~larger & where);
+    }
+    float best = -__builtin_inff();
+    size_t best_index = 0;
+    for (int lane = 0; lane < 16; lane++)
+        if (largest[lane] > best || (largest[lane] == best && largest[lane] > -__builtin_inff() && (size_t)where[lane] < best_index)) {
+            best = largest[lane];
+            best_index = (size_t)where[lane];
+        }
+    for (; i < count; i++)
+        if (a[i] - b[i] > best) {
+            best = a[i] - b[i];
+            best_index = i;
+        }
+    return best_index;
+}
+
 #define VK_DEFINE_TABLES(NAME, UPDATE)                                                                                       \
     VK_TARGET static void NAME(                                                                                              \
         const float *query, const float *centroids, const uint32_t *bounds, size_t subspaces, float *tables, float *lowest,   \
@@ -99,7 +127,20 @@ VK_INLINE float extreme(const floats *of, int greatest) {
 VK_DEFINE_TABLES(dot_tables, sum += query[i] * row)
 VK_DEFINE_TABLES(negated_distance_tables, floats difference = query[i] - row; sum -= difference * difference)
 
-typedef int32_t ints __attribute__((vector_size(64)));
+VK_TARGET static void encode(const float *vector, const float *centroids, const uint32_t *bounds, size_t subspaces, uint8_t *codes) {
+    const ints lanes = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    for (size_t s = 0; s < subspaces; s++) {
+        floats sum = {0};
+        for (size_t i = bounds[s]; i < bounds[s + 1]; i++) {
+            floats difference = vector[i] - *(const floats *)(centroids + i * VK_CENTROIDS);
+            sum -= difference * difference;
+        }
+        ints others = sum < extreme(&sum, 1);
+        // Lanes that are not the greatest lose against any lane number.
+        codes[s] = (uint8_t)(__builtin_reduce_min((others & 15) | (lanes & ~others)) & 15);
+    }
+}
+
 typedef uint8_t bytes16 __attribute__((vector_size(16)));
 
 VK_TARGET static void quantize_tables(const float *tables, const float *lowest, size_t subspaces, float scale, uint8_t *bytes) {

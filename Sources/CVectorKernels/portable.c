@@ -44,6 +44,19 @@ static void squared_distance_gather(
     for (size_t i = 0; i < count; i++) out[i] = squared_distance(query, rows + (size_t)indices[i] * dimension, dimension);
 }
 
+static size_t largest_difference(const float *a, const float *b, size_t count) {
+    size_t best = 0;
+    float largest = -__builtin_inff();
+    for (size_t i = 0; i < count; i++) {
+        float difference = a[i] - b[i];
+        if (difference > largest) {
+            largest = difference;
+            best = i;
+        }
+    }
+    return best;
+}
+
 static void finish_table(const float *table, float *lowest, float *highest) {
     *lowest = *highest = table[0];
     for (size_t c = 1; c < VK_CENTROIDS; c++) {
@@ -87,6 +100,17 @@ static void quantize_tables(const float *tables, const float *lowest, size_t sub
         }
 }
 
+static void encode(const float *vector, const float *centroids, const uint32_t *bounds, size_t subspaces, uint8_t *codes) {
+    for (size_t s = 0; s < subspaces; s++) {
+        float table[VK_CENTROIDS], lowest, highest;
+        uint32_t part[2] = {0, bounds[s + 1] - bounds[s]};
+        negated_distance_tables(vector + bounds[s], centroids + bounds[s] * VK_CENTROIDS, part, 1, table, &lowest, &highest);
+        uint8_t nearest = 0;
+        while (nearest < VK_CENTROIDS - 1 && table[nearest] != highest) nearest++;
+        codes[s] = nearest;
+    }
+}
+
 static size_t scan(
     const uint8_t *codes, size_t groups, const uint8_t *tables, size_t block_count, const uint32_t *admitted, int32_t floor,
     uint32_t *rows, uint16_t *sums) {
@@ -108,6 +132,7 @@ static size_t scan(
 }
 
 const vk_kernels vk_portable = {
-    dot, squared_distance, dot_rows, squared_distance_rows, dot_gather, squared_distance_gather, dot_tables, negated_distance_tables,
-    quantize_tables, scan,
+    dot, squared_distance, dot_rows, squared_distance_rows, dot_gather, squared_distance_gather, largest_difference,
+    dot_tables, negated_distance_tables,
+    quantize_tables, encode, scan,
 };

@@ -61,12 +61,20 @@ package final class SegmentWriter {
     }
 
     package func append(_ bytes: [UInt8]) throws(SegmentError) {
-        try unsafe withBytes(of: bytes) { (raw) throws(SegmentError) in try unsafe append(raw) }
+        try append(bytes.span)
+    }
+
+    package func append<Element: BitwiseCopyable>(_ elements: Span<Element>) throws(SegmentError) {
+        var result: Result<Void, SegmentError> = .success(())
+        unsafe elements.withUnsafeBytes { raw in
+            do throws(SegmentError) { try unsafe append(raw) } catch { result = .failure(error) }
+        }
+        try result.get()
     }
 
     /// Adds the elements' bytes as they lie in memory (little-endian on every supported machine).
     package func append<Element: BitwiseCopyable>(elements: [Element]) throws(SegmentError) {
-        try unsafe withBytes(of: elements) { (raw) throws(SegmentError) in try unsafe append(raw) }
+        try append(elements.span)
     }
 
     /// Ends the open section and fills up to the next multiple of 64 bytes with zeros, which the checksum covers too.

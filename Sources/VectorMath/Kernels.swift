@@ -38,24 +38,24 @@ import CVectorKernels
         }
     }
 
-    /// Compares the query with rows that follow each other, `[out.count, query.count]`.
+    /// Compares the query with rows that follow each other, `[n, query.count]`; `out` has room for n scores or more.
     package func dot(_ query: Span<Float>, rows: Span<Float>, into out: inout MutableSpan<Float>) {
-        precondition(rows.count == query.count * out.count, "\(rows.count) elements in \(out.count) rows of \(query.count)")
+        let count = rowCount(rows, query.count, room: out.count)
         unsafe query.withUnsafeBufferPointer { query in
             unsafe rows.withUnsafeBufferPointer { rows in
                 unsafe out.withUnsafeMutableBufferPointer { out in
-                    unsafe table.pointee.dot_rows(query.baseAddress, rows.baseAddress, out.count, query.count, out.baseAddress)
+                    unsafe table.pointee.dot_rows(query.baseAddress, rows.baseAddress, count, query.count, out.baseAddress)
                 }
             }
         }
     }
 
     package func squaredDistance(_ query: Span<Float>, rows: Span<Float>, into out: inout MutableSpan<Float>) {
-        precondition(rows.count == query.count * out.count, "\(rows.count) elements in \(out.count) rows of \(query.count)")
+        let count = rowCount(rows, query.count, room: out.count)
         unsafe query.withUnsafeBufferPointer { query in
             unsafe rows.withUnsafeBufferPointer { rows in
                 unsafe out.withUnsafeMutableBufferPointer { out in
-                    unsafe table.pointee.squared_distance_rows(query.baseAddress, rows.baseAddress, out.count, query.count, out.baseAddress)
+                    unsafe table.pointee.squared_distance_rows(query.baseAddress, rows.baseAddress, count, query.count, out.baseAddress)
                 }
             }
         }
@@ -71,7 +71,7 @@ import CVectorKernels
                 unsafe indices.withUnsafeBufferPointer { indices in
                     unsafe out.withUnsafeMutableBufferPointer { out in
                         unsafe table.pointee.dot_gather(
-                            query.baseAddress, rows.baseAddress, indices.baseAddress, out.count, query.count, out.baseAddress)
+                            query.baseAddress, rows.baseAddress, indices.baseAddress, indices.count, query.count, out.baseAddress)
                     }
                 }
             }
@@ -85,18 +85,32 @@ import CVectorKernels
                 unsafe indices.withUnsafeBufferPointer { indices in
                     unsafe out.withUnsafeMutableBufferPointer { out in
                         unsafe table.pointee.squared_distance_gather(
-                            query.baseAddress, rows.baseAddress, indices.baseAddress, out.count, query.count, out.baseAddress)
+                            query.baseAddress, rows.baseAddress, indices.baseAddress, indices.count, query.count, out.baseAddress)
                     }
                 }
             }
         }
     }
 
+    private func rowCount(_ rows: Span<Float>, _ dimension: Int, room: Int) -> Int {
+        let count = dimension > 0 ? rows.count / dimension : 0
+        precondition(rows.count == count * dimension && count <= room, "\(rows.count) elements in rows of \(dimension), room for \(room)")
+        return count
+    }
+
     private func checkGather(_ dimension: Int, _ elementCount: Int, _ indices: Span<UInt32>, _ outCount: Int) {
-        precondition(indices.count == outCount, "\(indices.count) rows asked, room for \(outCount)")
+        precondition(indices.count <= outCount, "\(indices.count) rows asked, room for \(outCount)")
         precondition(dimension > 0 && elementCount % dimension == 0, "\(elementCount) elements in rows of \(dimension)")
         let rowCount = elementCount / dimension
         for position in indices.indices { precondition(Int(indices[position]) < rowCount, "row \(indices[position]) of \(rowCount)") }
+    }
+
+    /// Where `a[i] − b[i]` is largest, the first of equals; 0 if every difference is NaN.
+    package func indexOfLargestDifference(_ a: Span<Float>, _ b: Span<Float>) -> Int {
+        precondition(a.count == b.count, "\(a.count) and \(b.count) elements")
+        return unsafe a.withUnsafeBufferPointer { a in
+            unsafe b.withUnsafeBufferPointer { b in unsafe table.pointee.largest_difference(a.baseAddress, b.baseAddress, a.count) }
+        }
     }
 
     /// What a part of a query is compared with centroids by.
@@ -123,7 +137,7 @@ import CVectorKernels
         let subspaces = bounds.count - 1
         precondition(subspaces > 0 && Int(bounds[subspaces]) == query.count, "\(subspaces) subspaces of \(query.count) elements")
         precondition(centroids.count == query.count * 16, "\(centroids.count) elements of centroids")
-        precondition(floats.count == subspaces * 18 && bytes.count == subspaces * 16, "tables of \(floats.count) and \(bytes.count)")
+        precondition(floats.count >= subspaces * 18 && bytes.count >= subspaces * 16, "tables of \(floats.count) and \(bytes.count)")
         return unsafe floats.withUnsafeMutableBufferPointer { floats in
             let lowest = unsafe floats.baseAddress! + subspaces * 16
             let highest = unsafe lowest + subspaces
@@ -151,6 +165,26 @@ import CVectorKernels
                 unsafe table.pointee.quantize_tables(floats.baseAddress, lowest, subspaces, 1 / step, $0.baseAddress)
             }
             return (base, step)
+        }
+    }
+
+    /// The nearest centroid of each part of `vector`, the first of equals.
+    ///
+    /// - Parameters:
+    ///   - centroids: `[dimension, 16]`, `bounds`: `[subspaces + 1]`, as for ``fillTables(_:query:centroids:bounds:floats:bytes:)``.
+    ///   - codes: Output, `[subspaces]`, each 0…15.
+    package func encode(_ vector: Span<Float>, centroids: Span<Float>, bounds: Span<UInt32>, into codes: inout MutableSpan<UInt8>) {
+        precondition(Int(bounds[bounds.count - 1]) == vector.count && centroids.count == vector.count * 16, "\(vector.count) elements")
+        precondition(codes.count == bounds.count - 1, "room for \(codes.count) codes of \(bounds.count - 1)")
+        unsafe vector.withUnsafeBufferPointer { vector in
+            unsafe centroids.withUnsafeBufferPointer { centroids in
+                unsafe bounds.withUnsafeBufferPointer { bounds in
+                    unsafe codes.withUnsafeMutableBufferPointer { codes in
+                        unsafe table.pointee.encode(
+                            vector.baseAddress, centroids.baseAddress, bounds.baseAddress, codes.count, codes.baseAddress)
+                    }
+                }
+            }
         }
     }
 
@@ -192,5 +226,11 @@ import CVectorKernels
                 }
             }
         }
+    }
+
+    /// Moves the `keep` largest of the first `count` keys to the front, in no order. O(`count`).
+    package static func keepLargest(_ keep: Int, ofFirst count: Int, in keys: inout MutableSpan<UInt64>) {
+        precondition(keep <= count && count <= keys.count, "\(keep) of \(count) of \(keys.count) keys")
+        unsafe keys.withUnsafeMutableBufferPointer { unsafe vk_keep_largest($0.baseAddress, count, keep) }
     }
 }

@@ -27,6 +27,8 @@ typedef struct {
     // The same for the `count` rows of `rows` that `indices` names; fetches ahead.
     void (*dot_gather)(const float *query, const float *rows, const uint32_t *indices, size_t count, size_t dimension, float *out);
     void (*squared_distance_gather)(const float *query, const float *rows, const uint32_t *indices, size_t count, size_t dimension, float *out);
+    // Where a[i] − b[i] is largest: the first of equals, 0 if all differences are NaN.
+    size_t (*largest_difference)(const float *a, const float *b, size_t count);
     // Similarities of each part of a query to the 16 centroids of its subspace: inner products, or negated squared distances.
     //
     // bounds:    `[subspaces + 1]`; subspace s has the elements bounds[s]..<bounds[s + 1] of the query, possibly none.
@@ -38,6 +40,8 @@ typedef struct {
                                     float *lowest, float *highest);
     // bytes[s][c] = (tables[s][c] − lowest[s]) · scale, rounded to the nearest; the caller sees to it that nothing exceeds 255.
     void (*quantize_tables)(const float *tables, const float *lowest, size_t subspaces, float scale, uint8_t *bytes);
+    // The nearest centroid of each part of a vector, the first of equals; `centroids` and `bounds` as above.
+    void (*encode)(const float *vector, const float *centroids, const uint32_t *bounds, size_t subspaces, uint8_t *codes);
     // Adds up 4-bit codes' table entries for `block_count` blocks of 32 rows and reports the rows whose sum is above `floor`.
     //
     // codes:  block-major; a block is `groups` × 64 bytes; byte 16·s + j of group g holds subspace 4·g + s of row j in its low

@@ -1,0 +1,105 @@
+import VectorMath
+
+/// Describes a vector by one of 16 centroids for each part of it: 4 bits a part.
+///
+/// - SeeAlso: Jégou, Douze, Schmid, "Product Quantization for Nearest Neighbor Search", TPAMI 2011; André, Kermarrec, Le
+///   Scouarnec, "Cache locality is not enough", VLDB 2015, for 4-bit codes looked up in registers.
+struct ProductQuantizer: Sendable {
+    let dimension: Int
+    /// `[subspaces + 1]`: subspace s has the elements `bounds[s]..<bounds[s + 1]`, possibly none.
+    let bounds: [UInt32]
+    /// `[dimension, 16]`: row i holds element i of the 16 centroids of its subspace.
+    private(set) var centroids: [Float]
+
+    var subspaces: Int { bounds.count - 1 }
+    private let kernels = Kernels.best
+
+    /// Where subspaces begin and end: widths differ by at most one.
+    static func bounds(dimension: Int, subspaces: Int) -> [UInt32] {
+        (0...subspaces).map { UInt32($0 * dimension / subspaces) }
+    }
+
+    /// Trains all subspaces at once by Lloyd's algorithm.
+    ///
+    /// - Parameter vectors: Row-major `[n, dimension]`, n ≥ 1.
+    /// - Complexity: O(`iterations` · n · 16 · `dimension`).
+    init(vectors: Span<Float>, dimension: Int, subspaces: Int, iterations: Int, random: inout SplitMix64) {
+        self.dimension = dimension
+        bounds = Self.bounds(dimension: dimension, subspaces: subspaces)
+        centroids = [Float](repeating: 0, count: dimension * 16)
+        placeCentroids(vectors, random: &random)
+        let count = vectors.count / dimension
+        var codes = [UInt8](repeating: 0, count: subspaces)
+        for _ in 0..<iterations {
+            var sums = [Float](repeating: 0, count: dimension * 16)
+            var sizes = [Float](repeating: 0, count: subspaces * 16)
+            for row in 0..<count {
+                let vector = vectors.extracting(row * dimension..<(row + 1) * dimension)
+                encode(vector, into: &codes)
+                for subspace in 0..<subspaces {
+                    let code = Int(codes[subspace])
+                    sizes[subspace * 16 + code] += 1
+                    for element in Int(bounds[subspace])..<Int(bounds[subspace + 1]) { sums[element * 16 + code] += vector[element] }
+                }
+            }
+            for subspace in 0..<subspaces {
+                for code in 0..<16 where sizes[subspace * 16 + code] > 0 {
+                    for element in Int(bounds[subspace])..<Int(bounds[subspace + 1]) {
+                        centroids[element * 16 + code] = sums[element * 16 + code] / sizes[subspace * 16 + code]
+                    }
+                }
+            }
+        }
+    }
+
+    /// Starts from vectors of the sample that are spread over each subspace: every further centroid is the candidate
+    /// farthest from the ones placed so far, out of a few drawn at random.
+    private mutating func placeCentroids(_ vectors: Span<Float>, random: inout SplitMix64) {
+        let count = vectors.count / dimension
+        func draw() -> Int { Int(random.next() % UInt64(count)) }
+        for subspace in 0..<subspaces {
+            let elements = Int(bounds[subspace])..<Int(bounds[subspace + 1])
+            for code in 0..<16 {
+                var chosen = draw()
+                var farthest: Float = -1
+                for _ in 0..<(code == 0 ? 1 : 3) {
+                    let candidate = draw()
+                    var nearest = Float.infinity
+                    for placed in 0..<code {
+                        var distance: Float = 0
+                        for element in elements {
+                            let difference = vectors[candidate * dimension + element] - centroids[element * 16 + placed]
+                            distance += difference * difference
+                        }
+                        nearest = min(nearest, distance)
+                    }
+                    if nearest > farthest { (farthest, chosen) = (nearest, candidate) }
+                }
+                for element in elements { centroids[element * 16 + code] = vectors[chosen * dimension + element] }
+            }
+        }
+    }
+
+    /// - Parameter codes: Output, `[subspaces]`.
+    func encode(_ vector: Span<Float>, into codes: inout [UInt8]) {
+        var out = codes.mutableSpan
+        kernels.encode(vector, centroids: centroids.span, bounds: bounds.span, into: &out)
+    }
+}
+
+/// Puts the codes of 32 rows into the layout that ``Kernels/scan(codes:tables:admitted:floor:rows:sums:)`` reads.
+struct CodeBlock {
+    /// `[subspaces / 4, 64]`.
+    private(set) var bytes: [UInt8]
+
+    init(subspaces: Int) { bytes = [UInt8](repeating: 0, count: subspaces * 16) }
+
+    /// - Parameter row: 0..<32.
+    mutating func store(_ codes: [UInt8], row: Int) {
+        for subspace in codes.indices { bytes[subspace * 16 + (row & 15)] |= row < 16 ? codes[subspace] : codes[subspace] << 4 }
+    }
+
+    mutating func clear() {
+        for index in bytes.indices { bytes[index] = 0 }
+    }
+}

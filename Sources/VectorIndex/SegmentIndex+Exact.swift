@@ -1,0 +1,112 @@
+import Model
+import VectorMath
+
+extension SegmentIndex {
+    /// Full vectors scored between two looks at `shouldStop`, in bytes: tens of microseconds.
+    private static let stretchByteCount = 1 << 18
+
+    /// The best rows, every admitted one scored with its full vector.
+    ///
+    /// - Parameters: As for ``search(_:limit:effort:exactBelow:admits:scratch:precedes:shouldStop:)``.
+    /// - Complexity: O(admitted rows · `dimension`), at the speed of memory.
+    package func searchExactly(
+        _ query: Span<Float>, limit: Int, admits: RowBitmap? = nil, scratch: inout SearchScratch,
+        precedes: (Int, Int) -> Bool = { $0 < $1 }, shouldStop: () -> Bool = { false }
+    ) -> SegmentSearchResult {
+        check(query, admits)
+        var result = SegmentSearchResult()
+        guard limit > 0 else { return result }
+        let stretch = max(1, Self.stretchByteCount / (4 * dimension))
+        return withoutActuallyEscaping(precedes) { precedes in
+            var best = Best(limit: limit, metric: metric, precedes: precedes)
+            // Rows in a row are read by the memory's prefetcher; below a quarter of the rows it is cheaper to skip the others.
+            if let admits, admits.count < count / 4 {
+                scratch.chosen.removeAll(keepingCapacity: true)
+                admits.forEach { scratch.chosen.append(UInt32($0)) }
+                result.stopped = !rescore(scratch.chosen, query, scores: &scratch.scores, into: &best, shouldStop: shouldStop)
+                result.rescored = scratch.chosen.count
+            } else {
+                SearchScratch.grow(&scratch.scores, to: stretch, filler: 0)
+                var start = 0
+                while start < count {
+                    if shouldStop() {
+                        result.stopped = true
+                        break
+                    }
+                    let rows = start..<min(start + stretch, count)
+                    var out = scratch.scores.mutableSpan
+                    compare(query, rows: vectors.extracting(rows.lowerBound * dimension..<rows.upperBound * dimension), into: &out)
+                    for row in rows where admits?.contains(row) ?? true { best.offer(row, scratch.scores[row - start]) }
+                    result.rescored += admits?.count(in: rows) ?? rows.count
+                    start = rows.upperBound
+                }
+            }
+            if !result.stopped { result.hits = best.hits() }
+            return result
+        }
+    }
+
+    /// Scores rows with their full vectors.
+    ///
+    /// - Parameter scores: Scratch.
+    /// - Returns: `false` if the caller stopped it.
+    func rescore(_ rows: [UInt32], _ query: Span<Float>, scores: inout [Float], into best: inout Best, shouldStop: () -> Bool) -> Bool {
+        let stretch = max(1, Self.stretchByteCount / (4 * dimension))
+        SearchScratch.grow(&scores, to: min(stretch, rows.count), filler: 0)
+        var start = 0
+        while start < rows.count {
+            if shouldStop() { return false }
+            let part = start..<min(start + stretch, rows.count)
+            var out = scores.mutableSpan
+            switch metric {
+            case .cosine, .dot: kernels.dot(query, rows: vectors, at: rows.span.extracting(part), into: &out)
+            case .euclid: kernels.squaredDistance(query, rows: vectors, at: rows.span.extracting(part), into: &out)
+            }
+            for index in part { best.offer(Int(rows[index]), scores[index - start]) }
+            start = part.upperBound
+        }
+        return true
+    }
+
+    private func compare(_ query: Span<Float>, rows: Span<Float>, into out: inout MutableSpan<Float>) {
+        switch metric {
+        case .cosine, .dot: kernels.dot(query, rows: rows, into: &out)
+        case .euclid: kernels.squaredDistance(query, rows: rows, into: &out)
+        }
+    }
+
+    func check(_ query: Span<Float>, _ admits: RowBitmap?) {
+        precondition(query.count == dimension, "expected \(dimension) dimensions, found \(query.count)")
+        precondition(admits.map { $0.rowCount == count } ?? true, "bitmap of \(admits?.rowCount ?? 0) rows for a segment of \(count)")
+    }
+}
+
+/// The best rows so far. Scores of the Euclidean metric are kept squared until the end.
+struct Best {
+    private var top: TopK<RowHit>
+    private let metric: Metric
+    /// What a score has to reach to matter, once there are enough.
+    private var bound: Float?
+
+    init(limit: Int, metric: Metric, precedes: @escaping (Int, Int) -> Bool) {
+        self.metric = metric
+        top = TopK(capacity: limit) { a, b in
+            a.score == b.score ? precedes(a.row, b.row) : metric.isBetter(a.score, than: b.score)
+        }
+    }
+
+    @inline(__always)
+    mutating func offer(_ row: Int, _ score: Float) {
+        if let bound, metric.higherIsBetter ? score < bound : score > bound { return }
+        // Finite vectors can still overflow into a score that is no number: it ranks last.
+        let score = score.isNaN ? (metric.higherIsBetter ? -Float.infinity : .infinity) : score
+        top.offer(RowHit(row: row, score: score))
+        if top.isFull { bound = top.last?.score }
+    }
+
+    func hits() -> [RowHit] {
+        let hits = top.sorted()
+        guard metric == .euclid else { return hits }
+        return hits.map { RowHit(row: $0.row, score: $0.score.squareRoot()) }
+    }
+}
