@@ -97,13 +97,18 @@ extension Coordinator {
         _ read: (CollectionPlan) async throws(ClusterError) -> (Answer, [Coverage.Gap])
     ) async throws(ClusterError) -> Answer {
         let plan = try await plan(of: name, context: context)
-        let failure: ClusterError?
+        var answer: Answer?
+        var failure: ClusterError?
         do throws(ClusterError) {
-            let (answer, gaps) = try await read(plan)
-            guard gaps.contains(where: { $0.reason.code == .notFound }), let fresh = try await replan(plan, context: context) else { return answer }
-            return try await read(fresh).0
-        } catch { failure = error }
-        if failure!.code == .unavailable, let fresh = try await replan(plan, context: context) { return try await read(fresh).0 }
+            let (partial, gaps) = try await read(plan)
+            guard gaps.contains(where: { $0.reason.code == .notFound }) else { return partial }
+            answer = partial
+        } catch {
+            guard error.code == .unavailable else { throw error }
+            failure = error
+        }
+        if let fresh = try await replan(plan, context: context) { return try await read(fresh).0 }
+        if let answer { return answer }
         throw failure!
     }
 

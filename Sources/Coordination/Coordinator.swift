@@ -127,9 +127,11 @@ package final class Coordinator: Sendable {
     ///
     /// - Returns: The plan of another incarnation; `nil` if the name still stands for the same one.
     func replan(_ stale: CollectionPlan, context: CallContext) async throws(ClusterError) -> CollectionPlan? {
-        plans.drop(PlanCache.Key(tenant: context.tenant, name: stale.name))
-        let fresh = try await plan(of: stale.name, context: context)
-        return fresh.schema.incarnation == stale.schema.incarnation ? nil : fresh
+        guard let record = try await registry.newest(stale.name, tenant: context.tenant), !record.isDropped else {
+            plans.drop(PlanCache.Key(tenant: context.tenant, name: stale.name))
+            throw ClusterError(.notFound, "collection \"\(stale.name)\" does not exist")
+        }
+        return record.schema.incarnation == stale.schema.incarnation ? nil : keep(record, stale.name, context.tenant)
     }
 
     private func keep(_ record: SchemaRegistry.Record, _ name: CollectionName, _ tenant: TenantID) -> CollectionPlan {

@@ -26,7 +26,7 @@ final class PlanCache: Sendable {
         }
     }
 
-    /// Keeps the plan unless a newer one is known; what each shard held is carried over within one incarnation.
+    /// Keeps the plan unless a newer one is known; returns the one that is kept.
     func keep(_ plan: CollectionPlan, for key: Key, now: ContinuousClock.Instant) -> CollectionPlan {
         entries.withLock { entries in
             if let known = entries[key], known.plan.version >= plan.version { return known.plan }

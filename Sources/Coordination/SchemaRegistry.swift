@@ -5,8 +5,8 @@ import Storage
 /// Which collections a tenant has: one create-only chain of records for each name, the highest version counts.
 ///
 /// Creating and dropping both put the next version, so of several who try at once exactly one succeeds, and the others look
-/// again. Lower versions are deleted afterwards. That would let a writer that paused since its look put a version which was
-/// deleted; so whoever has put a version looks once more, and has lost if there is a higher one (protocol, H18).
+/// again. Versions are never deleted: a writer that paused since it looked could otherwise put one that was there before,
+/// and believe that it counts (protocol, H18). A few hundred bytes for each life of a name are the price.
 struct SchemaRegistry: Sendable {
     let store: any ObjectStore
 
@@ -57,12 +57,8 @@ struct SchemaRegistry: Sendable {
 
     /// The record that counts; `nil` if the name was never used.
     func newest(_ name: CollectionName, tenant: TenantID) async throws(ClusterError) -> Record? {
-        for _ in 0..<Self.attempts {
-            let keys = try await list(StoreKey.names(of: tenant, collection: name))
-            guard let key = keys.last else { return nil }
-            if let record = try await read(key) { return record }
-        }
-        throw ClusterError(.aborted, "collection \"\(name)\" is being created and dropped by others, try again")
+        guard let key = try await list(StoreKey.names(of: tenant, collection: name)).last else { return nil }
+        return try await read(key)
     }
 
     /// Whether no version after this one exists; one listing.
@@ -83,11 +79,7 @@ struct SchemaRegistry: Sendable {
         }
         var found: [(name: CollectionName, record: Record)] = []
         for (text, key) in newest.sorted(by: { $0.key < $1.key }) {
-            let name = try CollectionName(text)
-            // Pruned since the listing: there is a newer one.
-            var record = try await read(key)
-            if record == nil { record = try await self.newest(name, tenant: tenant) }
-            if let record { found.append((name, record)) }
+            found.append((try CollectionName(text), try await read(key)))
         }
         return found
     }
@@ -118,19 +110,12 @@ struct SchemaRegistry: Sendable {
             if case .alreadyExists = error { return false }
             throw ClusterError(error)
         }
-        let keys = try await list(StoreKey.names(of: tenant, collection: name))
-        guard let last = keys.last, StoreKey.number(at: last) == record.version else { return false }
-        // Old versions are only clutter: failing to delete them harms nothing.
-        try? await store.delete(Array(keys.dropLast()))
         return true
     }
 
-    private func read(_ key: String) async throws(ClusterError) -> Record? {
+    private func read(_ key: String) async throws(ClusterError) -> Record {
         let bytes: [UInt8]
-        do throws(StoreError) { bytes = try await store.get(key) } catch {
-            if case .notFound = error { return nil }
-            throw ClusterError(error)
-        }
+        do { bytes = try await store.get(key) } catch { throw ClusterError(error) }
         guard let version = StoreKey.number(at: key) else { throw ClusterError(.dataLoss, "object \(key) is not a version of a name") }
         let stored: StoredRecord
         do { stored = try JSONDecoder().decode(StoredRecord.self, from: Data(bytes)) } catch {

@@ -71,11 +71,11 @@ struct WritePlan {
 private struct ShardPart {
     /// What must stay in one entry: deletions, then the points that take the place of what they deleted.
     private struct Unit {
-        var operations: [AppendRequest.Operation] = []
+        var deletions: [AppendRequest.Operation] = []
+        var points: [Point] = []
         var byteCount = 0
-        /// First half of the UUIDs of the last points, if they are a document's.
+        /// First half of the points' UUIDs, if they are a document's.
         var document: UInt64?
-        var hasPoints = false
     }
     private let limit: Int
     private var units: [Unit] = []
@@ -83,52 +83,44 @@ private struct ShardPart {
     init(limit: Int) { self.limit = limit }
 
     mutating func delete(_ operation: AppendRequest.Operation, byteCount: Int) {
-        if units.last?.hasPoints ?? true { units.append(Unit()) }
-        units[units.count - 1].operations.append(operation)
+        if units.last?.points.isEmpty != true { units.append(Unit()) }
+        units[units.count - 1].deletions.append(operation)
         units[units.count - 1].byteCount += byteCount
     }
 
     mutating func upsert(_ point: Point, byteCount: Int) {
         let document: UInt64? = if case .uuid(let high, _) = point.id { high } else { nil }
-        if units.isEmpty || (units[units.count - 1].hasPoints && (document == nil || units[units.count - 1].document != document)) {
-            units.append(Unit())
-        }
-        let last = units.count - 1
-        units[last].byteCount += byteCount
-        units[last].document = document
-        units[last].hasPoints = true
-        if case .upsert(var points)? = units[last].operations.last {
-            units[last].operations[units[last].operations.count - 1] = .delete([])  // so that appending does not copy the points
-            points.append(point)
-            units[last].operations[units[last].operations.count - 1] = .upsert(points)
-        } else {
-            units[last].operations.append(.upsert([point]))
-        }
+        let continues = units.last.map { $0.points.isEmpty || (document != nil && $0.document == document) } ?? false
+        if !continues { units.append(Unit()) }
+        units[units.count - 1].points.append(point)
+        units[units.count - 1].byteCount += byteCount
+        units[units.count - 1].document = document
     }
 
+    /// Each entry as few operations: neighbouring upserts are one.
     func finished() -> [[AppendRequest.Operation]] {
         var entries: [[AppendRequest.Operation]] = []
+        var points: [Point] = []
         var byteCount = 0
+        func flush() {
+            if !points.isEmpty { entries[entries.count - 1].append(.upsert(points)) }
+            points = []
+        }
         for unit in units {
             if entries.isEmpty || byteCount + unit.byteCount > limit {
+                if !entries.isEmpty { flush() }
                 entries.append([])
                 byteCount = 0
             }
+            if !unit.deletions.isEmpty {
+                flush()
+                entries[entries.count - 1] += unit.deletions
+            }
+            points += unit.points
             byteCount += unit.byteCount
-            for operation in unit.operations { Self.append(operation, to: &entries[entries.count - 1]) }
         }
+        if !entries.isEmpty { flush() }
         return entries
-    }
-
-    /// Neighbouring upserts become one.
-    private static func append(_ operation: AppendRequest.Operation, to entry: inout [AppendRequest.Operation]) {
-        guard case .upsert(let points) = operation, case .upsert(var known)? = entry.last else {
-            entry.append(operation)
-            return
-        }
-        entry.removeLast()
-        known += points
-        entry.append(.upsert(known))
     }
 }
 

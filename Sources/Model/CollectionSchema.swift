@@ -53,10 +53,9 @@ package struct CollectionSchema: Hashable, Sendable, Codable {
 
     /// The shard that keeps a point. The layout is ``HashRange/tiling(_:)``, so this is one multiplication.
     package func shardIndex(of id: PointID) -> Int {
-        let ranges = HashRange.tiling(shardCount)
-        let guess = Int(UInt64(shardCount).multipliedFullWidth(by: id.hash).high)
-        // Rounding of the boundaries can put a hash one range beside the product's high half.
-        if ranges[guess].contains(id.hash) { return guess }
-        return ranges.firstIndex { $0.contains(id.hash) }!
+        let hash = id.hash
+        let guess = Int(UInt64(shardCount).multipliedFullWidth(by: hash).high)
+        // Boundaries are rounded down, so a hash just at one may belong to the next range.
+        return HashRange.tile(guess, of: shardCount).contains(hash) ? guess : guess + 1
     }
 }

@@ -16,10 +16,13 @@ package struct HashRange: Hashable, Sendable {
     /// Divides the whole space into `count` ranges that tile it exactly, equal up to one hash.
     package static func tiling(_ count: Int) -> [HashRange] {
         precondition(count > 0, "\(count) shards")
+        return (0..<count).map { tile($0, of: count) }
+    }
+
+    /// The range at `index` of ``tiling(_:)``.
+    package static func tile(_ index: Int, of count: Int) -> HashRange {
         // The i-th boundary is ⌊i × 2^64 / count⌋, computed on 128 bits.
         func boundary(_ i: Int) -> UInt64 { UInt64(count).dividingFullWidth((UInt64(i), 0)).quotient }
-        return (0..<count).map { i in
-            HashRange(first: i == 0 ? 0 : boundary(i), last: i == count - 1 ? .max : boundary(i + 1) - 1)
-        }
+        return HashRange(first: index == 0 ? 0 : boundary(index), last: index == count - 1 ? .max : boundary(index + 1) - 1)
     }
 }

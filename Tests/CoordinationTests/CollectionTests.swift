@@ -1,0 +1,184 @@
+import Coordination
+import Model
+import Observability
+import Storage
+import Synchronization
+import Testing
+
+@Suite("Collections") struct CollectionTests {
+    @Test("a collection is created once, listed, found, dropped, and may be made anew")
+    func life() async throws {
+        let cluster = try FakeCluster()
+        let name = try await cluster.make("docs")
+        let first = try await cluster.coordinator.schema(of: name, context: cluster.context)
+        #expect(first.shardCount == 4 && first.dimension == 2)
+        await #expect(throws: ClusterError(.alreadyExists, "collection \"docs\" exists")) { try await cluster.make("docs") }
+        try await cluster.make("docs-2")
+        #expect(try await cluster.coordinator.collections(context: cluster.context).map(\.name) == ["docs", "docs-2"])
+        #expect(try await cluster.coordinator.dropCollection(name, context: cluster.context))
+        #expect(try await !cluster.coordinator.dropCollection(name, context: cluster.context))
+        await #expect(throws: ClusterError(.notFound, "collection \"docs\" does not exist")) {
+            try await cluster.coordinator.schema(of: name, context: cluster.context)
+        }
+        try await cluster.make("docs")
+        #expect(try await cluster.coordinator.schema(of: name, context: cluster.context).incarnation != first.incarnation)
+        #expect(try await cluster.coordinator.collections(context: cluster.context).map(\.name) == ["docs", "docs-2"])
+    }
+
+    @Test("of many who create the same collection at once one succeeds", arguments: 1...5)
+    func creationRace(round: Int) async throws {
+        let store = MemoryObjectStore()
+        let cluster = try FakeCluster(store: store)
+        let name = try CollectionName("race")
+        let results = await withTaskGroup(of: Result<CollectionSchema, ClusterError>.self) { group in
+            for _ in 0..<16 {
+                group.addTask {
+                    do {
+                        let coordinator = try FakeCluster.coordinator(cluster.nodes, store)
+                        return .success(try await coordinator.createCollection(name, dimension: 2, metric: .dot, context: cluster.context))
+                    } catch { return .failure(ClusterError(error)) }
+                }
+            }
+            return await group.reduce(into: []) { $0.append($1) }
+        }
+        let winners = results.compactMap { try? $0.get() }
+        #expect(winners.count == 1)
+        for case .failure(let error) in results { #expect(error.code == .alreadyExists) }
+        #expect(try await cluster.coordinator.schema(of: name, context: cluster.context) == winners.first)
+        // The losers leave nothing behind.
+        let schemas = try await store.listAll(prefix: StoreKey.tenant(.default) + "c/")
+        #expect(schemas == [StoreKey.schema(winners[0].incarnation, of: .default)])
+    }
+
+    @Test("creating and dropping at once ends in a state that both kinds explain", arguments: 1...5)
+    func churn(round: Int) async throws {
+        let store = MemoryObjectStore()
+        let cluster = try FakeCluster(store: store)
+        let name = try CollectionName("churn")
+        let (created, dropped) = await withTaskGroup(of: (Int, Int).self) { group in
+            for task in 0..<8 {
+                group.addTask {
+                    guard let coordinator = try? FakeCluster.coordinator(cluster.nodes, store) else { return (0, 0) }
+                    var counts = (0, 0)
+                    for _ in 0..<10 {
+                        if task % 2 == 0 {
+                            if (try? await coordinator.createCollection(name, dimension: 2, metric: .dot, context: cluster.context)) != nil { counts.0 += 1 }
+                        } else if (try? await coordinator.dropCollection(name, context: cluster.context)) == true {
+                            counts.1 += 1
+                        }
+                    }
+                    return counts
+                }
+            }
+            return await group.reduce((0, 0)) { ($0.0 + $1.0, $0.1 + $1.1) }
+        }
+        let exists = try await !cluster.coordinator.collections(context: cluster.context).isEmpty
+        #expect(created >= 1)
+        #expect(created - dropped == (exists ? 1 : 0))
+        #expect(try await store.listAll(prefix: StoreKey.names(of: .default, collection: name)).count == created + dropped)
+    }
+
+    @Test("a tenant sees its own collections only, whatever their names")
+    func tenants() async throws {
+        let cluster = try FakeCluster()
+        let name = try await cluster.make("docs")
+        let other = CallContext(requestID: RequestID("x"), tenant: try TenantID("other"))
+        #expect(try await cluster.coordinator.collections(context: other).isEmpty)
+        let refusal = ClusterError(.notFound, "collection \"docs\" does not exist")
+        await #expect(throws: refusal) { try await cluster.coordinator.schema(of: name, context: other) }
+        await #expect(throws: refusal) { try await cluster.coordinator.search(SearchQuery(vector: [1, 1], limit: 1), in: name, context: other) }
+        await #expect(throws: refusal) { try await cluster.coordinator.write([.delete([.integer(1)])], to: name, context: other) }
+        await #expect(throws: refusal) { try await cluster.coordinator.seal(name, context: other) }
+        #expect(try await !cluster.coordinator.dropCollection(name, context: other))
+        _ = try await cluster.coordinator.createCollection(name, dimension: 3, metric: .euclid, context: other)
+        #expect(try await cluster.coordinator.schema(of: name, context: cluster.context).dimension == 2)
+        #expect(try await cluster.coordinator.schema(of: name, context: other).dimension == 3)
+    }
+
+    @Test("what another coordinator dropped is gone after the staleness bound, and what it made anew is used at once when its shards say so")
+    func staleness() async throws {
+        let now = Mutex(ContinuousClock.now)
+        let clock = DeadlineClock(now: { now.withLock { $0 } }, sleep: { try await ContinuousClock().sleep(until: $0) })
+        let store = MemoryObjectStore()
+        let cluster = try FakeCluster(store: store, clock: clock)
+        let second = try FakeCluster.coordinator(cluster.nodes, store)
+        let name = try await cluster.make("docs")
+        _ = try await cluster.coordinator.schema(of: name, context: cluster.context)
+        _ = try await second.dropCollection(name, context: cluster.context)
+        #expect(try await cluster.coordinator.schema(of: name, context: cluster.context).dimension == 2)  // not asked again yet
+        now.withLock { $0 += .seconds(2) }
+        await #expect(throws: ClusterError(.notFound, "collection \"docs\" does not exist")) {
+            try await cluster.coordinator.schema(of: name, context: cluster.context)
+        }
+        try await cluster.make("docs")
+        _ = try await second.dropCollection(name, context: cluster.context)
+        _ = try await second.createCollection(name, dimension: 3, metric: .dot, context: cluster.context)
+        await #expect(throws: ClusterError(.invalidArgument, "query vector: expected 3 dimensions, found 2")) {
+            try await cluster.coordinator.search(SearchQuery(vector: [1, 1], limit: 1), in: name, context: cluster.context)
+        }
+        try await cluster.coordinator.write([.upsert([Point(id: .integer(1), vector: [1, 2, 3])])], to: name, context: cluster.context)
+        #expect(try await cluster.coordinator.count(name, context: cluster.context).count == 1)
+    }
+
+    @Test("a shard that was away when its collection was dropped is erased later")
+    func erasure() async throws {
+        let store = MemoryObjectStore()
+        let cluster = try FakeCluster(store: store)
+        let name = try await cluster.make("docs")
+        let schema = try await cluster.coordinator.schema(of: name, context: cluster.context)
+        cluster.nodes[3].fail { _, _ in .error(ClusterError(.unavailable, "away")) }
+        #expect(try await cluster.coordinator.dropCollection(name, context: cluster.context))
+        #expect(try await cluster.coordinator.finishDrops(context: cluster.context) == 1)
+        cluster.nodes[3].heal()
+        #expect(try await cluster.coordinator.finishDrops(context: cluster.context) == 0)
+        #expect(cluster.nodes.map { $0.state.withLock { $0.dropped.count } } == [1, 1, 1, 1])
+        await #expect(throws: StoreError.self) { try await store.get(StoreKey.schema(schema.incarnation, of: .default)) }
+    }
+
+    @Test("sealing reaches every shard; status tells what they hold and which nodes are away")
+    func operating() async throws {
+        let cluster = try FakeCluster()
+        let name = try await cluster.make("docs")
+        try await cluster.coordinator.write([.upsert((0..<100).map { Point(id: .integer($0), vector: [1, 1]) })], to: name, context: cluster.context)
+        #expect(try await cluster.coordinator.seal(name, context: cluster.context).reduce(0) { $0 + $1.points } == 100)
+        let healthy = try await cluster.coordinator.status(context: cluster.context)
+        #expect(healthy.nodes.map(\.isReachable) == [true, true, true, true] && healthy.nodes.map(\.node.rawValue) == ["node-0", "node-1", "node-2", "node-3"])
+        #expect(healthy.collections.map(\.points) == [100] && healthy.collections[0].pointsExactly == 100 && healthy.collections[0].fileBytes == 80)
+        #expect(healthy.collections[0].damaged == ["shard 1: segment-7: checksum"])
+        cluster.nodes[0].fail { _, _ in .error(ClusterError(.unavailable, "away")) }
+        let degraded = try await cluster.coordinator.status(context: cluster.context)
+        #expect(degraded.nodes.map(\.isReachable) == [false, true, true, true])
+        #expect(degraded.collections[0].gaps.map(\.node.rawValue) == ["node-0"] && degraded.collections[0].points < 100)
+        #expect(await cluster.coordinator.readiness().isReady)
+        for node in cluster.nodes { node.fail { _, _ in .error(ClusterError(.unavailable, "away")) } }
+        let readiness = await cluster.coordinator.readiness()
+        #expect(!readiness.isReady && readiness.storeError == nil && readiness.unreachable.count == 4)
+        let error = await #expect(throws: ClusterError.self) { try await cluster.coordinator.seal(name, context: cluster.context) }
+        #expect(error?.message.hasPrefix("0 of 4 shards of \"docs\" are sealed; shard 0 on node ") == true)
+    }
+
+    @Test("an impossible collection or configuration is refused by field, limit and value")
+    func validation() async throws {
+        let cluster = try FakeCluster()
+        await #expect(throws: ClusterError(.invalidArgument, "dimension must be 1…4096, found 0")) { try await cluster.make("c", dimension: 0) }
+        await #expect(throws: ClusterError(.invalidArgument, "shard count must be 1…256, found 257")) { try await cluster.make("c", shards: 257) }
+        #expect(throws: ClusterError(.invalidArgument, "maximumLimit must be at least 1, found 0")) { try FakeCluster { $0.maximumLimit = 0 } }
+        #expect(throws: ClusterError(.invalidArgument, "weights name node x, which is not a shard node of the cluster")) {
+            try FakeCluster { $0.weights[NodeID("x")] = 2 }
+        }
+        #expect(throws: ClusterError(.invalidArgument, "the cluster has no shard node")) { try FakeCluster(nodes: 0) }
+    }
+
+    @Test("searches, failures and times are in the metrics by tenant and node")
+    func metrics() async throws {
+        let cluster = try FakeCluster()
+        let name = try await cluster.make("docs")
+        _ = try await cluster.coordinator.search(SearchQuery(vector: [1, 1], limit: 1), in: name, context: cluster.context)
+        cluster.nodes[0].fail { _, _ in .error(ClusterError(.unavailable, "away")) }
+        _ = try await cluster.coordinator.search(SearchQuery(vector: [1, 1], limit: 1), in: name, context: cluster.context)
+        let text = cluster.metrics.render()
+        #expect(text.contains("covey_searches_total{tenant=\"default\",outcome=\"complete\"} 1\n"))
+        #expect(text.contains("covey_searches_total{tenant=\"default\",outcome=\"partial\"} 1\n"))
+        #expect(text.contains("covey_shard_call_failures_total{node=\"node-0\",method=\"search\",code=\"unavailable\"} 1\n"))
+    }
+}

@@ -1,0 +1,119 @@
+import Coordination
+import Model
+import Testing
+
+@Suite("Searching a collection") struct SearchTests {
+    /// Points on a small grid, so that many scores are equal and only ids decide.
+    private func gridPoints(_ count: Int, seed: UInt64) -> [Point] {
+        var random = SplitMix64(seed: seed)
+        return (0..<count).map { index in
+            let id: PointID = random.next() % 2 == 0 ? .integer(UInt64(index)) : .uuid(high: random.next(), low: random.next())
+            let vector = (0..<2).map { _ in Float(Int(random.next() % 7) - 3) }
+            return Point(id: id, vector: vector, payload: ["group": .integer(Int64(random.next() % 3)), "text": .integer(Int64(random.next() % 12))])
+        }
+    }
+
+    @Test("several shards rank like one node", arguments: [1, 2, 3, 8], [Metric.dot, .euclid])
+    func ranksLikeOneNode(shards: Int, metric: Metric) async throws {
+        for seed in 1...4 as ClosedRange<UInt64> {
+            let cluster = try FakeCluster()
+            let name = try await cluster.make("grid", metric: metric, shards: shards)
+            let points = gridPoints(200, seed: seed)
+            try await cluster.coordinator.write([.upsert(points)], to: name, context: cluster.context)
+            let all = Dictionary(uniqueKeysWithValues: points.map { ($0.id, FakeNode.Row(point: $0, version: 1)) })
+            for (limit, offset, threshold, filter) in [
+                (1, 0, nil, nil), (10, 0, nil, nil), (7, 13, nil, nil), (300, 0, nil, nil), (10, 0, 2, nil),
+                (10, 5, nil, Filter(must: [.match(key: "group", anyOf: [1])])),
+            ] as [(Int, Int, Float?, Filter?)] {
+                let query = SearchQuery(vector: [1, -2], limit: limit, offset: offset, filter: filter, scoreThreshold: threshold)
+                let answer = try await cluster.coordinator.search(query, in: name, context: cluster.context)
+                let expected = FakeNode.exact(all, [1, -2], metric, filter, threshold).dropFirst(offset).prefix(limit)
+                #expect(answer.hits.map(\.point.id) == expected.map(\.id), "seed \(seed), limit \(limit), offset \(offset)")
+                #expect(answer.hits.map(\.score) == expected.map(\.score))
+                #expect(answer.hits.allSatisfy { $0.point.payload == all[$0.point.id]!.point.payload })
+                #expect(answer.coverage.isComplete && answer.coverage.pointsSearched == 200 && answer.coverage.work.pointsHeld == 200)
+            }
+        }
+    }
+
+    @Test("with cosine, lengths do not matter, and what is stored has length one")
+    func cosine() async throws {
+        let cluster = try FakeCluster()
+        let name = try await cluster.make("unit", metric: .cosine)
+        try await cluster.coordinator.write(
+            [.upsert([Point(id: .integer(1), vector: [3e30, 4e30]), Point(id: .integer(2), vector: [4e-30, 3e-30])])], to: name, context: cluster.context)
+        let answer = try await cluster.coordinator.search(
+            SearchQuery(vector: [0, 1e-20], limit: 2, withVector: true), in: name, context: cluster.context)
+        #expect(answer.hits.map(\.point.vector) == [[0.6, 0.8], [0.8, 0.6]])
+        #expect(answer.hits.map(\.score) == [0.8, 0.6])
+    }
+
+    @Test("of the same text met several times the best stays, and enough others are found", arguments: [1, 2, 3] as [UInt64])
+    func collapsing(seed: UInt64) async throws {
+        let cluster = try FakeCluster()
+        let name = try await cluster.make("grid")
+        let points = gridPoints(400, seed: seed)
+        try await cluster.coordinator.write([.upsert(points)], to: name, context: cluster.context)
+        let all = Dictionary(uniqueKeysWithValues: points.map { ($0.id, FakeNode.Row(point: $0, version: 1)) })
+        var seen: Set<UInt64> = []
+        let expected = FakeNode.exact(all, [2, 1], .dot, nil, nil).filter { $0.contentHash == 0 || seen.insert($0.contentHash).inserted }
+        for (limit, offset) in [(5, 0), (30, 0), (10, 8), (400, 0)] {
+            let query = SearchQuery(vector: [2, 1], limit: limit, offset: offset, withPayload: .none, collapseDuplicates: true)
+            let answer = try await cluster.coordinator.search(query, in: name, context: cluster.context)
+            #expect(answer.hits.map(\.point.id) == expected.dropFirst(offset).prefix(limit).map(\.id), "limit \(limit), offset \(offset)")
+        }
+    }
+
+    @Test("without payload and vector nothing is fetched")
+    func noFetch() async throws {
+        let cluster = try FakeCluster()
+        let name = try await cluster.make("grid")
+        try await cluster.coordinator.write([.upsert(gridPoints(50, seed: 1))], to: name, context: cluster.context)
+        let answer = try await cluster.coordinator.search(SearchQuery(vector: [1, 1], limit: 5, withPayload: .none), in: name, context: cluster.context)
+        #expect(answer.hits.count == 5 && answer.hits.allSatisfy { $0.point.payload.isEmpty })
+        #expect(cluster.nodes.allSatisfy { !$0.calls.contains("fetch") })
+    }
+
+    @Test("a point overwritten between search and fetch is left out, the next takes its place, and the answer says so")
+    func superseded() async throws {
+        let cluster = try FakeCluster(nodes: 1)
+        let name = try await cluster.make("c")
+        let points = (0..<10).map { Point(id: .integer(UInt64($0)), vector: [Float(100 - $0), 0]) }
+        try await cluster.coordinator.write([.upsert(points)], to: name, context: cluster.context)
+        cluster.nodes[0].afterSearch.withLock { hook in
+            hook = { node, shard in node.state.withLock { $0.rows[shard]![.integer(1)]!.version = 9 } }
+        }
+        // The shard is asked for three; the fourth is not known, so the answer is one short and says why.
+        var answer = try await cluster.coordinator.search(SearchQuery(vector: [1, 0], limit: 3), in: name, context: cluster.context)
+        #expect(answer.hits.map(\.point.id) == [.integer(0), .integer(2)])
+        #expect(answer.superseded == 1)
+        // With several shards there are spare hits.
+        let wide = try FakeCluster(nodes: 4)
+        try await wide.make("c")
+        try await wide.coordinator.write([.upsert(points)], to: name, context: wide.context)
+        for node in wide.nodes {
+            node.afterSearch.withLock { hook in hook = { node, shard in node.state.withLock { $0.rows[shard]?[.integer(1)]?.version = 9 } } }
+        }
+        answer = try await wide.coordinator.search(SearchQuery(vector: [1, 0], limit: 3), in: name, context: wide.context)
+        #expect(answer.hits.map(\.point.id) == [.integer(0), .integer(2), .integer(3)])
+        #expect(answer.superseded == 1)
+    }
+
+    @Test("an impossible query is refused with field, limit and value", arguments: [
+        (SearchQuery(vector: [1], limit: 1), "query vector: expected 2 dimensions, found 1"),
+        (SearchQuery(vector: [1, .nan], limit: 1), "query vector: element 1 of the vector is nan"),
+        (SearchQuery(vector: [-.infinity, 1], limit: 1), "query vector: element 0 of the vector is -inf"),
+        (SearchQuery(vector: [0, 0], limit: 1), "query vector: a vector of zeros has no direction, which cosine needs"),
+        (SearchQuery(vector: [1, 1], limit: 0), "limit must be 1…10000, found 0"),
+        (SearchQuery(vector: [1, 1], limit: 10_001), "limit must be 1…10000, found 10001"),
+        (SearchQuery(vector: [1, 1], limit: 1, offset: -1), "offset must be 0…10000, found -1"),
+        (SearchQuery(vector: [1, 1], limit: 1, effort: SearchEffort(probes: 0)), "probes must be at least 1, found 0"),
+    ])
+    func refusals(query: SearchQuery, message: String) async throws {
+        let cluster = try FakeCluster()
+        let name = try await cluster.make("c", metric: .cosine)
+        await #expect(throws: ClusterError(.invalidArgument, message)) {
+            try await cluster.coordinator.search(query, in: name, context: cluster.context)
+        }
+    }
+}
