@@ -67,11 +67,16 @@ package struct LineLogHandler: LogHandler {
 
     /// The value as it is, or quoted if it would not be one word.
     private static func printable(_ value: String) -> String {
-        let isWord = !value.isEmpty && value.unicodeScalars.allSatisfy { $0.value > 0x20 && $0.value != 0x7f && $0 != "\"" && $0 != "=" && $0 != "\\" }
+        let isWord = !value.isEmpty && !value.unicodeScalars.contains { isEscaped($0) || $0.properties.isWhitespace || $0 == "=" }
         return isWord ? value : "\"\(escaped(value))\""
     }
 
-    /// JSON's escapes; the line separators that Unicode adds are escaped too.
+    /// Quotes, backslashes, control characters and the line separators that Unicode adds.
+    private static func isEscaped(_ scalar: Unicode.Scalar) -> Bool {
+        scalar == "\"" || scalar == "\\" || scalar.value < 0x20 || (0x7f...0x9f).contains(scalar.value) || (0x2028...0x2029).contains(scalar.value)
+    }
+
+    /// JSON's escapes.
     private static func escaped(_ value: String) -> String {
         var result = ""
         for scalar in value.unicodeScalars {
@@ -81,7 +86,7 @@ package struct LineLogHandler: LogHandler {
             case "\n": result += "\\n"
             case "\r": result += "\\r"
             case "\t": result += "\\t"
-            case _ where scalar.value < 0x20 || (0x7f...0x9f).contains(scalar.value) || scalar.value == 0x2028 || scalar.value == 0x2029:
+            case _ where isEscaped(scalar):
                 let digits = String(scalar.value, radix: 16)
                 result += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
             default: result.unicodeScalars.append(scalar)

@@ -34,7 +34,7 @@ import Testing
         let owners = owners(try placement(4), 7, 8).map(\.rawValue)
         #expect(owners == PlacementTests.goldenOwners)
     }
-    private static let goldenOwners = ["?"]
+    private static let goldenOwners = ["node-3", "node-1", "node-2", "node-3", "node-2", "node-1", "node-0", "node-0"]
 
     @Test("one-shard collections spread over the members by weight")
     func weights() throws {
