@@ -1,0 +1,91 @@
+import Model
+import Storage
+
+/// Where a shard's log stands and who may write it: decided from the entries alone, in order, so that every reader of
+/// the same entries decides the same.
+struct LogCursor {
+    /// Position of the last entry that was admitted; 0 before the first.
+    private(set) var position: UInt64
+    /// Of the highest claim so far; 0 before the first.
+    private(set) var epoch: UInt64
+    /// Positions of claims and terminal entries: never to be deleted (protocol, H2).
+    private(set) var fences: [UInt64]
+    /// After a terminal entry nothing is valid.
+    private(set) var isOver = false
+    /// Whose claim stands, unless it was released.
+    private(set) var holder: LogWriterID?
+    /// This opening of the shard.
+    let writer: LogWriterID
+
+    /// An empty log.
+    init(writer: LogWriterID) {
+        self.writer = writer
+        position = 0
+        epoch = 0
+        fences = []
+    }
+
+    /// The log as of a manifest. Its writer was the holder then: only an owner seals, after its claim.
+    init(writer: LogWriterID, after manifest: Manifest) {
+        self.writer = writer
+        position = manifest.position
+        epoch = manifest.epoch
+        fences = manifest.fences
+        holder = manifest.writer
+    }
+
+    var isOwner: Bool { holder == writer }
+
+    enum Verdict: Equatable {
+        case valid
+        /// Written by an owner that had lost the shard already: no reader applies it (protocol, H4).
+        case void
+    }
+
+    enum Fault: Error, Equatable {
+        case wrongPosition(expected: UInt64, found: UInt64)
+        case epochWithoutClaim(position: UInt64, epoch: UInt64, highest: UInt64)
+    }
+
+    /// Takes the next entry.
+    mutating func admit(_ entry: LogEntry) throws(Fault) -> Verdict {
+        guard entry.position == position + 1 else { throw .wrongPosition(expected: position + 1, found: entry.position) }
+        if entry.isFence { fences.append(entry.position) }
+        if case .claim = entry.content, !isOver, entry.epoch > epoch {
+            position += 1
+            epoch = entry.epoch
+            holder = entry.writer
+            return .valid
+        }
+        guard isOver || entry.epoch <= epoch else {
+            throw .epochWithoutClaim(position: entry.position, epoch: entry.epoch, highest: epoch)
+        }
+        position += 1
+        guard !isOver, entry.epoch == epoch, entry.writer == holder else { return .void }
+        switch entry.content {
+        case .data: return .valid
+        case .claim: return .void  // the same writer claims each epoch once
+        case .release: holder = nil
+        case .terminal: isOver = true
+        }
+        return .valid
+    }
+
+    /// Steps over an entry that cannot be read. Afterwards the log must not be written: the lost entry may have been a claim.
+    mutating func skipDamaged() {
+        position += 1
+        fences.append(position)
+        holder = nil
+    }
+
+    /// The entry that makes this writer the owner.
+    func claim(nonce: Nonce) -> LogEntry {
+        LogEntry(position: position + 1, epoch: epoch + 1, writer: writer, nonce: nonce, content: .claim)
+    }
+
+    /// The owner's next entry.
+    func entry(_ content: LogEntry.Content, nonce: Nonce) -> LogEntry {
+        precondition(isOwner, "\(writer) writes to a log that \(holder.map(\.description) ?? "nobody") holds")
+        return LogEntry(position: position + 1, epoch: epoch, writer: writer, nonce: nonce, content: content)
+    }
+}
