@@ -14,6 +14,8 @@ struct LogCursor {
     private(set) var isOver = false
     /// Whose claim stands, unless it was released.
     private(set) var holder: LogWriterID?
+    /// Whether an entry was stepped over: it may have been the claim of a later epoch.
+    private var hasGap = false
     /// This opening of the shard.
     let writer: LogWriterID
 
@@ -57,6 +59,10 @@ struct LogCursor {
             holder = entry.writer
             return .valid
         }
+        if hasGap, !isOver, entry.epoch > epoch {
+            epoch = entry.epoch
+            holder = entry.writer
+        }
         guard isOver || entry.epoch <= epoch else {
             throw .epochWithoutClaim(position: entry.position, epoch: entry.epoch, highest: epoch)
         }
@@ -75,7 +81,7 @@ struct LogCursor {
     mutating func skipDamaged() {
         position += 1
         fences.append(position)
-        holder = nil
+        hasGap = true
     }
 
     /// The entry that makes this writer the owner.

@@ -4,6 +4,8 @@ package struct ShardConfiguration: Sendable {
     package var sealPoints: Int = 20_000
     /// Bytes of log after which a shard seals by itself. Default: 64 MiB, so that a restart replays within a second.
     package var sealBytes: Int = 64 << 20
+    /// Log entries after which a shard seals by itself. Default: 4,096, so that many small writes do not slow a restart.
+    package var sealEntries: Int = 4_096
     /// Live points of a segment up to which it is scanned exactly instead of by code. Default: 2,000, where both
     /// take well below a millisecond and the exact scan loses nothing. 0 always searches by code.
     package var exactScanThreshold: Int = 2_000
@@ -11,6 +13,11 @@ package struct ShardConfiguration: Sendable {
     package var entryBytes: Int = 8 << 20
     /// Bytes of writes that may wait for a shard's log. Default: 64 MiB; one more is refused with `resourceExhausted`.
     package var queueBytes: Int = 64 << 20
+    /// Bytes of points in memory that no segment holds yet. Default: 1 GiB; writes beyond are refused with
+    /// `resourceExhausted` until a seal is done.
+    package var unsealedBytes: Int = 1 << 30
+    /// Pause before a store call without an outcome is repeated; doubles each time, six calls in all. Default: 20 ms.
+    package var retryDelay: Duration = .milliseconds(20)
     /// Shards kept open; beyond, the one idle for longest is closed. Default: 1,024.
     package var openShards: Int = 1_024
     /// Threads for searches. Default: 2; the executable sets the number of cores.
@@ -25,7 +32,7 @@ package struct ShardConfiguration: Sendable {
     /// - Throws: words for an operator that name the field and its value.
     package func validate() throws(ShardConfigurationError) {
         let positive = [
-            ("seal points", sealPoints), ("seal bytes", sealBytes), ("entry bytes", entryBytes), ("queue bytes", queueBytes),
+            ("seal points", sealPoints), ("seal bytes", sealBytes), ("seal entries", sealEntries), ("unsealed bytes", unsealedBytes), ("entry bytes", entryBytes), ("queue bytes", queueBytes),
             ("open shards", openShards), ("search threads", searchThreads), ("search queue", searchQueue), ("manifests kept", manifestsKept),
         ]
         for (field, value) in positive where value < 1 { throw ShardConfigurationError("\(field) must be at least 1, found \(value)") }

@@ -2,30 +2,132 @@ import Logging
 import Model
 import Observability
 import Storage
+import Synchronization
 
 /// A shard node: hosts any number of shards of any collection and opens them from the store on demand.
+///
+/// A shard of a tenant is reachable only by calls of that tenant.
 package final class ShardNode: ShardService {
-    private let node: NodeID
-    private let store: any ObjectStore
-    private let configuration: ShardConfiguration
-    private let metrics: Metrics
-    private let logger: Logger
+    let environment: ShardEnvironment
+    private let hosted: OpenShards
 
-    package init(node: NodeID, store: any ObjectStore, configuration: ShardConfiguration = ShardConfiguration(), metrics: Metrics, logger: Logger) {
-        self.node = node
-        self.store = store
-        self.configuration = configuration
-        self.metrics = metrics
-        self.logger = logger
+    /// - Parameters:
+    ///   - node: The node's name in the configuration; it stands in the log's claims.
+    ///   - store: Holds everything that is durable; shared with the other nodes.
+    package init(
+        node: NodeID, store: any ObjectStore, configuration: ShardConfiguration = ShardConfiguration(), metrics: Metrics, logger: Logger
+    ) {
+        let environment = ShardEnvironment(node: node, store: store, configuration: configuration, metrics: metrics, logger: logger)
+        self.environment = environment
+        hosted = OpenShards(limit: configuration.openShards) { id throws(ClusterError) in try await Shard.open(id, environment: environment) }
+        let open = metrics.gauge("covey_shard_open", help: "Shards open on this node.")
+        let scanned = metrics.gauge("covey_shard_codes_scanned", help: "Codes scanned since the node started.")
+        metrics.collect { [weak environment, weak hosted] _ in
+            if let hosted { open.set(Double(hosted.count)) }
+            if let environment { scanned.set(Double(environment.codesScanned.load(ordering: .relaxed))) }
+        }
     }
 
-    package func append(_ request: AppendRequest, context: CallContext) async throws(ClusterError) -> AppendReply { throw ClusterError(.unavailable, "starting") }
-    package func search(_ request: SearchRequest, context: CallContext) async throws(ClusterError) -> SearchReply { throw ClusterError(.unavailable, "starting") }
-    package func fetch(_ request: FetchRequest, context: CallContext) async throws(ClusterError) -> FetchReply { throw ClusterError(.unavailable, "starting") }
-    package func count(_ request: CountRequest, context: CallContext) async throws(ClusterError) -> CountReply { throw ClusterError(.unavailable, "starting") }
-    package func status(_ request: StatusRequest, context: CallContext) async throws(ClusterError) -> StatusReply { throw ClusterError(.unavailable, "starting") }
-    package func seal(_ request: SealRequest, context: CallContext) async throws(ClusterError) -> SealReply { throw ClusterError(.unavailable, "starting") }
-    package func drop(_ request: DropRequest, context: CallContext) async throws(ClusterError) { throw ClusterError(.unavailable, "starting") }
     /// Finishes what was accepted and closes every shard. Afterwards calls throw `unavailable`.
-    package func close() async {}
+    package func close() async { await hosted.close() }
+
+    package func append(_ request: AppendRequest, context: CallContext) async throws(ClusterError) -> AppendReply {
+        try await with(request.shard, context) { shard throws(ClusterError) in try await shard.append(request, context: context) }
+    }
+
+    package func search(_ request: SearchRequest, context: CallContext) async throws(ClusterError) -> SearchReply {
+        let start = ContinuousClock.now
+        defer { environment.searchSeconds.observe(start.duration(to: .now)) }
+        return try await with(request.shard, context) { shard throws(ClusterError) in
+            guard request.vector.count == shard.schema.dimension else {
+                throw ClusterError(.invalidArgument, "vector: expected \(shard.schema.dimension) dimensions, found \(request.vector.count)")
+            }
+            guard request.vector.allSatisfy(\.isFinite) else { throw ClusterError(.invalidArgument, "vector has a value that is not finite") }
+            try Self.check(limit: request.limit)
+            let snapshot = try shard.readableSnapshot()
+            let (environment, metric) = (environment, shard.schema.metric)
+            let outcome = try await environment.compute(context) { stop throws(ClusterError) in
+                try snapshot.search(
+                    request, metric: metric, exactScanThreshold: environment.configuration.exactScanThreshold,
+                    codesScanned: environment.codesScanned, stop: stop)
+            }
+            return SearchReply(
+                hits: outcome.hits, range: shard.range, work: outcome.work, position: snapshot.position, manifestVersion: snapshot.manifestVersion)
+        }
+    }
+
+    package func fetch(_ request: FetchRequest, context: CallContext) async throws(ClusterError) -> FetchReply {
+        try await with(request.shard, context) { shard throws(ClusterError) in
+            let snapshot = try shard.readableSnapshot()
+            if case .page(_, let limit, _) = request.selection { try Self.check(limit: limit) }
+            return try await environment.compute(context) { stop throws(ClusterError) in
+                var points: [StoredPoint] = []
+                for (rows, row) in try shard.rows(request.selection, in: snapshot, stop: stop) {
+                    if points.count % 64 == 0 { try stop.check() }
+                    points.append(try storedPoint(rows, row, payload: request.withPayload, withVector: request.withVector))
+                }
+                return FetchReply(points: points)
+            }
+        }
+    }
+
+    package func count(_ request: CountRequest, context: CallContext) async throws(ClusterError) -> CountReply {
+        try await with(request.shard, context) { shard throws(ClusterError) in
+            let snapshot = try shard.readableSnapshot()
+            return CountReply(count: try await environment.compute(context) { stop throws(ClusterError) in try snapshot.count(request.filter, stop: stop) })
+        }
+    }
+
+    /// Shards of other tenants are not described; of a shard that cannot be opened, ``ShardStatus/damaged`` names the file.
+    package func status(_ request: StatusRequest, context: CallContext) async throws(ClusterError) -> StatusReply {
+        var statuses: [ShardStatus] = []
+        let ids = request.shards.isEmpty ? hosted.ids.filter { $0.tenant == context.tenant } : request.shards
+        for id in ids {
+            do throws(ClusterError) {
+                statuses.append(try await with(id, context) { shard throws(ClusterError) in try shard.status })
+            } catch {
+                if request.shards.isEmpty { continue }  // closed or dropped in the meantime
+                guard error.code == .dataLoss else { throw error }
+                statuses.append(
+                    ShardStatus(
+                        shard: id, range: .all, points: 0, pointsByCode: 0, segments: 0, logPosition: 0, epoch: 0, manifestVersion: 0,
+                        indexBytes: 0, fileBytes: 0, damaged: [error.message]))
+            }
+        }
+        return StatusReply(node: environment.node, shards: statuses, codesScanned: environment.codesScanned.load(ordering: .relaxed))
+    }
+
+    package func seal(_ request: SealRequest, context: CallContext) async throws(ClusterError) -> SealReply {
+        try await with(request.shard, context) { shard throws(ClusterError) in try await shard.seal() }
+    }
+
+    /// Dropping what is gone already succeeds.
+    package func drop(_ request: DropRequest, context: CallContext) async throws(ClusterError) {
+        do throws(ClusterError) {
+            try await with(request.shard, context) { shard throws(ClusterError) in try await shard.drop() }
+        } catch {
+            // Without a readable schema or manifest nobody can open the shard: only its objects are left.
+            guard error.code == .notFound || error.code == .dataLoss else { throw error }
+            let log = LogStore(shard: request.shard, store: environment.store, retryDelay: environment.configuration.retryDelay)
+            try await log.erase(keeping: log.fences())
+        }
+        hosted.forget(request.shard)
+    }
+
+    private func with<Value: Sendable>(
+        _ id: ShardID, _ context: CallContext, _ body: (Shard) async throws(ClusterError) -> Value
+    ) async throws(ClusterError) -> Value {
+        guard context.tenant == id.tenant else {
+            throw ClusterError(.permissionDenied, "shard \(id) is not one of tenant \(context.tenant)")
+        }
+        if let remaining = context.remaining, remaining == .zero { throw ClusterError(.deadlineExceeded, "the deadline passed before the shard was reached") }
+        return try await hosted.with(id, body)
+    }
+
+    /// Most hits or points of one reply. Reason: bounds the memory of a reply.
+    package static let maximumLimit = 100_000
+
+    private static func check(limit: Int) throws(ClusterError) {
+        guard (0...maximumLimit).contains(limit) else { throw ClusterError(.invalidArgument, "limit must be 0…\(maximumLimit), found \(limit)") }
+    }
 }

@@ -1,95 +1,88 @@
 import Model
 import Storage
+import VectorMath
 
 /// Points of the log that no segment holds yet, in memory.
 ///
-/// Owned by ``ShardState``. Readers get a ``View``: rows below its count never change, so it stays valid without a lock while
-/// the tail grows.
+/// Owned by ``ShardState``. Readers get its ``parts``, which stay valid without a lock while the tail grows.
 struct Tail {
-    private(set) var view: View
-    /// The row of each id's newest version here, live or not.
-    private var rows: [PointID: Int] = [:]
+    private let dimension: Int
+    private var blocks: [Block] = []
+    /// Where each id's newest version here lies, live or not.
+    private var places: [PointID: Place] = [:]
+    private(set) var liveCount = 0
+
+    private struct Block {
+        let rows: TailBlock
+        var count = 0
+        var live: RowBitmap
+        var liveCount = 0
+    }
+    private struct Place {
+        let block: Int32
+        let row: Int32
+    }
+
+    init(dimension: Int) { self.dimension = dimension }
+
+    var isEmpty: Bool { blocks.isEmpty }
+    /// Rows, live or not, and the bytes of log that they came from.
+    private(set) var count = 0
     private(set) var byteCount = 0
 
-    init(dimension: Int) { view = View(dimension: dimension) }
-
-    var isEmpty: Bool { view.count == 0 }
-    var liveCount: Int { view.liveCount }
+    /// The rows at this moment.
+    var parts: [Part] {
+        blocks.map { Part(rows: $0.rows, count: $0.count, live: $0.live, liveCount: $0.liveCount) }
+    }
 
     mutating func append(_ point: LoggedPoint, version: UInt64) {
-        if view.blocks.last?.isFull ?? true { view.addBlock() }
-        view.blocks[view.blocks.count - 1].append(point, version: version)
-        rows[point.id] = view.count
-        view.live.append(true)
-        view.liveCount += 1
+        if blocks.last.map({ $0.count == $0.rows.capacity }) ?? true {
+            // Blocks grow, so that an almost empty shard is small and a full one has few of them.
+            let capacity = min(1_024, 16 << (2 * min(blocks.count, 3)))
+            blocks.append(Block(rows: TailBlock(dimension: dimension, capacity: capacity), live: RowBitmap(rowCount: capacity)))
+        }
+        let last = blocks.count - 1
+        let row = blocks[last].count
+        blocks[last].rows.append(point, version: version)
+        blocks[last].count += 1
+        blocks[last].live.insert(row)
+        blocks[last].liveCount += 1
+        places[point.id] = Place(block: Int32(last), row: Int32(row))
+        liveCount += 1
+        count += 1
         byteCount += point.byteCount
     }
 
-    /// The live row of `id`.
-    func row(of id: PointID) -> Int? {
-        guard let row = rows[id], view.live[row] else { return nil }
-        return row
+    /// Marks the point's row as superseded; false if there is no live one.
+    mutating func remove(_ id: PointID) -> Bool {
+        guard let place = places.removeValue(forKey: id) else { return false }
+        blocks[Int(place.block)].live.remove(Int(place.row))
+        blocks[Int(place.block)].liveCount -= 1
+        liveCount -= 1
+        return true
     }
 
-    mutating func remove(row: Int) {
-        guard view.live[row] else { return }
-        view.live[row] = false
-        view.liveCount -= 1
-    }
-
-    /// The rows at one moment.
-    struct View: Sendable {
-        let dimension: Int
-        fileprivate(set) var blocks: [TailBlock] = []
-        /// First row of each block.
-        private var starts: [Int] = []
-        fileprivate(set) var live = Bitmap(count: 0)
-        fileprivate(set) var liveCount = 0
-
-        fileprivate init(dimension: Int) { self.dimension = dimension }
-
-        var count: Int { live.count }
-
-        /// Blocks grow, so that an almost empty shard is small and a full one has few blocks.
-        fileprivate mutating func addBlock() {
-            starts.append(count)
-            blocks.append(TailBlock(dimension: dimension, capacity: min(1_024, 16 << (2 * min(blocks.count, 3)))))
-        }
-
-        /// The blocks with the rows that belong to this view.
-        func forEachBlock(_ body: (TailBlock, Range<Int>) -> Bool) {
-            for (block, start) in zip(blocks, starts) {
-                let end = min(start + block.capacity, count)
-                guard start < end, body(block, start..<end) else { return }
-            }
-        }
-
-        func block(of row: Int) -> (block: TailBlock, offset: Int) {
-            var low = 0
-            var high = starts.count - 1
-            while low < high {
-                let middle = (low + high + 1) / 2
-                if starts[middle] <= row { low = middle } else { high = middle - 1 }
-            }
-            return (blocks[low], row - starts[low])
-        }
+    /// The point's live row.
+    func find(_ id: PointID) -> (rows: any Rows, row: Int)? {
+        places[id].map { (blocks[Int($0.block)].rows, Int($0.row)) }
     }
 }
 
 /// Rows of a tail in one piece of memory.
 ///
 /// Appended to by the tail's owner alone; a row is never written again, and readers only touch rows that were there when
-/// they got their view under the owner's lock. That makes it safe to share without a lock of its own.
-@safe final class TailBlock: @unchecked Sendable {
-    struct Row {
+/// they got their ``Part`` under the owner's lock. That makes it safe to share without a lock of its own.
+@safe final class TailBlock: Rows, @unchecked Sendable {
+    private struct Row {
         var id: PointID
         var version: UInt64
         var contentHash: UInt64
         var payload: [UInt8]
     }
 
-    let dimension: Int
     let capacity: Int
+    let filters = FilterCache()
+    private let dimension: Int
     private var filled = 0
     /// Row-major `[capacity, dimension]`.
     private let vectors: UnsafeMutablePointer<Float>
@@ -108,23 +101,26 @@ struct Tail {
         unsafe rows.deallocate()
     }
 
-    var isFull: Bool { filled == capacity }
-
     func append(_ point: LoggedPoint, version: UInt64) {
-        precondition(!isFull && point.vector.count == dimension, "vector of \(point.vector.count) elements in a block of \(dimension)")
+        precondition(filled < capacity, "block of \(capacity) rows is full")
+        precondition(point.vector.count == dimension, "vector of \(point.vector.count) elements in a block of \(dimension)")
         unsafe point.vector.withUnsafeBufferPointer { unsafe (vectors + filled * dimension).initialize(from: $0.baseAddress!, count: dimension) }
         unsafe (rows + filled).initialize(to: Row(id: point.id, version: version, contentHash: point.contentHash, payload: point.payload))
         filled += 1
     }
 
-    subscript(offset: Int) -> Row { unsafe rows[offset] }
+    func id(_ row: Int) -> PointID { unsafe rows[row].id }
+    func version(_ row: Int) -> UInt64 { unsafe rows[row].version }
+    func contentHash(_ row: Int) -> UInt64 { unsafe rows[row].contentHash }
+    func payload(_ row: Int, only keys: Set<String>?) throws(FormatError) -> Payload { try PayloadDecoder.decode(unsafe rows[row].payload, only: keys) }
+    func payloadBytes(_ row: Int) -> [UInt8] { unsafe rows[row].payload }
 
-    func vector(_ offset: Int) -> [Float] {
-        unsafe Array(UnsafeBufferPointer(start: vectors + offset * dimension, count: dimension))
+    func vector(_ row: Int) -> [Float] {
+        unsafe Array(UnsafeBufferPointer(start: vectors + row * dimension, count: dimension))
     }
 
     /// The first `count` vectors, row-major.
-    func withVectors<Result>(count: Int, _ body: (UnsafeBufferPointer<Float>) -> Result) -> Result {
-        unsafe body(UnsafeBufferPointer(start: vectors, count: count * dimension))
+    func withVectors<Result>(count: Int, _ body: (Span<Float>) -> Result) -> Result {
+        unsafe body(UnsafeBufferPointer(start: vectors, count: count * dimension).span)
     }
 }

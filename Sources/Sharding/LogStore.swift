@@ -1,0 +1,198 @@
+import Model
+import Storage
+
+/// One shard's objects in the store: what they mean, and in which order they are read and written.
+struct LogStore: Sendable {
+    let shard: ShardID
+    let store: any ObjectStore
+    /// Pause before an undecided call is repeated; doubles each time.
+    let retryDelay: Duration
+
+    // MARK: - Reading
+
+    /// The newest manifest, if there is one.
+    ///
+    /// - Throws: `dataLoss` naming the object if it is damaged, `failedPrecondition` if a newer release wrote it.
+    func newestManifest() async throws(ClusterError) -> Manifest? {
+        // Between the listing and the reading an owner may have collected what was listed: list again.
+        for _ in 0..<8 {
+            let newest = try await stored { () throws(StoreError) in
+                try await store.list(prefix: StoreKey.manifests(shard), after: nil, limit: 1)
+            }
+            guard let key = newest.first else { return nil }
+            guard let bytes = try await get(key) else { continue }
+            do throws(FormatError) {
+                let manifest = try Manifest(decoding: bytes)
+                guard StoreKey.manifestVersion(at: key) == manifest.version else { throw .malformed("it holds version \(manifest.version)") }
+                return manifest
+            } catch { throw unreadable(key, error) }
+        }
+        throw ClusterError(.unavailable, "the newest manifest of shard \(shard) keeps changing")
+    }
+
+    /// Positions in the log from `first` on, ascending.
+    func positions(from first: UInt64) async throws(ClusterError) -> [UInt64] {
+        let after = first == 0 ? nil : StoreKey.log(shard, position: first - 1)
+        let keys = try await stored { () throws(StoreError) in try await store.listAll(prefix: StoreKey.log(shard), after: after) }
+        return keys.compactMap { StoreKey.number(at: $0) }
+    }
+
+    enum Found: Sendable {
+        case entry(LogEntry, byteCount: Int)
+        case missing
+        case damaged(String)
+    }
+
+    /// The entry at a position.
+    ///
+    /// - Throws: `failedPrecondition` naming the object if a newer release wrote it: it is never skipped.
+    func entry(at position: UInt64) async throws(ClusterError) -> Found {
+        let key = StoreKey.log(shard, position: position)
+        guard let bytes = try await get(key) else { return .missing }
+        do throws(FormatError) {
+            let entry = try LogEntry(decoding: bytes)
+            guard entry.position == position else { return .damaged("it holds position \(entry.position)") }
+            return .entry(entry, byteCount: bytes.count)
+        } catch {
+            if case .needsNewerReader = error { throw unreadable(key, error) }
+            return .damaged(error.description)
+        }
+    }
+
+    /// Positions of claims and terminal entries, found by reading the whole log: for a shard that cannot be opened.
+    func fences() async throws(ClusterError) -> [UInt64] {
+        var fences: [UInt64] = []
+        for position in try await positions(from: 0) {
+            if case .entry(let entry, _) = try await entry(at: position), entry.isFence { fences.append(position) }
+        }
+        return fences
+    }
+
+    // MARK: - Writing
+
+    enum Outcome {
+        case committed
+        case defeated(by: LogEntry)
+        /// The entry may be in the log now or later; the writer must not go on.
+        case unknown(StoreError)
+    }
+
+    /// Brings an entry into the log, repeating the same bytes at the same position until that is decided (protocol, H5).
+    func append(_ entry: LogEntry, bytes: [UInt8]) async -> Outcome {
+        let key = StoreKey.log(shard, position: entry.position)
+        var attempt = AppendAttempt(entry)
+        var action = AppendAttempt.Action.put
+        var lastError = StoreError.unavailable("no reply")
+        var delay = retryDelay
+        while true {
+            switch action {
+            case .committed: return .committed
+            case .defeated(let foreign): return .defeated(by: foreign)
+            case .stepDown: return .unknown(lastError)
+            case .put:
+                do throws(StoreError) {
+                    try await store.put(key, bytes, ifAbsent: true)
+                    action = attempt.putReplied(.created)
+                } catch {
+                    if case .alreadyExists = error {
+                        action = attempt.putReplied(.exists)
+                    } else {
+                        lastError = error
+                        action = attempt.putReplied(.undecided)
+                        await pause(&delay)
+                    }
+                }
+            case .read:
+                let found = try? await self.entry(at: entry.position)
+                if case .entry(let foreign, _) = found { action = attempt.readReplied(foreign) } else { action = attempt.readReplied(nil) }
+            }
+        }
+    }
+
+    /// Adds a version to the chain of manifests.
+    ///
+    /// - Returns: False if another writer has this version: then the newest must be read again (protocol, H1).
+    func add(_ manifest: Manifest) async throws(ClusterError) -> Bool {
+        let key = StoreKey.manifest(shard, version: manifest.version)
+        let bytes = manifest.encoded()
+        var delay = retryDelay
+        var lastError = StoreError.unavailable("no reply")
+        for _ in 0..<6 {
+            do throws(StoreError) {
+                try await store.put(key, bytes, ifAbsent: true)
+                return true
+            } catch {
+                lastError = error
+                // A repeated put meets the first one, whose reply was lost.
+                if case .alreadyExists = error, let found = try await get(key) { return found == bytes }
+            }
+            await pause(&delay)
+        }
+        throw ClusterError(lastError)
+    }
+
+    // MARK: - Collecting what is superseded
+
+    /// Deletes what `manifest` makes superfluous: log entries up to its position but for fences and the log's last (protocol,
+    /// H2, H3), segments that it does not name and that no other writer may still be making (H16), old manifests (H18).
+    ///
+    /// - Parameters:
+    ///   - manifest: The newest one, known to be so.
+    ///   - last: A position up to which the log is known to reach.
+    func collect(after manifest: Manifest, last: UInt64, writer: LogWriterID, epoch: UInt64, manifestsKept: Int) async throws(ClusterError) {
+        let fences = Set(manifest.fences)
+        let entries = try await positions(from: 0).filter { $0 <= manifest.position && $0 < last && !fences.contains($0) }
+        let named = Set(manifest.segments.map { StoreKey.segment(shard, name: $0.name) })
+        let segments = try await listed(StoreKey.segments(shard)).filter { key in
+            guard !named.contains(key), let origin = SegmentRecord.origin(of: String(key.dropFirst(StoreKey.segments(shard).count))) else { return false }
+            return origin.epoch < epoch || (origin.epoch == epoch && origin.incarnation == writer.incarnation)
+        }
+        let manifests = try await listed(StoreKey.manifests(shard)).filter { key in
+            StoreKey.manifestVersion(at: key).map { $0 + UInt64(manifestsKept) <= manifest.version } ?? false
+        }
+        try await delete(entries.map { StoreKey.log(shard, position: $0) } + segments + manifests)
+    }
+
+    /// Deletes everything but the fences: without them, a writer that slept through the end would find its next position
+    /// free and write to a shard that is gone (protocol, H2, H21). They hold nothing of a user's.
+    func erase(keeping fences: [UInt64]) async throws(ClusterError) {
+        let kept = Set(fences.map { StoreKey.log(shard, position: $0) })
+        try await delete(listed(StoreKey.shard(shard)).filter { !kept.contains($0) })
+    }
+
+    // MARK: - Store calls
+
+    private func listed(_ prefix: String) async throws(ClusterError) -> [String] {
+        try await stored { () throws(StoreError) in try await store.listAll(prefix: prefix) }
+    }
+
+    private func delete(_ keys: [String]) async throws(ClusterError) {
+        for start in stride(from: 0, to: keys.count, by: 1_000) {
+            let some = Array(keys[start..<min(start + 1_000, keys.count)])
+            try await stored { () throws(StoreError) in try await store.delete(some) }
+        }
+    }
+
+    /// `nil` if there is no such object.
+    func get(_ key: String) async throws(ClusterError) -> [UInt8]? {
+        do throws(StoreError) { return try await store.get(key) } catch {
+            if case .notFound = error { return nil }
+            throw ClusterError(error)
+        }
+    }
+
+    private func pause(_ delay: inout Duration) async {
+        if delay > .zero { try? await Task.sleep(for: delay) }
+        delay *= 2
+    }
+
+    private func unreadable(_ key: String, _ error: FormatError) -> ClusterError {
+        if case .needsNewerReader = error { return ClusterError(.failedPrecondition, "\(key): \(error)") }
+        return ClusterError(.dataLoss, "\(key): \(error)")
+    }
+}
+
+/// Runs store calls whose errors need no distinction.
+func stored<Value>(_ body: () async throws(StoreError) -> Value) async throws(ClusterError) -> Value {
+    do throws(StoreError) { return try await body() } catch { throw ClusterError(error) }
+}

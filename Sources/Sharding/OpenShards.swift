@@ -1,0 +1,115 @@
+import Model
+import Synchronization
+
+/// The shards that a node has open: each opened once, however many ask, and closed when it is the one idle for longest
+/// and there are too many.
+final class OpenShards: Sendable {
+    private let limit: Int
+    private let open: @Sendable (ShardID) async throws(ClusterError) -> Shard
+    private let state = Mutex(State())
+
+    private struct State {
+        var slots: [ShardID: Slot] = [:]
+        /// Counts uses, for their order.
+        var clock: UInt64 = 0
+        var isClosed = false
+        /// Shards on their way out.
+        var closing: [UInt64: Task<Void, Never>] = [:]
+    }
+    private struct Slot {
+        let opening: Task<Result<Shard, ClusterError>, Never>
+        var users = 0
+        var lastUse: UInt64
+    }
+
+    init(limit: Int, open: @escaping @Sendable (ShardID) async throws(ClusterError) -> Shard) {
+        self.limit = limit
+        self.open = open
+    }
+
+    var count: Int { state.withLock { $0.slots.count } }
+    var ids: [ShardID] { state.withLock { Array($0.slots.keys) } }
+
+    /// Calls `body` with the shard, opened if need be; it is not closed meanwhile.
+    func with<Value: Sendable>(_ id: ShardID, _ body: (Shard) async throws(ClusterError) -> Value) async throws(ClusterError) -> Value {
+        // A shard that lost its log is opened anew by the next call: twice at most here, as it was usable a moment ago.
+        for attempt in 0..<3 {
+            guard let opening = enter(id) else { throw ClusterError(.unavailable, "the node is shutting down") }
+            defer { leave(id, opening) }
+            switch await opening.value {
+            case .failure(let error):
+                remove(id, opening)
+                throw error
+            case .success(let shard):
+                if shard.isUsable || attempt == 2 { return try await body(shard) }
+                remove(id, opening)
+            }
+        }
+        throw ClusterError(.unavailable, "shard \(id) cannot be kept open")
+    }
+
+    private func enter(_ id: ShardID) -> Task<Result<Shard, ClusterError>, Never>? {
+        state.withLock { state in
+            guard !state.isClosed else { return nil }
+            state.clock += 1
+            if state.slots[id] == nil {
+                if state.slots.count >= limit { evict(&state) }
+                // Its parent is this object: all who ask wait for it, and `close` does.
+                let task = Task { [open] in
+                    do throws(ClusterError) { return Result<Shard, ClusterError>.success(try await open(id)) } catch { return .failure(error) }
+                }
+                state.slots[id] = Slot(opening: task, lastUse: state.clock)
+            }
+            state.slots[id]!.users += 1
+            state.slots[id]!.lastUse = state.clock
+            return state.slots[id]!.opening
+        }
+    }
+
+    private func leave(_ id: ShardID, _ opening: Task<Result<Shard, ClusterError>, Never>) {
+        state.withLock { state in
+            if state.slots[id]?.opening == opening { state.slots[id]!.users -= 1 }
+        }
+    }
+
+    /// Lets go of the shard idle for longest; if all are in use, there is one too many for a while.
+    private func evict(_ state: inout State) {
+        guard let (id, slot) = state.slots.filter({ $0.value.users == 0 }).min(by: { $0.value.lastUse < $1.value.lastUse }) else { return }
+        state.slots[id] = nil
+        finish(slot.opening, &state)
+    }
+
+    private func remove(_ id: ShardID, _ opening: Task<Result<Shard, ClusterError>, Never>) {
+        state.withLock { state in
+            guard state.slots[id]?.opening == opening else { return }
+            state.slots[id] = nil
+            finish(opening, &state)
+        }
+    }
+
+    func forget(_ id: ShardID) {
+        state.withLock { state in
+            if let slot = state.slots.removeValue(forKey: id) { finish(slot.opening, &state) }
+        }
+    }
+
+    private func finish(_ opening: Task<Result<Shard, ClusterError>, Never>, _ state: inout State) {
+        state.clock += 1
+        let number = state.clock
+        // Its parent is this object: `close` waits for it.
+        state.closing[number] = Task { [weak self] in
+            if case .success(let shard) = await opening.value { await shard.close() }
+            self?.state.withLock { $0.closing[number] = nil }
+        }
+    }
+
+    func close() async {
+        let waiting = state.withLock { state in
+            state.isClosed = true
+            for slot in state.slots.values { finish(slot.opening, &state) }
+            state.slots = [:]
+            return Array(state.closing.values)
+        }
+        for task in waiting { await task.value }
+    }
+}

@@ -1,0 +1,45 @@
+import Model
+import Storage
+import VectorMath
+
+/// Points that lie together: a mapped segment, or a block of the tail. Rows never change once they can be seen.
+protocol Rows: AnyObject, Sendable {
+    func id(_ row: Int) -> PointID
+    func version(_ row: Int) -> UInt64
+    func contentHash(_ row: Int) -> UInt64
+    func vector(_ row: Int) -> [Float]
+    /// JSON.
+    func payloadBytes(_ row: Int) -> [UInt8]
+    /// - Parameter keys: Members to decode; `nil` for all.
+    func payload(_ row: Int, only keys: Set<String>?) throws(FormatError) -> Payload
+    /// Remembered bitmaps of filters.
+    var filters: FilterCache { get }
+}
+
+/// Some rows as of one moment: which of them are live.
+struct Part: Sendable {
+    let rows: any Rows
+    /// Rows that can be seen: of a block, those that were there at that moment.
+    let count: Int
+    /// Of `count` rows, or of a block's capacity.
+    let live: RowBitmap
+    let liveCount: Int
+}
+
+extension RowBitmap {
+    /// The rows of the set from `first` on, ascending, until `body` returns false.
+    func visit(from first: Int = 0, _ body: (Int) throws -> Bool) rethrows {
+        var index = first >> 6
+        guard index < words.count else { return }
+        var word = words[index] & (.max << UInt64(first & 63))
+        while true {
+            while word != 0 {
+                guard try body(index << 6 + word.trailingZeroBitCount) else { return }
+                word &= word - 1
+            }
+            index += 1
+            guard index < words.count else { return }
+            word = words[index]
+        }
+    }
+}

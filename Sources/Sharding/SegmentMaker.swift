@@ -1,0 +1,78 @@
+import Model
+import Storage
+import VectorIndex
+import VectorMath
+
+/// Builds one segment file from the live rows of some parts.
+struct SegmentMaker {
+    let schema: CollectionSchema
+
+    /// Writes the file; it has at least one row.
+    ///
+    /// Equal rows give equal bytes: they are ordered by id before the index sees them.
+    ///
+    /// - Returns: The file's length and ``OpenSegment/headerChecksum(_:)``.
+    /// - Complexity: That of ``IndexBuilder``; holds all vectors in memory.
+    func write(_ parts: [Part], to path: String) throws(SegmentError) -> (byteCount: Int, checksum: UInt32) {
+        var rows: [(id: PointID, rows: any Rows, row: Int)] = []
+        rows.reserveCapacity(parts.reduce(0) { $0 + $1.liveCount })
+        for part in parts {
+            part.live.visit {
+                rows.append((part.rows.id($0), part.rows, $0))
+                return true
+            }
+        }
+        rows.sort { $0.id < $1.id }
+        precondition(!rows.isEmpty, "a segment without rows")
+
+        let writer = try SegmentWriter(path: path)
+        let order = try writeIndex(rows, into: writer)
+        try writePoints(rows, order: order, into: writer)
+        let byteCount = try writer.finish()
+        return (byteCount, try OpenSegment.headerChecksum(SegmentFile(path: path)))
+    }
+
+    private func writeIndex(_ rows: [(id: PointID, rows: any Rows, row: Int)], into writer: SegmentWriter) throws(SegmentError) -> [Int] {
+        var vectors: [Float] = []
+        vectors.reserveCapacity(rows.count * schema.dimension)
+        for (_, part, row) in rows { vectors += part.vector(row) }
+        return try IndexBuilder(dimension: schema.dimension, metric: schema.metric).build(vectors.span, into: writer).map(Int.init)
+    }
+
+    /// The sections of ``SegmentRows``.
+    ///
+    /// - Parameters:
+    ///   - rows: Ascending by id: by rank.
+    ///   - order: Rank of each row.
+    private func writePoints(_ rows: [(id: PointID, rows: any Rows, row: Int)], order: [Int], into writer: SegmentWriter) throws(SegmentError) {
+        var ids: [UInt64] = []
+        var integerCount = 0
+        for (id, _, _) in rows {
+            switch id {
+            case .integer(let value):
+                ids.append(value)
+                integerCount += 1
+            case .uuid(let high, let low): ids += [high, low]
+            }
+        }
+        try writer.addSection("points", elements: [UInt64(integerCount), UInt64(rows.count - integerCount)])
+        try writer.addSection("ids", elements: ids)
+        var rowOfRank = [UInt32](repeating: 0, count: rows.count)
+        for (row, rank) in order.enumerated() { rowOfRank[rank] = UInt32(row) }
+        try writer.addSection("rows", elements: rowOfRank)
+        try writer.addSection("ranks", elements: order.map(UInt32.init))
+        try writer.addSection("versions", elements: order.map { rows[$0].rows.version(rows[$0].row) })
+        try writer.addSection("content", elements: order.map { rows[$0].rows.contentHash(rows[$0].row) })
+        var ends: [UInt64] = []
+        var end: UInt64 = 0
+        try writer.beginSection("payloads")
+        for rank in order {
+            let payload = rows[rank].rows.payloadBytes(rows[rank].row)
+            try writer.append(payload)
+            end += UInt64(payload.count)
+            ends.append(end)
+        }
+        try writer.endSection()
+        try writer.addSection("payload.ends", elements: ends)
+    }
+}

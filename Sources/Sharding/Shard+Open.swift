@@ -1,0 +1,93 @@
+import Foundation
+import Model
+import Storage
+
+extension Shard {
+    /// Entries read at once while a log is replayed. Reason: hides the latency of a store, bounds memory to 16 × 8 MiB.
+    private static let readAhead = 16
+
+    /// Opens a shard from the store alone: schema, newest manifest, its segments, then the tail of the log.
+    ///
+    /// - Throws: `notFound` if the collection is not in the store; `dataLoss` if its manifest is damaged;
+    ///   `failedPrecondition` if a newer release wrote something that this one must not guess at.
+    static func open(_ id: ShardID, environment: ShardEnvironment) async throws(ClusterError) -> Shard {
+        let log = LogStore(shard: id, store: environment.store, retryDelay: environment.configuration.retryDelay)
+        let schema = try await schema(of: id, log: log)
+        let writer = LogWriterID(node: environment.node, incarnation: .random(in: 1...UInt64.max))
+        // An owner elsewhere may truncate the log between the reading of the manifest and that of the log: a gap means
+        // "read the newest manifest again" (protocol, H10).
+        var previous: Manifest?
+        while true {
+            let manifest = try await log.newestManifest()
+            let isFinal = previous != nil && previous?.version == manifest?.version
+            if let state = try await replay(after: manifest, log: log, schema: schema, writer: writer, environment: environment, toleratesGaps: isFinal) {
+                return Shard(id: id, schema: schema, environment: environment, log: log, writer: writer, state: state)
+            }
+            previous = manifest ?? Manifest(version: 0, position: 0, epoch: 0, writer: writer, fences: [], segments: [], requests: [])
+        }
+    }
+
+    private static func schema(of id: ShardID, log: LogStore) async throws(ClusterError) -> CollectionSchema {
+        let key = StoreKey.schema(id.incarnation, of: id.tenant)
+        guard let bytes = try await log.get(key) else { throw ClusterError(.notFound, "collection \(id.incarnation) is not in the store") }
+        let schema: CollectionSchema
+        do { schema = try JSONDecoder().decode(CollectionSchema.self, from: Data(bytes)) } catch {
+            throw ClusterError(.dataLoss, "\(key): not a schema: \(error)")
+        }
+        try schema.validate()
+        guard (0..<schema.shardCount).contains(id.index) else {
+            throw ClusterError(.notFound, "collection \(schema.name) has shards 0..<\(schema.shardCount), not \(id.index)")
+        }
+        return schema
+    }
+
+    /// The state after the last entry; `nil` if an entry is missing and `toleratesGaps` is false.
+    private static func replay(
+        after manifest: Manifest?, log: LogStore, schema: CollectionSchema, writer: LogWriterID, environment: ShardEnvironment, toleratesGaps: Bool
+    ) async throws(ClusterError) -> ShardState? {
+        var segments: [ShardState.Segment] = []
+        for record in manifest?.segments ?? [] {
+            segments.append(await ShardState.Segment.open(record, of: log.shard, schema: schema, environment: environment))
+        }
+        var state = ShardState(dimension: schema.dimension, writer: writer, manifest: manifest, segments: segments)
+        let covered = state.coveredPosition
+        // The log's last entry is never truncated: a listing from there on that shows nothing is a wrong listing.
+        let listed = try await log.positions(from: covered)
+        guard covered == 0 || !listed.isEmpty else {
+            throw ClusterError(.unavailable, "shard \(log.shard): the store lists no log entry from position \(covered) on")
+        }
+        guard let last = listed.last, last > covered else { return state }
+        var next = covered + 1
+        while next <= last {
+            let batch = Array(next...min(last, next + UInt64(readAhead) - 1))
+            for (position, found) in zip(batch, try await read(batch, log: log)) {
+                switch found {
+                case .entry(let entry, let byteCount):
+                    do throws(ShardState.ApplyError) { _ = try state.apply(entry, byteCount: byteCount) } catch {
+                        state.skip(StoreKey.log(log.shard, position: position), reason: "\(error)")
+                    }
+                case .missing:
+                    guard toleratesGaps else { return nil }
+                    state.skip(StoreKey.log(log.shard, position: position), reason: "missing, though later entries exist")
+                case .damaged(let reason): state.skip(StoreKey.log(log.shard, position: position), reason: reason)
+                }
+            }
+            next += UInt64(batch.count)
+        }
+        return state
+    }
+
+    private static func read(_ positions: [UInt64], log: LogStore) async throws(ClusterError) -> [LogStore.Found] {
+        let results = await withTaskGroup(of: (Int, Result<LogStore.Found, ClusterError>).self) { group in
+            for (index, position) in positions.enumerated() {
+                group.addTask {
+                    do throws(ClusterError) { return (index, .success(try await log.entry(at: position))) } catch { return (index, .failure(error)) }
+                }
+            }
+            var results = [Result<LogStore.Found, ClusterError>](repeating: .success(.missing), count: positions.count)
+            for await (index, result) in group { results[index] = result }
+            return results
+        }
+        return try results.map { result throws(ClusterError) in try result.get() }
+    }
+}

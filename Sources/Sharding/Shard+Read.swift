@@ -1,0 +1,52 @@
+import Model
+import Storage
+
+extension Shard {
+    /// - Throws: `notFound` once the shard was dropped.
+    nonisolated func readableSnapshot() throws(ClusterError) -> ShardSnapshot {
+        guard !state.withLock({ $0.cursor.isOver }) else { throw ClusterError(.notFound, "shard \(id) was dropped") }
+        return snapshot
+    }
+
+    /// The rows that a fetch asks for, in its order.
+    nonisolated func rows(
+        _ selection: FetchRequest.Selection, in snapshot: ShardSnapshot, stop: StopSignal
+    ) throws(ClusterError) -> [(rows: any Rows, row: Int)] {
+        switch selection {
+        case .ids(let ids): state.withLock { state in ids.compactMap { state.find($0) } }
+        case .versions(let versions):
+            state.withLock { state in
+                versions.compactMap { version in state.find(version.id).flatMap { $0.rows.version($0.row) == version.version ? $0 : nil } }
+            }
+        case .page(let start, let limit, let filter): try snapshot.page(from: start, limit: limit, filter: filter, stop: stop)
+        }
+    }
+
+    nonisolated var status: ShardStatus {
+        get throws(ClusterError) {
+            let snapshot = try readableSnapshot()
+            let (damage, epoch) = state.withLock { ($0.damage, $0.cursor.epoch) }
+            let threshold = environment.configuration.exactScanThreshold
+            return ShardStatus(
+                shard: id, range: range, points: snapshot.pointCount,
+                pointsByCode: snapshot.segments.reduce(0) { $0 + ($1.content != nil && $1.liveCount > threshold ? $1.liveCount : 0) },
+                segments: snapshot.segments.count, logPosition: snapshot.position, epoch: epoch, manifestVersion: snapshot.manifestVersion,
+                indexBytes: snapshot.segments.reduce(0) { $0 + ($1.content?.memoryByteCount ?? 0) },
+                fileBytes: snapshot.segments.reduce(0) { $0 + $1.record.byteCount }, damaged: damage)
+        }
+    }
+}
+
+extension Shard {
+    /// Ends the shard: a terminal entry, after which no epoch may write (protocol, H21), then its objects go.
+    func drop() async throws(ClusterError) {
+        if !state.withLock({ $0.cursor.isOver }) {
+            let write = PendingWrite(
+                key: RequestWindow.Key(id: RequestID(""), bodyHash: Nonce(high: 0, low: 0)), work: .terminal, byteCount: 0, stop: StopSignal())
+            _ = try await submit(write)
+        }
+        // A segment in the making would be left behind.
+        while let running = sealing { await running.value }
+        try await log.erase(keeping: state.withLock { $0.cursor.fences })
+    }
+}

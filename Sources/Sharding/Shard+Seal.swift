@@ -1,0 +1,132 @@
+import Logging
+import Model
+import Storage
+import Synchronization
+
+extension Shard {
+    /// Turns everything appended so far into one segment; returns when it serves.
+    func seal() async throws(ClusterError) -> SealReply {
+        while let running = sealing { await running.value }
+        let outcome = Mutex<Result<Void, ClusterError>>(.success(()))
+        let task = Task {
+            let result = await self.runSeal(everything: true)
+            outcome.withLock { $0 = result }
+        }
+        sealing = task
+        await task.value
+        try outcome.withLock { $0 }.get()
+        let segments = snapshot.segments
+        return SealReply(points: segments.reduce(0) { $0 + $1.liveCount }, segments: segments.count)
+    }
+
+    /// Starts a seal in the background if enough was written since the last one.
+    func sealIfDue() {
+        let configuration = environment.configuration
+        let isDue = state.withLock { state in
+            !state.isDamaged && !state.cursor.isOver
+                && (state.tailRows >= configuration.sealPoints || state.unsealedBytes >= configuration.sealBytes
+                    || state.unsealedEntries >= configuration.sealEntries)
+        }
+        guard isDue, sealing == nil, isUsable else { return }
+        // Its parent is this shard: `close` waits for it.
+        sealing = Task {
+            if case .failure(let error) = await runSeal(everything: false) {
+                environment.logger.warning("seal failed", metadata: ["shard": "\(id)", "error": "\(error)"])
+            }
+        }
+    }
+
+    private func runSeal(everything: Bool) async -> Result<Void, ClusterError> {
+        defer { sealing = nil }
+        do throws(ClusterError) {
+            try await sealNow(everything: everything)
+            return .success(())
+        } catch { return .failure(error) }
+    }
+
+    private func sealNow(everything: Bool) async throws(ClusterError) {
+        let start = ContinuousClock.now
+        if let damage = state.withLock({ $0.damage.first }) {
+            throw ClusterError(.dataLoss, "shard \(id) is not sealed, as its log holds the deletes of what cannot be read: \(damage)")
+        }
+        guard state.withLock({ $0.tailRows > 0 || $0.cursor.position > $0.coveredPosition || $0.segments.count > 1 || $0.hasDeletedRows }) else { return }
+        // Only an owner seals: the manifest's writer is the holder of its epoch.
+        _ = try await submit(PendingWrite(key: RequestWindow.Key(id: RequestID(""), bodyHash: Nonce(high: 0, low: 0)), work: .claim, byteCount: 0, stop: StopSignal()))
+        guard let input = state.withLock({ $0.beginSeal(everything: everything) }) else { return }
+        do throws(ClusterError) {
+            let segment = input.liveCount > 0 ? try await build(input) : nil
+            let manifest = Manifest(
+                version: input.previousVersion + 1, position: input.position, epoch: input.epoch, writer: writer, fences: input.fences,
+                segments: input.kept + (segment.map { [$0.record] } ?? []), requests: input.requests)
+            guard try await log.add(manifest), try await log.newestManifest()?.version == manifest.version else {
+                throw fail(ClusterError(.aborted, "shard \(id): another writer has manifest \(manifest.version)"))
+            }
+            state.withLock { $0.completeSeal(input, manifest: manifest, segment: segment) }
+            environment.seals.add()
+            environment.sealSeconds.observe(start.duration(to: .now))
+            environment.logger.info(
+                "shard sealed",
+                metadata: [
+                    "shard": "\(id)", "position": "\(input.position)", "points": "\(input.liveCount)", "segments": "\(manifest.segments.count)",
+                    "manifest": "\(manifest.version)", "duration": "\(start.duration(to: .now))",
+                ])
+            await collect(after: manifest)
+        } catch {
+            state.withLock { $0.abandonSeal() }
+            throw error
+        }
+    }
+
+    /// Builds, stores and maps the new segment.
+    private func build(_ input: ShardState.SealInput) async throws(ClusterError) -> ShardState.Segment {
+        let store = environment.store
+        segmentCounter += 1
+        let name = SegmentRecord.name(epoch: input.epoch, incarnation: writer.incarnation, counter: segmentCounter)
+        let key = StoreKey.segment(id, name: name)
+        let scratch = try await stored { () throws(StoreError) in try await store.scratchPath() }
+        let maker = SegmentMaker(schema: schema)
+        let (byteCount, checksum) = try await environment.run(on: environment.buildThreads) { () throws(ClusterError) in
+            do throws(SegmentError) { return try maker.write(input.merged, to: scratch) } catch {
+                throw ClusterError(.unavailable, "segment cannot be built: \(error)")
+            }
+        }
+        let record = SegmentRecord(
+            name: name, from: input.from, to: input.position, byteCount: byteCount, checksum: checksum, rowCount: input.liveCount, deletedRows: [])
+        try await stored { () throws(StoreError) in try await store.putFile(key, from: scratch) }
+        // What the log will be truncated for is read back first (protocol, H16).
+        let segment = await ShardState.Segment.open(record, of: id, schema: schema, environment: environment)
+        if let damage = segment.damage { throw ClusterError(.dataLoss, damage) }
+        return segment
+    }
+
+    /// Deletes what the manifest superseded. A failure costs space only: the next seal collects again.
+    private func collect(after manifest: Manifest) async {
+        let last = state.withLock { $0.cursor.position }
+        do throws(ClusterError) {
+            try await log.collect(
+                after: manifest, last: last, writer: writer, epoch: manifest.epoch, manifestsKept: environment.configuration.manifestsKept)
+        } catch {
+            environment.logger.warning("superseded objects remain", metadata: ["shard": "\(id)", "error": "\(error)"])
+        }
+    }
+}
+
+extension ShardState.Segment {
+    /// Maps a segment of the store; one that cannot be read becomes a damaged one.
+    static func open(_ record: SegmentRecord, of shard: ShardID, schema: CollectionSchema, environment: ShardEnvironment) async -> ShardState.Segment {
+        let key = StoreKey.segment(shard, name: record.name)
+        do {
+            let path = try await environment.store.localPath(key)
+            let content = try await environment.buildThreads.run {
+                do throws(SegmentDamage) {
+                    return Result<OpenSegment, SegmentDamage>.success(try OpenSegment(path: path, record: record, schema: schema))
+                } catch { return .failure(error) }
+            }.get()
+            return ShardState.Segment(record: record, content: content)
+        } catch {
+            let reason = (error as? SegmentDamage)?.description ?? "\(error)"
+            environment.logger.error("segment unreadable", metadata: ["segment": "\(key)", "error": "\(reason)"])
+            return ShardState.Segment(record: record, content: nil, damage: "\(key): \(reason)")
+        }
+    }
+}

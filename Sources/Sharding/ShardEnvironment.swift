@@ -1,0 +1,73 @@
+import Logging
+import Model
+import Observability
+import Storage
+import Synchronization
+
+/// What all shards of a node share.
+final class ShardEnvironment: Sendable {
+    let node: NodeID
+    let store: any ObjectStore
+    let configuration: ShardConfiguration
+    let logger: Logger
+    /// Searches, counts, pages, filters.
+    let searchThreads: WorkerThreads
+    /// Building and verifying segments, one at a time: it takes memory and bandwidth that searches need.
+    let buildThreads: WorkerThreads
+    /// Codes scanned since the node started.
+    let codesScanned = Atomic<UInt64>(0)
+
+    let entriesWritten: Counter
+    let bytesWritten: Counter
+    let appendSeconds: Histogram
+    let searchSeconds: Histogram
+    let seals: Counter
+    let sealSeconds: Histogram
+
+    init(node: NodeID, store: any ObjectStore, configuration: ShardConfiguration, metrics: Metrics, logger: Logger) {
+        self.node = node
+        self.store = store
+        self.configuration = configuration
+        self.logger = logger
+        searchThreads = WorkerThreads(name: "search", count: configuration.searchThreads, limit: configuration.searchQueue)
+        buildThreads = WorkerThreads(name: "build", count: 1, limit: configuration.openShards + 1)
+        entriesWritten = metrics.counter("covey_shard_log_entries_total", help: "Log entries written; several writes may share one.")
+        bytesWritten = metrics.counter("covey_shard_log_bytes_total", help: "Bytes of log entries written.")
+        appendSeconds = metrics.histogram("covey_shard_append_seconds", help: "Time to make a group of writes durable and visible.")
+        searchSeconds = metrics.histogram("covey_shard_search_seconds", help: "Time of one shard's part of a search, waiting included.")
+        seals = metrics.counter("covey_shard_seals_total", help: "Segments built.")
+        sealSeconds = metrics.histogram("covey_shard_seal_seconds", help: "Time from the start of a seal until its segment serves.")
+    }
+
+    /// Runs CPU-bound work for a caller that may go away.
+    func compute<Value: Sendable>(
+        _ context: CallContext, _ body: @escaping @Sendable (StopSignal) throws(ClusterError) -> Value
+    ) async throws(ClusterError) -> Value {
+        let stop = StopSignal(deadline: context.deadline)
+        return try await withTaskCancellationHandler {
+            () async -> Result<Value, ClusterError> in
+            do throws(ClusterError) {
+                return .success(
+                    try await run(on: searchThreads) { () throws(ClusterError) in
+                        try stop.check()
+                        return try body(stop)
+                    })
+            } catch { return .failure(error) }
+        } onCancel: {
+            stop.cancel()
+        }.get()
+    }
+
+    /// Runs work on some threads; a full queue is `resourceExhausted`.
+    func run<Value: Sendable>(
+        on threads: WorkerThreads, _ body: @escaping @Sendable () throws(ClusterError) -> Value
+    ) async throws(ClusterError) -> Value {
+        let result: Result<Value, ClusterError>
+        do throws(WorkerThreads.QueueFull) {
+            result = try await threads.run {
+                do throws(ClusterError) { return .success(try body()) } catch { return .failure(error) }
+            }
+        } catch { throw ClusterError(.resourceExhausted, "node \(node): \(error.limit) requests wait for a \(error.name) thread, which is the limit") }
+        return try result.get()
+    }
+}

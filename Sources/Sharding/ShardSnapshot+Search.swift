@@ -1,0 +1,75 @@
+import Model
+import Synchronization
+import VectorIndex
+import VectorMath
+
+extension ShardSnapshot {
+    struct SearchOutcome: Sendable {
+        var hits: [Hit]
+        var work: SearchWork
+    }
+
+    /// The best hits over everything that can be read: the tail exactly, segments by code or exactly.
+    ///
+    /// - Parameters:
+    ///   - exactScanThreshold: Admitted rows of a segment up to which they are all scored exactly.
+    ///   - codesScanned: Counts along.
+    /// - Throws: `dataLoss` for an unreadable payload that the filter needs; the reason of `stop`.
+    func search(
+        _ request: SearchRequest, metric: Metric, exactScanThreshold: Int, codesScanned: borrowing Atomic<UInt64>, stop: StopSignal
+    ) throws(ClusterError) -> SearchOutcome {
+        var work = SearchWork(pointsHeld: pointCount, pointsUnreadable: unreadableCount)
+        var nearest = Nearest(limit: request.limit, metric: metric, threshold: request.scoreThreshold)
+        var scratch = SearchScratch()
+        for segment in segments {
+            guard let part = segment.part, let content = segment.content, part.liveCount > 0 else { continue }
+            let admitted = try part.admitted(by: request.filter, stop: stop)
+            let admitsAll = request.filter?.isEmpty ?? true && part.liveCount == part.count
+            let result = content.index.search(
+                request.vector.span, limit: request.limit, effort: request.effort, exactBelow: exactScanThreshold,
+                admits: admitsAll ? nil : admitted, scratch: &scratch,
+                precedes: { content.rows.id($0) < content.rows.id($1) }, shouldStop: { stop.isRaised })
+            codesScanned.add(UInt64(result.codesScanned), ordering: .relaxed)
+            work.codesScanned += result.codesScanned
+            if result.byCode {
+                work.pointsByCode += part.liveCount
+                work.candidatesRescored += result.rescored
+            } else {
+                work.pointsExactly += part.liveCount
+            }
+            try stop.check()
+            for hit in result.hits { nearest.offer(part.hit(hit.row, score: hit.score)) }
+        }
+        for part in tail where part.liveCount > 0 {
+            try stop.check()
+            let admitted = try part.admitted(by: request.filter, stop: stop)
+            part.scan(request.vector, admitted: admitted, metric: metric, into: &nearest)
+            work.pointsExactly += part.liveCount
+        }
+        return SearchOutcome(hits: nearest.sorted, work: work)
+    }
+}
+
+extension Part {
+    fileprivate func hit(_ row: Int, score: Float) -> Hit {
+        Hit(id: rows.id(row), score: score, version: rows.version(row), contentHash: rows.contentHash(row))
+    }
+
+    /// Scores all rows of a block and offers the admitted ones.
+    fileprivate func scan(_ query: [Float], admitted: RowBitmap, metric: Metric, into nearest: inout Nearest) {
+        guard let block = rows as? TailBlock else { preconditionFailure("only blocks are scanned here") }
+        var scores = [Float](repeating: 0, count: count)
+        block.withVectors(count: count) { vectors in
+            var out = scores.mutableSpan
+            switch metric {
+            case .cosine, .dot: Kernels.best.dot(query.span, rows: vectors, into: &out)
+            case .euclid: Kernels.best.squaredDistance(query.span, rows: vectors, into: &out)
+            }
+        }
+        admitted.visit { row in
+            let score = metric == .euclid ? scores[row].squareRoot() : scores[row]
+            if nearest.admits(score) { nearest.offer(hit(row, score: score)) }
+            return true
+        }
+    }
+}

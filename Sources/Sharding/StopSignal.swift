@@ -1,0 +1,25 @@
+import Model
+import Synchronization
+
+/// Tells long work that nobody waits for it any more: its task was cancelled or its deadline has passed.
+final class StopSignal: Sendable {
+    private let cancelled = Atomic(false)
+    private let deadline: ContinuousClock.Instant?
+
+    init(deadline: ContinuousClock.Instant? = nil) { self.deadline = deadline }
+
+    func cancel() { cancelled.store(true, ordering: .relaxed) }
+
+    /// Some 30 ns: ask every few thousand rows.
+    var isRaised: Bool { reason != nil }
+
+    var reason: ClusterError? {
+        if cancelled.load(ordering: .relaxed) { return ClusterError(.cancelled, "the caller went away") }
+        if let deadline, ContinuousClock.now >= deadline { return ClusterError(.deadlineExceeded, "the deadline passed at the shard") }
+        return nil
+    }
+
+    func check() throws(ClusterError) {
+        if let reason { throw reason }
+    }
+}
