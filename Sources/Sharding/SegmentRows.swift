@@ -58,12 +58,14 @@ import VectorMath
             }
         }
         var previous: UInt64 = 0
-        for end in unsafe payloadEnds {
+        for row in 0..<count {
+            let end = unsafe payloadEnds[row]
             guard end >= previous else { throw .malformedSection(path: file.path, section: "payload.ends", reason: "offsets fall") }
             previous = end
         }
-        guard previous == UInt64(payloads.count) else {
-            throw .malformedSection(path: file.path, section: "payload.ends", reason: "last is \(previous), payloads have \(payloads.count) bytes")
+        let byteCount = unsafe payloads.count
+        guard previous == UInt64(byteCount) else {
+            throw .malformedSection(path: file.path, section: "payload.ends", reason: "last is \(previous), payloads have \(byteCount) bytes")
         }
     }
 
