@@ -51,7 +51,8 @@ final class EmbeddingWorkers: Sendable {
         var isOver: Bool { state.withLock { $0.result != nil } }
 
         func complete(_ job: Range<Int>, _ vectors: [[Float]]) {
-            let finished = state.withLock { state in
+            let finished = state.withLock { state -> [[Float]]? in
+                guard state.result == nil else { return nil }  // cancelled meanwhile
                 state.vectors.replaceSubrange(job, with: vectors)
                 state.remainingJobs -= 1
                 return state.remainingJobs == 0 ? state.vectors : nil

@@ -29,23 +29,20 @@ package struct WordPieceTokenizer: Sendable {
         guard let text = String(validating: vocabulary, as: UTF8.self) else {
             throw ClusterError(.invalidArgument, "vocabulary is not UTF-8")
         }
-        // By scalar: a `Character` would join CR and LF, or a line's accent with the line end before it.
+        // By scalar: as a `Character`, the last `#` of `##` and a vowel sign after it would be one.
         var lines = text.unicodeScalars.split(separator: "\n", omittingEmptySubsequences: false)
         if lines.last?.isEmpty == true { lines.removeLast() }
-        var ids: [String: Int32] = [:]
         var pieces = PieceTrie()
-        for (index, line) in lines.enumerated() {
-            let token = String(String.UnicodeScalarView(line.last == "\r" ? line.dropLast() : line))
-            ids[token] = Int32(index)
-            if token.hasPrefix("##") {
-                pieces.insert(token.unicodeScalars.dropFirst(2), isContinuation: true, id: Int32(index))
-            } else {
-                pieces.insert(token.unicodeScalars[...], isContinuation: false, id: Int32(index))
-            }
+        for index in lines.indices {
+            if lines[index].last == "\r" { lines[index].removeLast() }
+            let isContinuation = lines[index].starts(with: "##".unicodeScalars)
+            pieces.insert(lines[index].dropFirst(isContinuation ? 2 : 0), isContinuation: isContinuation, id: Int32(index))
         }
         func special(_ token: String) throws(ClusterError) -> Int32 {
-            guard let id = ids[token] else { throw ClusterError(.invalidArgument, "vocabulary of \(lines.count) tokens has no \(token)") }
-            return id
+            guard let id = lines.firstIndex(where: { $0.elementsEqual(token.unicodeScalars) }) else {
+                throw ClusterError(.invalidArgument, "vocabulary of \(lines.count) tokens has no \(token)")
+            }
+            return Int32(id)
         }
         unknown = try special("[UNK]")
         start = try special("[CLS]")
