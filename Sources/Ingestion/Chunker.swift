@@ -97,6 +97,8 @@ extension Chunker {
     private struct Draft {
         var path: [String]
         var atoms: [Atom] = []
+        /// Holds all of its section.
+        var isWhole = true
 
         var range: Range<Int> { atoms[0].range.lowerBound..<atoms[atoms.count - 1].range.upperBound }
         /// Tokens of the text, without those headings that its path already says.
@@ -108,7 +110,8 @@ extension Chunker {
     /// Fills chunks with the section's blocks, in order.
     private func pack(_ section: Section) -> [Draft] {
         let budget = limit - specialTokens - tokens(ofPrefix: prefix(for: section.path))
-        var filler = Filler(path: section.path, budget: budget, maximumBytes: configuration.maximumChunkBytes, overlapTokens: configuration.overlapTokens)
+        var filler = Filler(path: section.path, budget: budget, maximumBytes: configuration.maximumChunkBytes, overlapTokens: configuration.overlapTokens,
+            smallTokens: configuration.smallSectionTokens)
         for index in section.blocks {
             filler.append(block: parts(of: document.blocks[index], depth: section.path.count, limit: budget))
         }
@@ -121,15 +124,19 @@ extension Chunker {
         let budget: Int
         let maximumBytes: Int
         let overlapTokens: Int
+        let smallTokens: Int
         private var drafts: [Draft] = []
         private var open: Draft
         private var openTokens = 0
+        /// The open draft has nothing yet but the last sentence of the one before.
+        private var holdsOnlyOverlap = false
 
-        init(path: [String], budget: Int, maximumBytes: Int, overlapTokens: Int) {
+        init(path: [String], budget: Int, maximumBytes: Int, overlapTokens: Int, smallTokens: Int) {
             self.path = path
             self.budget = budget
             self.maximumBytes = maximumBytes
             self.overlapTokens = overlapTokens
+            self.smallTokens = smallTokens
             open = Draft(path: path)
         }
 
@@ -149,15 +156,39 @@ extension Chunker {
             if total <= budget, !hasRoom(for: total, upTo: atoms.last?.range.upperBound), openTokens * 2 >= budget { close(overlapping: false) }
             for atom in atoms {
                 if !hasRoom(for: weight(atom), upTo: atom.range.upperBound) { close(overlapping: true) }
-                if !hasRoom(for: weight(atom), upTo: atom.range.upperBound) { open = Draft(path: path); openTokens = 0 }  // gives up the overlap
+                if !hasRoom(for: weight(atom), upTo: atom.range.upperBound) { close(overlapping: false) }  // gives up the overlap
                 open.atoms.append(atom)
                 openTokens += weight(atom)
+                holdsOnlyOverlap = false
             }
         }
 
         mutating func finish() -> [Draft] {
-            if !open.atoms.isEmpty { drafts.append(open) }
+            if !open.atoms.isEmpty, !holdsOnlyOverlap { drafts.append(open) }
+            if drafts.count > 1 {
+                for index in drafts.indices { drafts[index].isWhole = false }
+                balanceEnd()
+            }
             return drafts
+        }
+
+        /// Shares the atoms of the last two drafts evenly if the last is small: a few words that are left over say little on their own.
+        private mutating func balanceEnd() {
+            let end = drafts.count - 1
+            guard drafts[end].atoms.reduce(0, { $0 + weight($1) }) < smallTokens else { return }
+            let before = end > 1 ? drafts[end - 2].range.upperBound : 0
+            var atoms = drafts[end - 1].atoms.filter { $0.range.lowerBound >= before }
+            atoms += drafts[end].atoms.filter { $0.range.lowerBound >= drafts[end - 1].range.upperBound }
+            guard atoms.count > 1 else { return }
+            let total = atoms.reduce(0) { $0 + weight($1) }
+            var (count, tokens) = (0, 0)
+            while count < atoms.count - 1, count == 0 || (tokens + weight(atoms[count])) * 2 <= total || atoms[count - 1].headingDepth > 0 {
+                tokens += weight(atoms[count])
+                count += 1
+            }
+            let halves = (Draft(path: path, atoms: Array(atoms[..<count]), isWhole: false), Draft(path: path, atoms: Array(atoms[count...]), isWhole: false))
+            guard halves.1.range.count <= maximumBytes else { return }
+            (drafts[end - 1], drafts[end]) = halves
         }
 
         /// The section's own heading is in the prefix already.
@@ -169,11 +200,12 @@ extension Chunker {
         }
 
         private mutating func close(overlapping: Bool) {
-            guard let last = open.atoms.last else { return }
-            drafts.append(open)
-            let repeats = overlapping && open.atoms.count > 1 && last.headingDepth == 0 && last.tokens <= overlapTokens
-            open = Draft(path: path, atoms: repeats ? [last] : [])
-            openTokens = repeats ? last.tokens : 0
+            let isShort = open.atoms.last.map { $0.headingDepth == 0 && $0.tokens <= min(overlapTokens, budget / 4) } ?? false
+            let repeated = overlapping && isShort && open.atoms.count > 1 ? open.atoms.last : nil
+            if !open.atoms.isEmpty, !holdsOnlyOverlap { drafts.append(open) }
+            open = Draft(path: path, atoms: repeated.map { [$0] } ?? [])
+            openTokens = repeated?.tokens ?? 0
+            holdsOnlyOverlap = repeated != nil
         }
     }
 
@@ -256,10 +288,11 @@ extension Chunker {
 
     private func join(_ a: Draft, _ b: Draft) -> Draft? {
         let (aTokens, bTokens) = (a.tokens(under: a.path), b.tokens(under: b.path))
-        guard a.path != b.path || a.path.isEmpty, min(aTokens, bTokens) < configuration.smallSectionTokens else { return nil }
+        // What is left of a section that was cut stays its own chunk: with a part of another it would belong to neither.
+        guard a.isWhole, b.isWhole || aTokens == 0, min(aTokens, bTokens) < configuration.smallSectionTokens else { return nil }
         // A heading without text of its own belongs to what it introduces; otherwise only what both share is true of the whole.
         let path = aTokens == 0 && b.path.starts(with: a.path) ? b.path : commonPrefix(a.path, b.path)
-        let joined = Draft(path: path, atoms: a.atoms + b.atoms)
+        let joined = Draft(path: path, atoms: a.atoms + b.atoms, isWhole: b.isWhole)
         guard joined.range.count <= configuration.maximumChunkBytes else { return nil }
         let tokens = specialTokens + tokens(ofPrefix: prefix(for: path)) + joined.tokens(under: path)
         return tokens <= limit ? joined : nil

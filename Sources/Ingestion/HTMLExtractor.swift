@@ -24,6 +24,8 @@ struct HTMLExtractor {
     private var pageTitle: [UInt8] = []
     /// White space met since the last byte of the line.
     private var owesSpace = false
+    /// Where the text of an item begins, right after its bullet: a paragraph there stays on the bullet's line.
+    private var itemStart = -1
     /// Whether a cell of the row was written already.
     private var hasCell = false
     /// Whether each open element is of the main part, the innermost last.
@@ -187,6 +189,7 @@ extension HTMLExtractor {
         if name == "dd" {
             newLine(finerCut: true)
             write("  ")
+            itemStart = document.text.count
             return
         }
         newLine(cut: isOutermost, finerCut: true)
@@ -196,6 +199,7 @@ extension HTMLExtractor {
         lists[lists.count - 1].count += 1
         let list = lists[lists.count - 1]
         write(indent + (list.isOrdered ? "\(list.count). " : "- "))
+        itemStart = document.text.count
     }
 }
 
@@ -223,7 +227,7 @@ extension HTMLExtractor {
                 owesSpace = true
             } else {
                 beginBlock()
-                if owesSpace, let last = document.text.last, !last.isSpace, document.text.count > block!.range.lowerBound { document.text.append(0x20) }
+                if owesSpace, document.text.count != itemStart, let last = document.text.last, !last.isSpace, document.text.count > block!.range.lowerBound { document.text.append(0x20) }
                 owesSpace = false
                 document.text.append(byte)
             }
@@ -279,7 +283,7 @@ extension HTMLExtractor {
     /// Goes to a new line of the open block, if it has text.
     private mutating func newLine(cut: Bool = false, finerCut: Bool = false) {
         owesSpace = false
-        guard let open = block else { return }
+        guard let open = block, cut || document.text.count != itemStart else { return }
         while let last = document.text.last, last == 0x20, document.text.count > open.range.lowerBound { document.text.removeLast() }
         guard document.text.count > open.range.lowerBound else { return }
         if document.text.last != 0x0a { document.text.append(0x0a) }

@@ -68,7 +68,8 @@ struct PDFLayout {
 
     private static func number(_ name: String, in element: ArraySlice<UInt8>) -> Double {
         guard let found = element.firstRange(of: Array("\(name)=\"".utf8)) else { return 0 }
-        return Double(String(decoding: element[found.upperBound...].prefix { $0 != UInt8(ascii: "\"") }, as: UTF8.self)) ?? 0
+        let value = Double(String(decoding: element[found.upperBound...].prefix { $0 != UInt8(ascii: "\"") }, as: UTF8.self)) ?? 0
+        return value.isFinite ? value : 0
     }
 
     private static func unescaped(_ bytes: ArraySlice<UInt8>) -> String {

@@ -7,7 +7,7 @@ struct PDFStructure {
     private let headingHeights: [Double]
 
     init(_ layout: PDFLayout) {
-        let pages = PageFurniture(layout.pages).removed()
+        let pages = PageFurniture(layout.pages).removed().map(PDFStructure.withJoinedRows).filter { !PDFStructure.isContents($0) }
         var weights: [Double: Int] = [:]
         for line in pages.lazy.flatMap(\.lines) { weights[line.height.roundedToHalf, default: 0] += line.text.utf8.count }
         let body = weights.max { ($0.value, $1.key) < ($1.value, $0.key) }?.key ?? 0
@@ -22,17 +22,46 @@ struct PDFStructure {
     func document() -> ParsedDocument {
         var writer = Writer()
         for page in layout.pages {
+            let columns = Columns(page)
             for block in blocks(of: page) {
                 if let level = headingLevel(block) {
                     writer.heading(block.map(\.text), level: level)
                 } else {
-                    writer.paragraph(block, margin: block.map(\.left).min() ?? 0)
+                    writer.paragraph(block, column: columns.range(of: block))
                 }
             }
             writer.endPage()
         }
         return writer.finish(title: title)
     }
+
+    /// The page with single-line blocks that follow each other at one height as one line: numbers of headings, cells of a row.
+    private static func withJoinedRows(_ page: PDFLayout.Page) -> PDFLayout.Page {
+        var counts: [Int: Int] = [:]
+        for line in page.lines { counts[line.block, default: 0] += 1 }
+        var joined = PDFLayout.Page(height: page.height)
+        for line in page.lines {
+            if let last = joined.lines.last, last.block != line.block, counts[last.block]! == 1 || counts[line.block]! == 1, line.left >= last.right,
+                abs(last.bottom - line.bottom) < line.height / 4, abs(last.height - line.height) < line.height / 4
+            {
+                let index = joined.lines.count - 1
+                joined.lines[index].text += " " + line.text
+                joined.lines[index].right = line.right
+                joined.lines[index].block = line.block
+            } else {
+                joined.lines.append(line)
+            }
+        }
+        return joined
+    }
+
+    /// Whether the page is of a table of contents: a third of its lines have rows of dots.
+    private static func isContents(_ page: PDFLayout.Page) -> Bool {
+        let dotted = page.lines.lazy.filter { hasLeaders($0.text) }.count
+        return dotted >= 5 && dotted * 3 >= page.lines.count
+    }
+
+    fileprivate static func hasLeaders(_ text: String) -> Bool { text.contains(". . . .") || text.contains(".....") }
 
     /// The page's lines by block, and within a block apart where a heading's font begins or ends.
     private func blocks(of page: PDFLayout.Page) -> [[PDFLayout.Line]] {
@@ -51,7 +80,7 @@ struct PDFStructure {
 
     private func headingLevel(_ block: [PDFLayout.Line]) -> Int? {
         let length = block.reduce(0) { $0 + $1.text.utf8.count }
-        guard length <= 250, block[0].text.contains(where: \.isLetter) else { return nil }
+        guard length <= 250, block[0].text.contains(where: \.isLetter), !block.contains(where: { PDFStructure.hasLeaders($0.text) }) else { return nil }
         if block.allSatisfy(isLarge) {
             return (headingHeights.firstIndex { $0 <= block[0].height + 0.75 } ?? headingHeights.count) + 1
         }
@@ -71,6 +100,25 @@ struct PDFStructure {
 }
 
 extension PDFStructure {
+    /// How far lines reach that begin at about the same place.
+    private struct Columns {
+        private static let width = 60.0
+        private var rights: [Int: Double] = [:]
+
+        init(_ page: PDFLayout.Page) {
+            for line in page.lines { rights[Self.key(line.left), default: 0] = max(rights[Self.key(line.left)] ?? 0, line.right) }
+        }
+
+        func range(of block: [PDFLayout.Line]) -> ClosedRange<Double> {
+            let left = block.lazy.map(\.left).min() ?? 0
+            let right = (-1...1).compactMap { rights[Self.key(left) + $0] }.max() ?? left
+            return left...max(left, right)
+        }
+
+        /// Hostile files have places beyond any page.
+        private static func key(_ left: Double) -> Int { Int(max(-1e6, min(1e6, left / width))) }
+    }
+
     /// Collects the text and its blocks.
     private struct Writer {
         private var document = ParsedDocument(text: [])
@@ -84,14 +132,13 @@ extension PDFStructure {
             end(.heading(level: level, title: title))
         }
 
-        /// Lines that reach the block's right edge go on in the next; shorter ones end there, as those of code and addresses do.
-        mutating func paragraph(_ lines: [PDFLayout.Line], margin: Double) {
-            let right = lines.map(\.right).max() ?? 0
-            let slack = (right - margin) * 0.2
+        /// Lines that reach the right edge of their column go on in the next; shorter ones end there, as those of code and addresses do.
+        mutating func paragraph(_ lines: [PDFLayout.Line], column: ClosedRange<Double>) {
+            let edge = column.upperBound - (column.upperBound - column.lowerBound) * 0.2
             var text = ""
             for (index, line) in lines.enumerated() {
-                let next = Writer.withoutLeaders(line.text)
-                if index > 0, lines[index - 1].right < right - slack {
+                let next = line.text
+                if index > 0, lines[index - 1].right < edge, !lines[index - 1].text.hasSuffix("-") {
                     text += "\n" + next
                 } else {
                     text = Writer.joined(text, next)
@@ -143,12 +190,6 @@ extension PDFStructure {
             guard !first.isEmpty else { return second }
             let isCut = first.hasSuffix("-") && first.dropLast().last?.isLowercase == true && second.first?.isLowercase == true
             return isCut ? String(first.dropLast()) + second : first + " " + second
-        }
-
-        /// A table of contents' dots between title and page, shortened.
-        private static func withoutLeaders(_ text: String) -> String {
-            guard text.contains(". . .") || text.contains("....") else { return text }
-            return text.replacing(/(\s*\.){4,}\s*/, with: " … ")
         }
     }
 }

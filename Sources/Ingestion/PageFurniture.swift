@@ -44,7 +44,7 @@ struct PageFurniture {
         let isRoman = line.text.utf8.count <= 6 && line.text.allSatisfy { "ivxlcIVXLC".contains($0) }
         var text = ""
         for character in isRoman ? "#" : line.text where !(character.isNumber && text.hasSuffix("#")) { text.append(character.isNumber ? "#" : character) }
-        return Place(text: text, height: Int((line.bottom / 2).rounded()))
+        return Place(text: text, height: Int(max(-1e6, min(1e6, (line.bottom / 2).rounded()))))
     }
 
     private func isNearEdge(_ line: PDFLayout.Line, of page: PDFLayout.Page, share: Double) -> Bool {

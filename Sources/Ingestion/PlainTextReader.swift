@@ -34,8 +34,9 @@ enum PlainTextReader {
                     var end = index + 1
                     while end < lines.count, !isBlank(end), underlining(at: end) == nil || heading(at: end - 1) == nil { end += 1 }
                     if end < lines.count, !isBlank(end), end - 1 > index { end -= 1 }  // the last line is a heading's
-                    let range = lines[index].lowerBound..<lines[end - 1].upperBound
-                    document.blocks.append(.init(.paragraph, document.trimmed(range)))
+                    let range = document.trimmed(lines[index].lowerBound..<lines[end - 1].upperBound)
+                    let items = (index..<end).filter(startsItem).map { max(range.lowerBound, lines[$0].lowerBound) }
+                    document.blocks.append(items.count > 1 ? .init(.list, range, cuts: items.filter { $0 > range.lowerBound }) : .init(.paragraph, range))
                     index = end
                 }
             }
@@ -44,6 +45,15 @@ enum PlainTextReader {
         }
 
         func isBlank(_ index: Int) -> Bool { document.trimmed(lines[index]).isEmpty }
+
+        /// Whether the line begins like `- `, `* `, `• `, `3. ` or `3.2.1 `.
+        private func startsItem(_ index: Int) -> Bool {
+            let line = text[document.trimmed(lines[index])]
+            let marker = line.prefix { !$0.isSpace }
+            guard let first = marker.first, marker.count < line.count, marker.count <= 10 else { return false }
+            if first.isDigit { return marker.contains { ".)".utf8.contains($0) } && marker.allSatisfy { $0.isDigit || ".)".utf8.contains($0) } }
+            return (marker.count == 1 && "-*+".utf8.contains(first)) || marker.elementsEqual("•".utf8)
+        }
 
         /// The mark that line `index` repeats three times or more, alone.
         func underlining(at index: Int) -> UInt8? {

@@ -1,5 +1,5 @@
 /// Finds where sentences start, by punctuation and a list of English abbreviations.
-struct SentenceSplitter {
+package enum SentenceSplitter {
     /// Words after which a full stop does not end a sentence, in lower case without the stop.
     private static let abbreviations: Set<String> = [
         "e.g", "i.e", "etc", "vs", "cf", "al", "mr", "mrs", "ms", "dr", "prof", "st", "jr", "sr", "inc", "ltd", "corp", "co", "dept", "est",
@@ -11,7 +11,7 @@ struct SentenceSplitter {
     /// Offsets at which a sentence starts inside `range`, without the range's own start. O(range).
     ///
     /// - Parameter markup: Ascending ranges in which nothing starts, such as links' targets.
-    static func starts(in text: [UInt8], _ range: Range<Int>, markup: [Range<Int>]) -> [Int] {
+    package static func starts(in text: [UInt8], _ range: Range<Int>, markup: [Range<Int>]) -> [Int] {
         var starts: [Int] = []
         var nextMarkup = markup.firstIndexSorted { $0.upperBound > range.lowerBound }
         var offset = range.lowerBound
@@ -56,12 +56,19 @@ struct SentenceSplitter {
     /// Whether a sentence may begin with this byte: anything but a small letter or trailing punctuation.
     private static func canOpen(_ byte: UInt8) -> Bool { !(0x61...0x7a).contains(byte) && byte != 0x2c && byte != 0x3b && byte != 0x29 }
 
+    /// Whether what ends at the range's end is an abbreviation, an initial, or the number of an item at a line's start.
     private static func endsWithAbbreviation(_ text: [UInt8], _ range: Range<Int>) -> Bool {
         var start = range.upperBound
-        while start > range.lowerBound, range.upperBound - start < 8, text[start - 1].isLetter || text[start - 1] == UInt8(ascii: ".") { start -= 1 }
+        while start > range.lowerBound, range.upperBound - start < 12, text[start - 1].isLetter || text[start - 1].isDigit || text[start - 1] == UInt8(ascii: ".") {
+            start -= 1
+        }
         let word = text[start..<range.upperBound]
-        // One capital is an initial, as in "J. Smith".
-        if word.count == 1, let letter = word.first { return letter.isUpper }
-        return !word.isEmpty && abbreviations.contains(String(decoding: word, as: UTF8.self).lowercased())
+        guard let first = word.first else { return false }
+        if word.count == 1, first.isUpper { return true }
+        if word.allSatisfy({ $0.isDigit || $0 == UInt8(ascii: ".") }) {
+            while start > range.lowerBound, text[start - 1] == UInt8(ascii: " ") { start -= 1 }
+            return start == range.lowerBound || text[start - 1] == 0x0a
+        }
+        return abbreviations.contains(String(decoding: word, as: UTF8.self).lowercased())
     }
 }

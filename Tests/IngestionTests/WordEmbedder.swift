@@ -1,6 +1,7 @@
 import Embedding
 import Ingestion
 import Model
+import Synchronization
 
 /// A quick embedder for tests: tokens as a word-piece tokenizer has them, about; vectors from a hash of the text.
 struct WordEmbedder: Embedder {
@@ -43,5 +44,24 @@ struct SplitMix64: RandomNumberGenerator {
         z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
         z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
         return z ^ (z >> 31)
+    }
+}
+
+/// Remembers what it was asked to embed.
+final class RecordingEmbedder: Embedder {
+    private let base: WordEmbedder
+    private let recorded = Mutex<[String]>([])
+    init(base: WordEmbedder) { self.base = base }
+
+    var model: String { base.model }
+    var dimension: Int { base.dimension }
+    var maximumTokens: Int { base.maximumTokens }
+    var texts: [String] { recorded.withLock { $0 } }
+    /// Tokens of the longest text.
+    var longest: Int { texts.map(tokenCount).max() ?? 0 }
+    func tokenCount(_ text: String) -> Int { base.tokenCount(text) }
+    func embed(_ texts: [String]) async throws(ClusterError) -> [[Float]] {
+        recorded.withLock { $0 += texts }
+        return try await base.embed(texts)
     }
 }
