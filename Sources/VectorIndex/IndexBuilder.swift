@@ -52,6 +52,7 @@ package struct IndexBuilder: Sendable {
         try writer.addSection(IndexSection.header, elements: header)
         try writer.addSection(IndexSection.lists, elements: starts)
         try writer.addSection(IndexSection.centroids, elements: coarse.centroids)
+        try writer.addSection(IndexSection.spreads, elements: spreads(vectors, assigned: assigned, coarse: coarse))
         try writer.addSection(IndexSection.codebooks, elements: quantizer.centroids)
         try writeCodes(vectors, order: order, assigned: assigned, coarse: coarse, quantizer: quantizer, into: writer)
         try writeVectors(vectors, order: order, into: writer)
@@ -88,6 +89,18 @@ package struct IndexBuilder: Sendable {
         for (row, list) in assigned.enumerated() {
             for element in 0..<dimension { vectors[row * dimension + element] -= coarse.centroids[Int(list) * dimension + element] }
         }
+    }
+
+    private func spreads(_ vectors: Span<Float>, assigned: [UInt32], coarse: KMeans) -> [Float] {
+        var sums = [Double](repeating: 0, count: coarse.count)
+        var sizes = [Double](repeating: 0, count: coarse.count)
+        for (row, list) in assigned.enumerated() {
+            let vector = vectors.extracting(row * dimension..<(row + 1) * dimension)
+            let mean = coarse.centroids.span.extracting(Int(list) * dimension..<(Int(list) + 1) * dimension)
+            sums[Int(list)] += Double(Kernels.best.squaredDistance(vector, mean))
+            sizes[Int(list)] += 1
+        }
+        return zip(sums, sizes).map { $1 == 0 ? 0 : Float(($0 / $1).squareRoot()) }
     }
 
     private func writeCodes(

@@ -16,10 +16,20 @@ struct SearchPlan {
             admittedRows = min(admitted, candidates)
         } else {
             probes = 1
-            // Four times the root of the number of lists.
-            let share = min(1, 4 / Float(index.listCount).squareRoot())
+            let share = min(1, Self.probedRoots(index.metric) / Float(index.listCount).squareRoot())
             let admittedShare = Float(admitted) / Float(index.count)
             admittedRows = min(admitted, max(candidates, Int(Float(admitted) * min(1, share / admittedShare.squareRoot()))))
+        }
+    }
+
+    /// The rows scanned by default are those of about so many lists times the root of the number of lists: more lists
+    /// are then better separated, so a smaller share of them suffices.
+    ///
+    /// Inner products of vectors of different lengths favour long vectors of many lists, so they need more.
+    private static func probedRoots(_ metric: Metric) -> Float {
+        switch metric {
+        case .cosine, .euclid: 4
+        case .dot: 7
         }
     }
 }

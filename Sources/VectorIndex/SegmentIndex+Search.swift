@@ -5,6 +5,11 @@ extension SegmentIndex {
     /// Admitted rows up to which a search scores all of them exactly: about the cost of a search by code.
     package static let defaultExactThreshold = 2_000
 
+    /// How far above its mean, in standard deviations, a list's best row is expected along the query. Measured on
+    /// `ann-glove-50` by inner product, 19 % of the rows scanned: recall@10 0.866 at 0, 0.906 at 1.5, 0.919 at 3, 0.915 at 5;
+    /// it adds 0.001 by cosine on `ann-minilm-384`. By distance, the plain order of the means does better.
+    private static let reach: Float = 3
+
     /// Codes scanned between two looks at `shouldStop`, in bytes: tens of microseconds.
     private static let stretchByteCount = 1 << 18
 
@@ -75,7 +80,7 @@ extension SegmentIndex {
         }
     }
 
-    /// All lists, as a queue with the nearest first. Leaves the similarities in `scratch.listScores`.
+    /// All lists, as a queue with the most promising first. Leaves the similarities in `scratch.listScores`.
     private func rankLists(_ query: Span<Float>, scratch: inout SearchScratch) -> KeyQueue {
         SearchScratch.grow(&scratch.listScores, to: listCount, filler: 0)
         var out = scratch.listScores.mutableSpan
@@ -87,9 +92,12 @@ extension SegmentIndex {
         var keys = scratch.listKeys
         scratch.listKeys = []
         keys.removeAll(keepingCapacity: true)
+        // Rows of a list scatter along the query by about spread · |query| / √dimension around the mean's product.
+        let reach = Self.reach * (kernels.dot(query, query) / Float(dimension)).squareRoot()
         for list in 0..<listCount {
             let score = scratch.listScores[list]
-            keys.append(RankKey.make(metric == .euclid ? -score : score, UInt32(list)))
+            let promise = metric == .euclid ? -score : score + spreads[list] * reach
+            keys.append(RankKey.make(promise, UInt32(list)))
         }
         return KeyQueue(keys)
     }

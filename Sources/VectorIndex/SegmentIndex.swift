@@ -18,6 +18,7 @@ import VectorMath
     private let file: SegmentFile
     nonisolated(unsafe) private let listPointer: UnsafeBufferPointer<UInt32>
     nonisolated(unsafe) private let centroidPointer: UnsafeBufferPointer<Float>
+    nonisolated(unsafe) private let spreadPointer: UnsafeBufferPointer<Float>
     nonisolated(unsafe) private let codebookPointer: UnsafeBufferPointer<Float>
     nonisolated(unsafe) private let codePointer: UnsafeBufferPointer<UInt8>
     nonisolated(unsafe) private let vectorPointer: UnsafeBufferPointer<Float>
@@ -56,6 +57,7 @@ import VectorMath
         unsafe listPointer = unsafe lists
         let blockCount = (count + Kernels.blockRows - 1) / Kernels.blockRows
         unsafe centroidPointer = try unsafe file.elements(of: IndexSection.centroids, as: Float.self, count: listCount * dimension)
+        unsafe spreadPointer = try unsafe file.elements(of: IndexSection.spreads, as: Float.self, count: listCount)
         unsafe codebookPointer = try unsafe file.elements(of: IndexSection.codebooks, as: Float.self, count: dimension * 16)
         unsafe codePointer = try unsafe file.elements(of: IndexSection.codes, as: UInt8.self, count: blockCount * subspaces * 16)
         unsafe vectorPointer = try unsafe file.elements(of: IndexSection.vectors, as: Float.self, count: count * dimension)
@@ -65,7 +67,7 @@ import VectorMath
     package var codeByteCount: Int { unsafe codePointer.count }
     /// Bytes that a search by code needs in memory: codes, coarse lists, codebooks.
     package var memoryByteCount: Int {
-        unsafe codePointer.count + 4 * (centroidPointer.count + codebookPointer.count + listPointer.count)
+        unsafe codePointer.count + 4 * (centroidPointer.count + codebookPointer.count + listPointer.count + spreadPointer.count)
     }
     /// Bytes of full vectors, which are read from the mapped file for rescoring.
     package var vectorByteCount: Int { unsafe 4 * vectorPointer.count }
@@ -85,6 +87,8 @@ import VectorMath
     }
 
     var centroids: Span<Float> { @_lifetime(borrow self) get { unsafe span(over: centroidPointer) } }
+    /// `[lists]`: root of the mean squared distance of a list's rows to its mean.
+    var spreads: Span<Float> { @_lifetime(borrow self) get { unsafe span(over: spreadPointer) } }
     var codebooks: Span<Float> { @_lifetime(borrow self) get { unsafe span(over: codebookPointer) } }
     var codes: Span<UInt8> { @_lifetime(borrow self) get { unsafe span(over: codePointer) } }
     var vectors: Span<Float> { @_lifetime(borrow self) get { unsafe span(over: vectorPointer) } }

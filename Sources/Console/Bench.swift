@@ -1,0 +1,215 @@
+import Foundation
+import Model
+import Storage
+import VectorIndex
+import VectorMath
+
+/// Measures the index of one segment on vectors with known neighbours: `covey bench`.
+///
+/// It builds a real segment file in a temporary folder, opens it as a shard does, and searches it.
+package struct Bench {
+    private let options: BenchOptions
+    private let queries: [[Float]]
+    private let truth: [[Int]]
+    private let base: BenchVectors
+
+    /// Reads and checks the files.
+    ///
+    /// - Throws: ``BenchFileError``; ``ClusterError`` `invalidArgument` for options that do not fit the files.
+    package init(_ options: BenchOptions) throws {
+        guard options.k >= 1 else { throw ClusterError(.invalidArgument, "k must be at least 1, found \(options.k)") }
+        self.options = options
+        var base = try BenchVectorFile.floats(options.base)
+        var query = try BenchVectorFile.floats(options.query)
+        truth = try BenchVectorFile.rows(options.truth)
+        guard base.dimension <= CollectionSchema.maximumDimension else {
+            throw ClusterError(.invalidArgument, "\(options.base): dimension must be 1…\(CollectionSchema.maximumDimension), found \(base.dimension)")
+        }
+        guard query.dimension == base.dimension else {
+            throw ClusterError(.invalidArgument, "\(options.query): expected \(base.dimension) dimensions, found \(query.dimension)")
+        }
+        guard truth.count == query.count else {
+            throw ClusterError(.invalidArgument, "\(options.truth): expected \(query.count) rows, one a query, found \(truth.count)")
+        }
+        guard let width = truth.first?.count, width >= options.k else {
+            throw ClusterError(.invalidArgument, "\(options.truth): \(truth.first?.count ?? 0) neighbours a query are fewer than k = \(options.k)")
+        }
+        for (query, row) in truth.enumerated() {
+            if let wrong = row.first(where: { $0 < 0 || $0 >= base.count }) {
+                throw ClusterError(.invalidArgument, "\(options.truth): row \(query) names vector \(wrong), the base has \(base.count)")
+            }
+        }
+        if options.metric == .cosine {
+            base.normalize()
+            query.normalize()
+        }
+        self.base = base
+        queries = (0..<query.count).map { Array(query.elements[$0 * query.dimension..<($0 + 1) * query.dimension]) }
+    }
+
+    /// Measures everything.
+    ///
+    /// - Parameters:
+    ///   - emit: Gets one line of JSON per setting.
+    ///   - progress: Gets what is being done, for people.
+    package func run(emit: (String) -> Void, progress: (String) -> Void) throws {
+        let folder = FileManager.default.temporaryDirectory.appendingPathComponent("covey-bench-\(UUID().uuidString)")
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(at: folder) }
+        let path = folder.appendingPathComponent("segment").path
+
+        progress("building a segment of \(base.count) vectors of \(base.dimension) dimensions")
+        let clock = ContinuousClock()
+        let started = clock.now
+        let writer = try SegmentWriter(path: path)
+        let order = try IndexBuilder(dimension: base.dimension, metric: options.metric, parameters: options.parameters, seed: options.seed)
+            .build(base.elements.span, into: writer)
+        _ = try writer.finish()
+        let buildSeconds = started.duration(to: clock.now).seconds
+        let index = try SegmentIndex(SegmentFile(path: path))
+        progress("built in \(Self.rounded(buildSeconds, 2)) s: \(index.listCount) lists, \(index.subspaces) codes of 4 bits a vector")
+
+        let judge = RecallJudge(index: index, order: order, truth: truth, queries: queries, k: options.k)
+        var exact: BenchMeasurement?
+        let settings = [SearchEffort(exact: true), SearchEffort()] + options.sweep
+        for effort in settings {
+            progress("measuring \(Self.describe(effort))")
+            let measured = measure(index, effort, judge)
+            if effort.exact { exact = measured }
+            var line = measured.line
+            line["default"] = effort == SearchEffort()
+            line["exact"] = effort.exact
+            line["speedup_over_exact"] = Self.rounded(measured.queriesPerSecond / exact!.queriesPerSecond, 2)
+            line["bytes_per_vector"] = effort.exact ? 0 : Self.rounded(Double(index.memoryByteCount) / Double(index.count), 2)
+            line["code_bytes_per_vector"] = effort.exact ? 0 : Self.rounded(Double(index.codeByteCount) / Double(index.count), 2)
+            line["raw_bytes_per_vector"] = Self.rounded(Double(index.vectorByteCount) / Double(index.count), 2)
+            line["build_s"] = Self.rounded(buildSeconds, 2)
+            line["peak_mb"] = Self.rounded(Self.peakMegabytes(), 1)
+            line["settings"] = [
+                "exact": effort.exact, "probes": effort.probes.map { $0 as Any } ?? "automatic",
+                "candidates": effort.candidates.map { $0 as Any } ?? "automatic", "lists": index.listCount, "subspaces": index.subspaces,
+                "k": options.k, "metric": options.metric.rawValue, "seed": options.seed, "batch_threads": Self.batchThreads,
+            ] as [String: Any]
+            emit(String(decoding: try JSONSerialization.data(withJSONObject: line, options: [.sortedKeys]), as: UTF8.self))
+        }
+    }
+
+    /// Threads that share the queries of a batch.
+    private static var batchThreads: Int { ProcessInfo.processInfo.activeProcessorCount }
+
+    private func measure(_ index: SegmentIndex, _ effort: SearchEffort, _ judge: RecallJudge) -> BenchMeasurement {
+        var scratch = SearchScratch()
+        var measured = BenchMeasurement()
+        // The first pass gives the recall and warms the caches; it is not timed.
+        for (number, query) in queries.enumerated() {
+            let result = search(index, query, effort, &scratch)
+            measured.recall += judge.recall(of: result.hits, query: number) / Double(queries.count)
+            measured.rescoredShare += Double(effort.exact ? 0 : result.rescored) / Double(index.count) / Double(queries.count)
+            measured.scannedShare += Double(result.codesScanned) / Double(index.count) / Double(queries.count)
+        }
+        let clock = ContinuousClock()
+        // Whole passes until there is enough to measure; the fastest pass is the one least disturbed by other work.
+        var seconds = Double.infinity
+        let begin = clock.now
+        var passes = 0
+        repeat {
+            let started = clock.now
+            for query in queries { _ = search(index, query, effort, &scratch) }
+            seconds = min(seconds, started.duration(to: clock.now).seconds)
+            passes += 1
+        } while passes < 20 && begin.duration(to: clock.now) < .seconds(1)
+        measured.queriesPerSecond = Double(queries.count) / seconds
+
+        let threads = Self.batchThreads
+        let started = clock.now
+        let queries = queries
+        DispatchQueue.concurrentPerform(iterations: threads) { thread in
+            var scratch = SearchScratch()
+            for number in stride(from: thread, to: queries.count, by: threads) { _ = search(index, queries[number], effort, &scratch) }
+        }
+        measured.batchQueriesPerSecond = Double(queries.count) / started.duration(to: clock.now).seconds
+        return measured
+    }
+
+    private func search(_ index: SegmentIndex, _ query: [Float], _ effort: SearchEffort, _ scratch: inout SearchScratch) -> SegmentSearchResult {
+        // Threshold 0: what is measured are the codes, however few the vectors.
+        index.search(query.span, limit: options.k, effort: effort, exactBelow: 0, scratch: &scratch)
+    }
+
+    private static func describe(_ effort: SearchEffort) -> String {
+        if effort.exact { return "the exact scan" }
+        guard let probes = effort.probes, let candidates = effort.candidates else { return "the defaults" }
+        return "\(probes) lists, \(candidates) candidates"
+    }
+
+    static func rounded(_ value: Double, _ digits: Int) -> Double {
+        let scale = pow(10, Double(digits))
+        return (value * scale).rounded() / scale
+    }
+
+    /// The most memory that this process has had resident, mapped files included.
+    private static func peakMegabytes() -> Double {
+        var usage = rusage()
+        guard unsafe getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage) == 0 else { return 0 }
+        return Double(usage.ru_maxrss) / 1_024
+    }
+}
+
+/// What one setting gave.
+private struct BenchMeasurement {
+    var recall = 0.0
+    var rescoredShare = 0.0
+    var scannedShare = 0.0
+    var queriesPerSecond = 0.0
+    var batchQueriesPerSecond = 0.0
+
+    var line: [String: Any] {
+        [
+            "recall": Bench.rounded(recall, 5), "qps": Bench.rounded(queriesPerSecond, 1), "qps_batch": Bench.rounded(batchQueriesPerSecond, 1),
+            "rescored_share": Bench.rounded(rescoredShare, 6), "scanned_share": Bench.rounded(scannedShare, 6),
+        ]
+    }
+}
+
+/// Judges hits against the truth by score, so that any of several equally near neighbours counts.
+private struct RecallJudge {
+    private let index: SegmentIndex
+    private let queries: [[Float]]
+    private let k: Int
+    /// For each query, the score of the truth's k-th neighbour.
+    private let bounds: [Float]
+
+    init(index: SegmentIndex, order: [UInt32], truth: [[Int]], queries: [[Float]], k: Int) {
+        self.index = index
+        self.queries = queries
+        self.k = k
+        var rowOf = [Int](repeating: 0, count: order.count)
+        for (row, source) in order.enumerated() { rowOf[Int(source)] = row }
+        bounds = queries.indices.map { query in
+            // The worst of the k: the file's order may come from a computation that rounds differently.
+            let asked = queries[query]
+            return truth[query][..<k].map { index.score(of: rowOf[$0], to: asked.span) }.max { index.metric.isBetter($0, than: $1) }!
+        }
+    }
+
+    func recall(of hits: [RowHit], query: Int) -> Double {
+        let found = hits.prefix(k).count { !index.metric.isBetter(bounds[query], than: $0.score) }
+        return Double(found) / Double(k)
+    }
+}
+
+extension BenchVectors {
+    /// Brings every vector to unit length; a zero vector stays.
+    fileprivate mutating func normalize() {
+        for row in 0..<count {
+            let range = row * dimension..<(row + 1) * dimension
+            let norm = elements[range].reduce(0.0) { $0 + Double($1) * Double($1) }.squareRoot()
+            guard norm > 0 else { continue }
+            for index in range { elements[index] = Float(Double(elements[index]) / norm) }
+        }
+    }
+}
+
+extension Duration {
+    fileprivate var seconds: Double { Double(components.seconds) + Double(components.attoseconds) * 1e-18 }
+}

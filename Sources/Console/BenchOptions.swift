@@ -1,0 +1,39 @@
+import Model
+import VectorIndex
+
+/// What `covey bench` measures.
+package struct BenchOptions: Sendable {
+    /// Vectors to build the segment from: `.fvecs` or `.f16bin`.
+    package var base: String
+    /// Vectors to ask with, of the same dimension.
+    package var query: String
+    /// The queries' exact nearest rows of the base, nearest first: `.ivecs`.
+    package var truth: String
+    package var metric: Metric
+    /// Hits asked for, and neighbours of the truth that should be among them.
+    package var k: Int
+    /// Decides k-means' starting points.
+    package var seed: UInt64
+    /// Settings to measure beside the defaults and the exact scan, in order.
+    package var sweep: [SearchEffort]
+    /// How the segment is built.
+    package var parameters = IndexParameters()
+
+    package init(
+        base: String, query: String, truth: String, metric: Metric, k: Int = 10, seed: UInt64 = 0, sweep: [SearchEffort] = BenchOptions.defaultSweep
+    ) {
+        self.base = base
+        self.query = query
+        self.truth = truth
+        self.metric = metric
+        self.k = k
+        self.seed = seed
+        self.sweep = sweep
+    }
+
+    /// From cheap to thorough around the defaults.
+    package static let defaultSweep: [SearchEffort] = [
+        SearchEffort(probes: 8, candidates: 50), SearchEffort(probes: 16, candidates: 50), SearchEffort(probes: 32, candidates: 100),
+        SearchEffort(probes: 64, candidates: 100), SearchEffort(probes: 64, candidates: 200), SearchEffort(probes: 128, candidates: 200),
+    ]
+}
