@@ -74,7 +74,7 @@ let package = Package(
                 "Ingestion", "Coordination", "Generation", "Embedding", "Storage", "Model", "Observability", .hummingbird, .hummingbirdCore,
                 .nioCore, .logging, .lifecycle,
             ]),
-        .module("Console", ["VectorIndex", "VectorMath", "Storage", "OutboundHTTP", "Model"]),
+        .module("Console", ["Ingestion", "VectorIndex", "VectorMath", "Storage", "OutboundHTTP", "Model"]),
         .executableTarget(
             name: "covey",
             dependencies: [
@@ -100,7 +100,7 @@ let package = Package(
         .tests("ShardingTests", ["Sharding", "VectorIndex", "Storage", "VectorMath", "Model", "Observability"]),
         .tests("GenerationTests", ["Generation", "Embedding", "OutboundHTTP", "Model"]),
         .tests("GatewayTests", ["Gateway", "Coordination", "Ingestion", "Generation", "Embedding", "Storage", "Model", "Observability", .hummingbird]),
-        .tests("ConsoleTests", ["Console", "Storage", "VectorIndex", "Model"]),
+        .tests("ConsoleTests", ["Console", "OutboundHTTP", "Storage", "VectorIndex", "Model", .nioCore, .nioPosix]),
     ],
     swiftLanguageModes: [.v6]
 )
