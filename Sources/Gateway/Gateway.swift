@@ -79,6 +79,17 @@ package struct Gateway: Sendable {
         OperationRoutes(readiness: readiness, metrics: metrics).add(to: router)
         QdrantCollectionRoutes(coordinator: coordinator, configuration: configuration).add(to: router)
         QdrantPointRoutes(coordinator: coordinator, configuration: configuration).add(to: router)
+        let documents = Documents(
+            coordinator: coordinator, ingestor: ingestor, embedder: embedder, files: UploadedFiles(store: store), turns: DocumentTurns())
+        let retrieval = Retrieval(coordinator: coordinator, embedder: embedder)
+        ChatRoutes(
+            documents: documents, retrieval: retrieval, generator: generator, configuration: configuration, metrics: metrics, logger: logger
+        ).add(to: router)
+        EmbeddingRoutes(documents: documents, configuration: configuration).add(to: router)
+        FileRoutes(documents: documents, configuration: configuration).add(to: router)
+        VectorStoreRoutes(documents: documents, configuration: configuration).add(to: router)
+        VectorStoreFileRoutes(documents: documents, configuration: configuration).add(to: router)
+        VectorStoreSearchRoute(documents: documents, retrieval: retrieval, configuration: configuration).add(to: router)
         return router
     }
 }

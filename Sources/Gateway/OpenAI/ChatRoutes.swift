@@ -1,0 +1,163 @@
+import Coordination
+import Foundation
+import HTTPTypes
+import Hummingbird
+import Logging
+import Model
+import NIOCore
+import Observability
+
+/// OpenAI's route `/v1/chat/completions`: the collection that `model` names answers the last message.
+struct ChatRoutes: Sendable {
+    let documents: Documents
+    let retrieval: Retrieval
+    let generator: any AnswerService
+    let configuration: GatewayConfiguration
+    let metrics: Metrics
+    let logger: Logger
+    private var reading: RequestReading { RequestReading(configuration: configuration) }
+
+    func add(to router: Router<GatewayContext>) { router.post("/v1/chat/completions", use: complete) }
+
+    @Sendable private func complete(_ request: Request, _ context: GatewayContext) async throws -> Response {
+        var parameters = try QueryParameters(request)
+        let partial = try parameters.readOptions(request)
+        try parameters.finish()
+        let chat = try ChatRequest(try await reading.json(request), sources: configuration.sourcesPerAnswer, partial: partial)
+        let schema = try await schema(chat.model, context)
+        let (hits, coverage) = try await retrieval.search(
+            [FollowUp.query(for: chat.question, history: chat.history)], in: schema, limit: chat.retrieval.limit, filter: chat.retrieval.filter,
+            scoreThreshold: chat.retrieval.scoreThreshold, options: chat.retrieval, context: context.call)
+        let sources = hits.compactMap { hit in Chunk(payload: hit.point.payload)?.source(score: hit.score) }
+        let reply = ChatReply(
+            id: "chatcmpl-\(fixedHex(.random(in: 0...UInt64.max)))", created: Int(Date().timeIntervalSince1970), model: chat.model,
+            sources: sources, coverage: coverage)
+        let question = AnswerRequest(question: chat.question, history: chat.history, sources: sources, options: chat.answer)
+        var call = context.call
+        call.deadline = context.arrived + configuration.maximumTimeout
+        let answer = Answer(request: question, reply: reply, call: call)
+        return chat.isStreamed
+            ? stream(answer, includesUsage: chat.includesUsage, of: request, context) : try await whole(answer, of: request)
+    }
+
+    private func schema(_ model: String, _ context: GatewayContext) async throws -> CollectionSchema {
+        do {
+            return try await documents.schema(of: model, field: "model", context: context.call)
+        } catch var error as RequestError where error.status == .notFound {
+            error.code = "model_not_found"
+            throw error
+        }
+    }
+
+    private struct Answer: Sendable {
+        var request: AnswerRequest
+        var reply: ChatReply
+        var call: CallContext
+    }
+
+    /// The answer in one piece. A client that goes away ends the work; watching for that takes the connection, which is closed afterwards.
+    private func whole(_ answer: Answer, of request: Request) async throws -> Response {
+        let completion = try await request.body.consumeWithCancellationOnInboundClose { _ in try await collect(answer) }
+        var response = Response(json: completion)
+        response.headers[.connection] = "close"
+        return response
+    }
+
+    private func collect(_ answer: Answer) async throws -> JSONOutput {
+        var reply = answer.reply
+        var text = ""
+        do {
+            for try await event in generator.answer(answer.request, context: answer.call) {
+                switch event {
+                case .prompt(let prompt): reply.keep(prompt: prompt)
+                case .text(let piece): text += piece
+                case .finished(let summary):
+                    count(summary, answer.call)
+                    return reply.completion(text, summary)
+                }
+            }
+            throw endedEarly
+        } catch {
+            countFailure(answer.call)
+            throw error
+        }
+    }
+
+    /// The answer as server-sent events. What goes wrong after the first byte is an event with an `error`, as in OpenAI's API.
+    private func stream(_ answer: Answer, includesUsage: Bool, of request: Request, _ context: GatewayContext) -> Response {
+        let body = ResponseBody { writer in
+            do {
+                try await request.body.consumeWithCancellationOnInboundClose { _ in
+                    defer { withExtendedLifetime(context.pass) {} }  // the answer is at work until its last byte
+                    try await writer.write(Self.event(answer.reply.opening()))
+                    do {
+                        try await send(answer, includesUsage: includesUsage, to: &writer)
+                    } catch where !Task.isCancelled {
+                        let failure = RequestError(error)
+                        logger.error(
+                            "answer failed",
+                            metadata: ["request": "\(answer.call.requestID)", "tenant": "\(answer.call.tenant)", "error": "\(failure.message)"])
+                        try await writer.write(Self.event(Dialect.streamError(failure, requestID: answer.call.requestID)))
+                    }
+                }
+            } catch is CancellationError {
+                // The client went away: the generator has been stopped, and nobody reads an end.
+                logger.notice("client left during an answer", metadata: ["request": "\(answer.call.requestID)", "tenant": "\(answer.call.tenant)"])
+            }
+            try await writer.finish(nil)
+        }
+        return Response(
+            status: .ok, headers: [.contentType: "text/event-stream; charset=utf-8", .cacheControl: "no-cache", .connection: "close"], body: body)
+    }
+
+    private func send(_ answer: Answer, includesUsage: Bool, to writer: inout any ResponseBodyWriter) async throws {
+        var reply = answer.reply
+        do {
+            for try await event in generator.answer(answer.request, context: answer.call) {
+                switch event {
+                case .prompt(let prompt): reply.keep(prompt: prompt)
+                case .text(let piece): try await writer.write(Self.event(reply.piece(piece)))
+                case .finished(let summary):
+                    count(summary, answer.call)
+                    try await writer.write(Self.event(reply.closing(summary)))
+                    if includesUsage { try await writer.write(Self.event(reply.usageChunk(summary))) }
+                    try await writer.write(ByteBuffer(string: "data: [DONE]\n\n"))
+                    return
+                }
+            }
+            throw endedEarly
+        } catch {
+            countFailure(answer.call)
+            throw error
+        }
+    }
+
+    private static func event(_ json: JSONOutput) -> ByteBuffer {
+        var bytes = Array("data: ".utf8)
+        json.write(to: &bytes)
+        bytes.append(contentsOf: "\n\n".utf8)
+        return ByteBuffer(bytes: bytes)
+    }
+
+    /// A cancelled stream of events ends without a word, too.
+    private var endedEarly: any Error {
+        Task.isCancelled ? CancellationError() : ClusterError(.unavailable, "the generator ended its answer early")
+    }
+
+    // MARK: - Figures: outcomes and tokens, the tenant's bill
+
+    private func count(_ summary: AnswerSummary, _ call: CallContext) {
+        count(outcome: summary.refused ? "refused" : "answered", call)
+        let tenant = ("tenant", metrics.tenantLabel(call.tenant.rawValue))
+        for (kind, tokens) in [("prompt", summary.promptTokens), ("completion", summary.completionTokens)] {
+            metrics.counter("covey_answer_tokens_total", help: "Tokens of prompts and answers.", labels: [tenant, ("kind", kind)]).add(tokens)
+        }
+    }
+
+    private func countFailure(_ call: CallContext) { count(outcome: Task.isCancelled ? "cancelled" : "failed", call) }
+
+    private func count(outcome: String, _ call: CallContext) {
+        let tenant = ("tenant", metrics.tenantLabel(call.tenant.rawValue))
+        metrics.counter("covey_answers_total", help: "Answers, by outcome.", labels: [tenant, ("outcome", outcome)]).add()
+    }
+}

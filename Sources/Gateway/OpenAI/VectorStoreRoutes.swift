@@ -1,0 +1,98 @@
+import Coordination
+import Hummingbird
+import Model
+
+/// OpenAI's routes under `/v1/vector_stores`: collections that hold documents. A store's id is its collection's name.
+struct VectorStoreRoutes: Sendable {
+    let documents: Documents
+    let configuration: GatewayConfiguration
+    private var coordinator: Coordinator { documents.coordinator }
+    private var reading: RequestReading { RequestReading(configuration: configuration) }
+
+    func add(to router: Router<GatewayContext>) {
+        router.post("/v1/vector_stores", use: create)
+        router.get("/v1/vector_stores", use: list)
+        router.get("/v1/vector_stores/:id", use: describe)
+        router.post("/v1/vector_stores/:id", use: update)
+        router.delete("/v1/vector_stores/:id", use: delete)
+    }
+
+    @Sendable private func create(_ request: Request, _ context: GatewayContext) async throws -> Response {
+        try QueryParameters(request).finish()
+        var fields = try JSONFields(try await reading.optionalJSON(request) ?? .object([]))
+        try fields.refuse("expires_after", "description")
+        if var strategy = try fields.object("chunking_strategy") {
+            try strategy.accept("type", only: "auto")
+            try strategy.refuse("static")
+            try strategy.finish()
+        }
+        let name = try CollectionName(try fields.string("name") ?? "vs_" + fixedHex(.random(in: 0...UInt64.max)))
+        let metadata = try AttributeFilter.attributes(fields.take("metadata"), at: "metadata")
+        let fileIDs = try fields.array("file_ids", maximumCount: 100).map { try JSONFields.strings($0, at: "file_ids") } ?? []
+        try fields.finish()
+        let texts = try metadata.map { key, value in
+            guard let text = value.string else { throw RequestError.invalid("metadata.\(key)", "metadata.\(key) must be a string") }
+            return (key, text)
+        }
+        var files: [UploadedFiles.File] = []
+        for id in fileIDs { files.append(try await documents.files.file(id, tenant: context.call.tenant)) }
+        let schema = try await coordinator.createCollection(
+            name, dimension: documents.embedder.dimension, metric: .cosine, embeddingModel: documents.embedder.model,
+            metadata: Dictionary(uniqueKeysWithValues: texts), context: context.call)
+        for file in files { _ = try await documents.attach(file, attributes: [:], to: schema, context: context.call) }
+        return Response(json: try await json(schema, context))
+    }
+
+    @Sendable private func list(_ request: Request, _ context: GatewayContext) async throws -> Response {
+        var parameters = try QueryParameters(request)
+        let page = try OpenAIPage(&parameters)
+        try parameters.finish()
+        let stores = try await coordinator.collections(context: context.call).filter { $0.embeddingModel != nil }
+            .sorted { ($0.createdAt, $0.name) < ($1.createdAt, $1.name) }
+        let (schemas, hasMore) = try page.slice(of: stores, id: \.name)
+        var data: [JSONOutput] = []
+        for schema in schemas { data.append(try await json(schema, context)) }
+        return OpenAIPage.response(data, ids: schemas.map(\.name), hasMore: hasMore)
+    }
+
+    @Sendable private func describe(_ request: Request, _ context: GatewayContext) async throws -> Response {
+        try QueryParameters(request).finish()
+        return Response(json: try await json(try await schema(context), context))
+    }
+
+    @Sendable private func update(_ request: Request, _ context: GatewayContext) async throws -> Response {
+        _ = try await schema(context)
+        throw RequestError(
+            .notImplemented, code: "unsupported", "a vector store's name and metadata are fixed when it is created; changing them is not supported")
+    }
+
+    @Sendable private func delete(_ request: Request, _ context: GatewayContext) async throws -> Response {
+        try QueryParameters(request).finish()
+        let schema = try await schema(context)
+        _ = try await coordinator.dropCollection(try CollectionName(schema.name), context: context.call)
+        return OpenAIPage.deleted(schema.name, "vector_store.deleted")
+    }
+
+    private func schema(_ context: GatewayContext) async throws -> CollectionSchema {
+        try await documents.schema(of: try context.parameter("id"), field: "vector_store_id", context: context.call)
+    }
+
+    private func json(_ schema: CollectionSchema, _ context: GatewayContext) async throws -> JSONOutput {
+        let name = try CollectionName(schema.name)
+        let (count, coverage) = try await coordinator.count(name, filter: Documents.firstChunks, context: context.call)
+        let status = try await coordinator.status(of: name, context: context.call)
+        return [
+            "id": .string(schema.name), "object": "vector_store", "created_at": .integer(Int(schema.createdAt)), "name": .string(schema.name),
+            "usage_bytes": .integer(status.fileBytes),
+            "file_counts": [
+                "in_progress": 0, "completed": .integer(count), "failed": 0, "cancelled": 0, "total": .integer(count),
+            ],
+            "status": "completed", "expires_after": nil, "expires_at": nil, "last_active_at": nil,
+            "metadata": .value(.object(schema.metadata.mapValues(JSONValue.string))),
+            "covey": [
+                "embedding_model": schema.embeddingModel.map(JSONOutput.string) ?? .null, "points": .integer(status.points),
+                "coverage": coverage.json,
+            ],
+        ]
+    }
+}
