@@ -82,14 +82,14 @@ struct BoundedProcess {
                     return false
                 }
                 let isTimely = await group.next() ?? true
-                if !isTimely { kill(identifier, SIGKILL) }
+                if !isTimely, process.isRunning { kill(identifier, SIGKILL) }
                 group.cancelAll()
                 return isTimely
             }
         } onCancel: {
-            kill(identifier, SIGKILL)
+            if process.isRunning { kill(identifier, SIGKILL) }
         }
-        process.waitUntilExit()  // at once: it has ended, or was killed
+        process.waitUntilExit()  // it has ended or was killed, but may not have been noticed yet
         try Task.checkCancellation()
         guard isTimely else { throw ClusterError(.deadlineExceeded, "\(program) ran longer than \(timeout), the limit of pdfTimeout") }
     }

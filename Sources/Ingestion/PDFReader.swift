@@ -8,8 +8,8 @@ import Model
 struct PDFReader {
     let configuration: IngestionConfiguration
 
-    /// Most bytes of words with their places, about 100 for a word. Default reason: 5 million words, more than fit into `maximumChunks`.
-    private static let maximumOutputBytes = 512 << 20
+    /// Most bytes of words with their places, about 100 for a word. Default reason: 2.5 million words, about what fits into `maximumChunks`.
+    private static let maximumOutputBytes = 256 << 20
 
     /// - Throws: `invalidArgument` for what is no PDF, is damaged, encrypted, or has no text; `failedPrecondition` if the program is not
     ///   installed; `deadlineExceeded` and `resourceExhausted` past the bounds on time and memory.

@@ -1,3 +1,4 @@
+import Foundation
 import Ingestion
 import Model
 import Testing
@@ -75,5 +76,19 @@ import Testing
     func deepNesting(element: String) async throws {
         let page = try await parse(String(repeating: "<\(element)>", count: 20_000) + "deep", as: .html)
         #expect(String(decoding: page.text, as: UTF8.self).contains("deep"))
+    }
+
+    @Test("the words of a manual's pages are those of its plain text", .enabled(if: FileManager.default.fileExists(atPath: "../shared/data/docs-mixed"), "needs ../shared/data"),
+        arguments: ["debian-faq", "debian-reference"])
+    func words(manual: String) async throws {
+        let plain = try String(contentsOfFile: "../shared/data/docs-mixed/plain/\(manual).en.txt", encoding: .utf8)
+        var text = ""
+        for file in DocumentFolder(["../shared/data/docs-mixed/docs/\(manual)/html"]).files {
+            let document = try await DocumentReader().read([UInt8](try Data(contentsOf: URL(fileURLWithPath: file.path))), as: .html)
+            text += String(decoding: document.text, as: UTF8.self) + "\n"
+        }
+        let overlap = WordOverlap(of: text, with: plain)
+        print("EXTRACTION \(manual) HTML precision \(overlap.precision) recall \(overlap.recall)")
+        #expect(overlap.recall > 0.85 && overlap.precision > 0.9)
     }
 }
