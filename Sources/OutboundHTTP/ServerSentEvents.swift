@@ -6,6 +6,12 @@ package struct ServerSentEvent: Sendable, Hashable {
     package var data: String
     /// The last `id` field seen in the stream so far.
     package var id: String
+
+    package init(name: String, data: String, id: String) {
+        self.name = name
+        self.data = data
+        self.id = id
+    }
 }
 
 /// Parses a `text/event-stream` as its bytes come, cut anywhere.
