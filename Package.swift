@@ -85,7 +85,7 @@ let package = Package(
 
         .tests("ArchitectureTests", []),
         .tests("ModelTests", ["Model"]),
-        .tests("VectorMathTests", ["VectorMath", "Model"]),
+        .tests("VectorMathTests", ["VectorMath", "CVectorKernels", "Model"]),
         .tests("StorageTests", ["Storage", "Model"]),
         .tests("VectorIndexTests", ["VectorIndex", "VectorMath", "Storage", "Model"]),
         .tests("ObservabilityTests", ["Observability", .logging]),
