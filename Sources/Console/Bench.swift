@@ -44,7 +44,7 @@ package struct Bench {
             query.normalize()
         }
         self.base = base
-        queries = (0..<query.count).map { Array(query.elements[$0 * query.dimension..<($0 + 1) * query.dimension]) }
+        queries = (0..<min(query.count, max(1, options.maximumQueries))).map { Array(query.elements[$0 * query.dimension..<($0 + 1) * query.dimension]) }
     }
 
     /// Measures everything.

@@ -12,6 +12,8 @@ package struct BenchOptions: Sendable {
     package var metric: Metric
     /// Hits asked for, and neighbours of the truth that should be among them.
     package var k: Int
+    /// Queries asked at most, the first of the file. Default: all.
+    package var maximumQueries = Int.max
     /// Decides k-means' starting points.
     package var seed: UInt64
     /// Settings to measure beside the defaults and the exact scan, in order.

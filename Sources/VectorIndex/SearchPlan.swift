@@ -29,7 +29,7 @@ struct SearchPlan {
     private static func probedRoots(_ metric: Metric) -> Float {
         switch metric {
         case .cosine, .euclid: 4
-        case .dot: 7
+        case .dot: 8
         }
     }
 }
