@@ -2,9 +2,9 @@ import HTTP2
 import Model
 
 /// How gRPC writes things into HTTP/2: github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md
-enum GRPC {
+package enum GRPC {
     /// The five bytes before each message: not compressed, length in big-endian.
-    static func prefix(_ byteCount: Int) -> [UInt8] {
+    package static func prefix(_ byteCount: Int) -> [UInt8] {
         let length = UInt32(byteCount)
         return [0, UInt8(length >> 24), UInt8(truncatingIfNeeded: length >> 16), UInt8(truncatingIfNeeded: length >> 8), UInt8(truncatingIfNeeded: length)]
     }
@@ -53,7 +53,7 @@ enum GRPC {
     /// Longest message that is sent, in bytes before encoding: with the other trailers it stays within a header list.
     static let maximumMessageBytes = 2_048
 
-    static func percentEncode(_ message: String) -> String {
+    package static func percentEncode(_ message: String) -> String {
         var encoded: [UInt8] = []
         for byte in message.utf8.prefix(maximumMessageBytes) {
             if (0x20...0x7e).contains(byte) && byte != UInt8(ascii: "%") {
@@ -67,7 +67,7 @@ enum GRPC {
     }
 
     /// Broken escapes stand as they are: a message is for people.
-    static func percentDecode(_ text: String) -> String {
+    package static func percentDecode(_ text: String) -> String {
         let bytes = Array(text.utf8)
         var decoded: [UInt8] = []
         var index = 0
@@ -86,7 +86,7 @@ enum GRPC {
     }
 
     /// `grpc-timeout`: at most eight digits and a unit; rounded up, so that the server never gives up before the caller.
-    static func timeout(_ remaining: Duration) -> String {
+    package static func timeout(_ remaining: Duration) -> String {
         let (seconds, attoseconds) = remaining.components
         let nanoseconds = seconds.multipliedReportingOverflow(by: 1_000_000_000)
         if !nanoseconds.overflow {
@@ -100,7 +100,7 @@ enum GRPC {
     }
 
     /// - Returns: `nil` if the text is not a timeout.
-    static func duration(timeout text: String) -> Duration? {
+    package static func duration(timeout text: String) -> Duration? {
         guard let unit = text.last, (2...9).contains(text.utf8.count), text.dropLast().utf8.allSatisfy({ (48...57).contains($0) }),
             let count = Int64(text.dropLast())
         else { return nil }

@@ -7,7 +7,7 @@ import Model
 /// | 0 | 1 | 1 if compressed, else 0 |
 /// | 1 | 4 | length of the message, big-endian |
 /// | 5 | length | the message |
-struct MessageAssembler {
+package struct MessageAssembler {
     /// Largest message, in bytes.
     let limit: Int
     private var prefix: [UInt8] = []
@@ -15,17 +15,15 @@ struct MessageAssembler {
     /// Bytes that the current message still lacks; `nil` while its prefix is incomplete.
     private var missing: Int?
 
-    init(limit: Int) { self.limit = limit }
+    package init(limit: Int) { self.limit = limit }
 
     /// Whether a message has begun and not ended.
-    var isInside: Bool { !prefix.isEmpty }
-    /// Bytes held of the message that has not ended.
-    var heldBytes: Int { message.count }
+    package var isInside: Bool { !prefix.isEmpty }
 
     /// Takes a chunk and appends the messages that it completes.
     ///
     /// - Throws: `unimplemented` for a compressed message; `resourceExhausted` for one beyond the limit, before its bytes are kept.
-    mutating func append(_ chunk: RawSpan, to messages: inout [[UInt8]]) throws(ClusterError) {
+    package mutating func append(_ chunk: RawSpan, to messages: inout [[UInt8]]) throws(ClusterError) {
         var offset = 0
         while offset < chunk.byteCount {
             if missing == nil {

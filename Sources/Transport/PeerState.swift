@@ -1,8 +1,8 @@
 import Model
 
 /// When a peer connects, waits and gives up: decisions without a clock, a socket or chance.
-struct PeerState {
-    enum Phase: Equatable {
+package struct PeerState {
+    package enum Phase: Equatable {
         /// Nobody has asked for anything yet.
         case idle
         /// A connection is being opened. Calls wait for it unless the last attempt failed too.
@@ -12,26 +12,26 @@ struct PeerState {
         case pausing
         case closed
     }
-    enum CallAction: Equatable { case connect, wait, send, fail }
-    enum LossAction: Equatable {
+    package enum CallAction: Equatable { case connect, wait, send, fail }
+    package enum LossAction: Equatable {
         case connect
         case pause(Duration)
         case nothing
     }
 
-    private(set) var phase: Phase = .idle
+    package private(set) var phase: Phase = .idle
     /// Attempts and connections in a row that came to nothing.
-    private(set) var failures = 0
-    private(set) var lastError: ClusterError?
+    package private(set) var failures = 0
+    package private(set) var lastError: ClusterError?
     private let initialBackOff: Duration
     private let maximumBackOff: Duration
 
-    init(initialBackOff: Duration, maximumBackOff: Duration) {
+    package init(initialBackOff: Duration, maximumBackOff: Duration) {
         self.initialBackOff = initialBackOff
         self.maximumBackOff = maximumBackOff
     }
 
-    mutating func callArrives() -> CallAction {
+    package mutating func callArrives() -> CallAction {
         switch phase {
         case .idle:
             phase = .connecting(isKnownDown: false)
@@ -42,19 +42,19 @@ struct PeerState {
         }
     }
 
-    mutating func connected() {
+    package mutating func connected() {
         if case .connecting = phase { phase = .connected }
     }
 
     /// - Parameter chance: 0..<1; takes up to half of the pause away, so that the callers of a node do not come back in step.
-    mutating func connectFailed(_ error: ClusterError, chance: Double) -> LossAction {
+    package mutating func connectFailed(_ error: ClusterError, chance: Double) -> LossAction {
         guard case .connecting = phase else { return .nothing }
         return fail(error, chance: chance)
     }
 
     /// - Parameter age: Time that the connection lived. One that was lost young counts as a failed attempt; after an older
     ///   one the next attempt is made at once, and calls wait for it.
-    mutating func connectionLost(_ error: ClusterError, age: Duration, chance: Double) -> LossAction {
+    package mutating func connectionLost(_ error: ClusterError, age: Duration, chance: Double) -> LossAction {
         guard phase == .connected else { return .nothing }
         lastError = error
         guard age >= maximumBackOff else { return fail(error, chance: chance) }
@@ -63,13 +63,13 @@ struct PeerState {
         return .connect
     }
 
-    mutating func pauseEnded() -> LossAction {
+    package mutating func pauseEnded() -> LossAction {
         guard phase == .pausing else { return .nothing }
         phase = .connecting(isKnownDown: true)
         return .connect
     }
 
-    mutating func close() { phase = .closed }
+    package mutating func close() { phase = .closed }
 
     private mutating func fail(_ error: ClusterError, chance: Double) -> LossAction {
         lastError = error

@@ -1,0 +1,44 @@
+import Foundation
+import Model
+import Testing
+import Transport
+
+@Suite(.serialized) struct CallBenchmark {
+    /// Calls in all and at a time; large under `BENCHMARK=1`.
+    private static let isLarge = ProcessInfo.processInfo.environment["BENCHMARK"] == "1"
+    private static let callCount = isLarge ? 200_000 : 4_000
+
+    @Test("benchmark: searches over loopback, 384 dimensions, 10 hits", arguments: [1, 64])
+    func searches(concurrency: Int) async throws {
+        let hits = (0..<10).map { Hit(id: .uuid(high: UInt64($0), low: 7), score: 0.5, version: 9, contentHash: 3) }
+        let answer = SearchReply(hits: hits, range: .all, work: SearchWork(pointsHeld: 1_000), position: 5, manifestVersion: 2)
+        try await Loopback.with(shard: FakeShard(onSearch: { _, _ in answer })) { loopback in
+            let request = SearchRequest(shard: testShard, vector: (0..<384).map { Float($0) / 384 }, limit: 10)
+            let remote = loopback.shard
+            let perTask = Self.callCount / (concurrency == 1 ? 8 : 1) / concurrency
+            let clock = ContinuousClock()
+            let started = clock.now
+            var latencies = try await withThrowingTaskGroup(of: [Duration].self) { group in
+                for _ in 0..<concurrency {
+                    group.addTask {
+                        var latencies: [Duration] = []
+                        for _ in 0..<perTask {
+                            let began = clock.now
+                            let found = try await remote.search(request, context: context(deadline: .seconds(30)))
+                            latencies.append(began.duration(to: clock.now))
+                            #expect(found.hits.count == 10)
+                        }
+                        return latencies
+                    }
+                }
+                return try await group.reduce(into: [Duration]()) { $0 += $1 }
+            }
+            let elapsed = started.duration(to: clock.now) / .seconds(1)
+            latencies.sort()
+            let perSecond = Int(Double(latencies.count) / elapsed)
+            let p50 = latencies[latencies.count / 2] / .microseconds(1)
+            let p99 = latencies[latencies.count * 99 / 100] / .microseconds(1)
+            print("benchmark: \(latencies.count) searches, \(concurrency) at a time: \(perSecond)/s, p50 \(Int(p50)) µs, p99 \(Int(p99)) µs")
+        }
+    }
+}
