@@ -21,6 +21,10 @@ package struct GenerationConfiguration: Sendable {
     package var fallbackToExtractive = true
     /// Sentences an extractive answer quotes at most, 1…10. Default: 2; see `loadtest/answers` for what each costs and gains.
     package var quotedSentences = 2
+    /// How probable it has to be that the best sentence answers, or an extractive answer is refused, 0…1. Default: 0.45, which on
+    /// SQuAD's articles that the model was not fitted on refuses about half of the unanswerable questions and a sixth
+    /// of the answerable ones; `loadtest/answers` prints the whole curve.
+    package var leastProbability = 0.45
     /// Sentences whose vectors are compared with the question's, the lexically best ones first. Default: 8, which bounds
     /// the embedder's work to a few short texts a question; 0 uses no vectors.
     package var embeddedSentences = 8
@@ -43,12 +47,13 @@ package struct GenerationConfiguration: Sendable {
         func require(_ holds: Bool, _ message: String) throws(ClusterError) {
             guard holds else { throw ClusterError(.invalidArgument, message) }
         }
-        try require(promptTokens >= 256, "promptTokens is \(promptTokens), at least 256 are needed")
+        try require(promptTokens >= 512, "promptTokens is \(promptTokens), at least 512 are needed")
         try require(answerTokens >= 1, "answerTokens is \(answerTokens), must be positive")
         try require((0...0.9).contains(historyShare), "historyShare is \(historyShare), must be 0…0.9")
         try require(answerBytes >= 1, "answerBytes is \(answerBytes), must be positive")
         try require(modelTimeout > .zero, "modelTimeout is \(modelTimeout), must be positive")
         try require((1...10).contains(quotedSentences), "quotedSentences is \(quotedSentences), must be 1…10")
+        try require((0...1).contains(leastProbability), "leastProbability is \(leastProbability), must be 0…1")
         try require((0...1000).contains(embeddedSentences), "embeddedSentences is \(embeddedSentences), must be 0…1000")
         for (field, value) in [
             ("questionBytes", questionBytes), ("sources", sources), ("sourceBytes", sourceBytes), ("historyTurns", historyTurns),

@@ -1,3 +1,4 @@
+import Embedding
 import Logging
 import Model
 
@@ -6,15 +7,30 @@ import Model
 package struct Generator: AnswerService {
     private let model: (any LanguageModel)?
     private let configuration: GenerationConfiguration
+    private let builder: PromptBuilder
     private let extractive: ExtractiveAnswerer
+    private let logger: Logger
 
-    /// - Parameter model: `nil` answers extractively.
-    package init(model: (any LanguageModel)?, configuration: GenerationConfiguration = GenerationConfiguration()) {
+    /// - Parameters:
+    ///   - model: `nil` answers extractively.
+    ///   - embedder: Compares sentences with the question in extractive answers; `nil` compares words only.
+    ///   - countTokens: Counts as `model` does, or estimates on the high side.
+    package init(
+        model: (any LanguageModel)?, embedder: (any Embedder)? = nil, configuration: GenerationConfiguration = GenerationConfiguration(),
+        countTokens: @escaping TokenCounter = TokenEstimate.count, logger: Logger = Logger(label: "generator")
+    ) {
         self.model = model
         self.configuration = configuration
-        extractive = ExtractiveAnswerer(configuration: configuration)
+        self.logger = logger
+        builder = PromptBuilder(budget: configuration.promptTokens, historyShare: configuration.historyShare, count: countTokens)
+        extractive = ExtractiveAnswerer(embedder: embedder, configuration: configuration, logger: logger)
     }
 
+    /// Without sources the answer is the refusal, and no model is asked. The stream holds at most
+    /// ``GenerationConfiguration/answerBytes`` for a reader that is slower than the model.
+    ///
+    /// - Throws: `invalidArgument` for a request beyond the configuration's limits, the model's error as
+    ///   ``LanguageModel`` documents it, `deadlineExceeded`, `cancelled`.
     package func answer(_ request: AnswerRequest, context: CallContext) -> AsyncThrowingStream<AnswerEvent, any Error> {
         AsyncThrowingStream { continuation in
             // Ends with the stream: when the consumer stops reading, `onTermination` cancels it.
@@ -30,14 +46,78 @@ package struct Generator: AnswerService {
         }
     }
 
-    private func answer(_ request: AnswerRequest, context: CallContext, emit: (AnswerEvent) -> Void) async throws {
+    private func answer(_ request: AnswerRequest, context: CallContext, emit: (AnswerEvent) -> Void) async throws(ClusterError) {
         try configuration.check(request)
-        let answer = try await extractive.answer(request.question, from: request.sources)
+        if context.remaining == .zero { throw ClusterError(.deadlineExceeded, "the deadline passed before the answer began") }
+        var random = SystemRandomNumberGenerator()
+        guard let model, !request.options.extractive, !request.sources.isEmpty else {
+            // A prompt that a model could not be given is no reason to refuse an answer that needs none.
+            if request.options.showPrompt, let prompt = try? builder.build(request, using: &random) { emit(.prompt(prompt.text)) }
+            return try await answerExtractively(request, context, named: ExtractiveAnswerer.name, emit: emit)
+        }
+        let prompt = try builder.build(request, using: &random)
+        if request.options.showPrompt { emit(.prompt(prompt.text)) }
+        var hasBegun = false
+        do {
+            try await answer(request, prompt, with: model, context) { event in
+                hasBegun = true
+                emit(event)
+            }
+        } catch where configuration.fallbackToExtractive && !hasBegun && error.code != .cancelled && context.remaining != .zero {
+            logger.warning("answering extractively: language model failed", metadata: ["request": "\(context.requestID)", "error": "\(error)"])
+            try await answerExtractively(request, context, named: "\(ExtractiveAnswerer.name) (\(model.name) unavailable)", emit: emit)
+        }
+    }
+
+    private func answer(
+        _ request: AnswerRequest, _ prompt: Prompt, with model: any LanguageModel, _ context: CallContext, emit: (AnswerEvent) -> Void
+    ) async throws(ClusterError) {
+        let modelRequest = ModelRequest(
+            messages: prompt.messages, maximumTokens: request.options.maximumTokens ?? configuration.answerTokens,
+            temperature: request.options.temperature ?? 0, timeout: min(configuration.modelTimeout, context.remaining ?? configuration.modelTimeout))
+        var filter = CitationFilter(given: prompt.sourcesUsed)
+        var answer = ""
+        func release(_ text: String) throws(ClusterError) {
+            guard !text.isEmpty else { return }
+            answer += text
+            guard answer.utf8.count <= configuration.answerBytes else {
+                throw ClusterError(.resourceExhausted, "language model \(model.name): the answer is longer than answerBytes, \(configuration.answerBytes)")
+            }
+            emit(.text(text))
+        }
+        do {
+            for try await event in model.generate(modelRequest) {
+                switch event {
+                case .text(let piece): try release(filter.receive(piece))
+                case .finished(let reason, let usage):
+                    try release(filter.finish())
+                    let refused = Refusal.isRefusal(answer, cites: !filter.marks.isEmpty)
+                    emit(
+                        .finished(
+                            AnswerSummary(
+                                model: model.name, reason: reason, refused: refused,
+                                citations: QuoteFinder.citations(for: filter.marks, in: answer, of: request.sources),
+                                citationsRemoved: filter.removed, sourcesUsed: prompt.sourcesUsed,
+                                promptTokens: usage?.promptTokens ?? prompt.tokens,
+                                completionTokens: usage?.completionTokens ?? builder.count(answer))))
+                    return
+                }
+            }
+        } catch {
+            throw ClusterError(error)
+        }
+        if Task.isCancelled { throw ClusterError(CancellationError()) }
+        throw ClusterError(.internal, "language model \(model.name) ended its reply without a reason")
+    }
+
+    private func answerExtractively(
+        _ request: AnswerRequest, _ context: CallContext, named name: String, emit: (AnswerEvent) -> Void
+    ) async throws(ClusterError) {
+        let answer = try await extractive.answer(request.question, from: request.sources, requestID: context.requestID)
         emit(.text(answer.text))
         emit(
             .finished(
                 AnswerSummary(
-                    model: ExtractiveAnswerer.name, refused: answer.refused, citations: answer.citations,
-                    sourcesUsed: Array(1..<request.sources.count + 1))))
+                    model: name, refused: answer.refused, citations: answer.citations, sourcesUsed: Array(1..<request.sources.count + 1))))
     }
 }

@@ -1,0 +1,68 @@
+import Model
+
+/// Reads the events of one streamed chat completion: what each means, in order, until the reply is complete.
+struct ChatCompletionStream: Sendable {
+    let model: String
+    /// Nothing more is to come.
+    private(set) var isDone = false
+    private var reason: AnswerSummary.Reason?
+    private var usage: TokenUsage?
+    private var events = 0
+
+    init(model: String) { self.model = model }
+
+    /// - Parameter data: The `data` of one event: a `chat.completion.chunk` in JSON, an error in JSON, or `[DONE]`.
+    /// - Throws: `internal` for what is not a chunk; the error that the server reports.
+    mutating func receive(_ data: String) throws(ClusterError) -> [ModelEvent] {
+        if data == "[DONE]" { return try end() }
+        events += 1
+        let chunk: JSONValue
+        do { chunk = try JSONValue(parsing: data.utf8) } catch {
+            throw ClusterError(.internal, "language model \(model) sent a malformed stream: event \(events) is \(error.message)")
+        }
+        if let error = chunk["error"], error != .null { throw failure(error) }
+        if let counts = chunk["usage"], let prompt = counts["prompt_tokens"]?.integer {
+            usage = TokenUsage(promptTokens: Int(prompt), completionTokens: Int(counts["completion_tokens"]?.integer ?? 0))
+        }
+        guard let choices = chunk["choices"]?.array else {
+            throw ClusterError(.internal, "language model \(model) sent a malformed stream: event \(events) has no choices")
+        }
+        // The last chunk has the usage and no choice.
+        guard let choice = choices.first else { return [] }
+        switch choice["finish_reason"]?.string {
+        case nil: break
+        case "length": reason = .length
+        default: reason = .stop
+        }
+        guard let text = choice["delta"]?["content"]?.string, !text.isEmpty else { return [] }
+        return [.text(text)]
+    }
+
+    /// Ends the reply.
+    /// - Throws: `unavailable` if the server has not said why the reply ended: it is cut off.
+    mutating func end() throws(ClusterError) -> [ModelEvent] {
+        guard let reason else {
+            throw ClusterError(.unavailable, "language model \(model): the stream ended after \(events) events, before the reply did")
+        }
+        isDone = true
+        return [.finished(reason: reason, usage: usage)]
+    }
+
+    private func failure(_ error: JSONValue) -> ClusterError {
+        let reason = error["message"]?.string ?? error.string ?? "no reason given"
+        let code: ClusterError.Code =
+            switch error["code"]?.integer {
+            case 400: .invalidArgument
+            case 429: .resourceExhausted
+            default: .unavailable
+            }
+        return ClusterError(code, "language model \(model) failed: \(reason.prefix(500))")
+    }
+
+    /// The reason in the body of an error response: the API's `error.message`, or the body's beginning.
+    static func message(inErrorBody body: [UInt8]) -> String {
+        if let error = try? JSONValue(parsing: body)["error"], let message = error["message"]?.string ?? error.string { return String(message.prefix(500)) }
+        let text = String(decoding: body.prefix(500), as: UTF8.self).split(whereSeparator: \.isWhitespace).joined(separator: " ")
+        return text.isEmpty ? "no reason given" : text
+    }
+}
