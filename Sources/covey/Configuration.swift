@@ -21,8 +21,8 @@ struct Configuration: Sendable {
 
     struct Key: Hashable, Sendable {
         var tenant: TenantID
-        /// 32 bytes.
-        var sha256: [UInt8]
+        /// 64 hexadecimal digits.
+        var sha256: String
     }
 
     let values: SettingValues
@@ -114,10 +114,10 @@ struct Configuration: Sendable {
         var keys: [Key] = []
         for item in entry.text.split(separator: ",") {
             let parts = item.split(separator: ":", maxSplits: 1).map(String.init)
-            guard parts.count == 2, let digest = bytes(hexadecimal: parts[1]), digest.count == 32 else {
+            guard parts.count == 2, parts[1].utf8.count == 64, parts[1].allSatisfy(\.isHexDigit) else {
                 throw ConfigurationError("keys (\(entry.origin)): expected tenant:sha256 with 64 hexadecimal digits; `covey key` prints such a line")
             }
-            do { keys.append(Key(tenant: try TenantID(parts[0]), sha256: digest)) } catch {
+            do { keys.append(Key(tenant: try TenantID(parts[0]), sha256: parts[1])) } catch {
                 throw ConfigurationError("keys (\(entry.origin)): \(error)")
             }
         }
@@ -132,11 +132,4 @@ struct Configuration: Sendable {
         let host = text[..<colon].trimmingPrefix("[")
         return Address(host: String(host.hasSuffix("]") ? host.dropLast() : host), port: port)
     }
-}
-
-private func bytes(hexadecimal text: String) -> [UInt8]? {
-    guard text.utf8.count.isMultiple(of: 2) else { return nil }
-    let digits = text.utf8.map { Character(UnicodeScalar($0)).hexDigitValue }
-    guard !digits.contains(nil) else { return nil }
-    return stride(from: 0, to: digits.count, by: 2).map { UInt8(digits[$0]! << 4 | digits[$0 + 1]!) }
 }

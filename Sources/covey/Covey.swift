@@ -6,17 +6,16 @@ struct Covey: AsyncParsableCommand {
         commandName: "covey",
         abstract: "A distributed, sharded vector search cluster that answers questions about your documents.",
         version: version,
-        subcommands: [Serve.self]
+        groupedSubcommands: [
+            CommandGroup(name: "Nodes", subcommands: [ServeCommand.self, CoordinatorCommand.self, ShardCommand.self, GeneratorCommand.self, KeyCommand.self]),
+            CommandGroup(
+                name: "Documents and answers",
+                subcommands: [
+                    IngestCommand.self, AskCommand.self, ChatCommand.self, SearchCommand.self, DocumentsCommand.self, CollectionsCommand.self,
+                ]),
+            CommandGroup(
+                name: "Operation and measurement", subcommands: [StatusCommand.self, SealCommand.self, EvalCommand.self, BenchCommand.self]),
+        ]
     )
     static let version = "0.1.0"
-}
-
-struct Serve: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "All roles in one process.", discussion: Setting.manual)
-    @Option(name: .customLong("config"), help: "The YAML configuration file.") var file: String?
-    @Argument(parsing: .allUnrecognized, help: "Settings as flags, e.g. --gateway-address 127.0.0.1:7000.") var settings: [String] = []
-    func run() async throws {
-        let c = try Configuration(file: file, environment: [:], flags: settings)
-        print(c.nodes, c.keys, c.text("store.path"))
-    }
 }

@@ -1,0 +1,260 @@
+import ArgumentParser
+import Console
+import Foundation
+
+/// Where the cluster is and how results are printed.
+struct ClientOptions: ParsableArguments {
+    @Option(help: "The cluster's public API (COVEY_URL). [default: http://127.0.0.1:6333]") var url: String?
+    @Option(help: "The API key (COVEY_API_KEY).") var apiKey: String?
+
+    var client: CoveyClient {
+        let environment = ProcessInfo.processInfo.environment
+        return CoveyClient(url: url ?? environment["COVEY_URL"] ?? "http://127.0.0.1:6333", apiKey: apiKey ?? environment["COVEY_API_KEY"])
+    }
+}
+
+struct CollectionOption: ParsableArguments {
+    @Option(name: [.customLong("collection"), .customShort("c")], help: "The collection.") var name = "documents"
+}
+
+struct JSONFlag: ParsableArguments {
+    @Flag(help: "Print JSON for scripts.") var json = false
+}
+
+struct QuestionArguments: ParsableArguments {
+    @OptionGroup var collection: CollectionOption
+    @Option(help: "Chunks given to the generator.") var sources: Int?
+    @Option(help: "Most tokens of the answer.") var maximumTokens: Int?
+    @Option(help: "The language model's temperature, 0 to 2.") var temperature: Double?
+    @Flag(help: "Print the exact prompt before the answer.") var showPrompt = false
+    @Flag(help: "Quote the sources even if a language model is there.") var extractive = false
+    @Flag(help: "Fail instead of answering from a part of the collection.") var wholeOnly = false
+
+    var options: QuestionOptions {
+        var options = QuestionOptions(collection: collection.name)
+        options.sources = sources
+        options.maximumTokens = maximumTokens
+        options.temperature = temperature
+        options.showPrompt = showPrompt
+        options.extractive = extractive
+        options.wholeOnly = wholeOnly
+        return options
+    }
+}
+
+/// Ends the process with the verb's status; an error is one line on standard error.
+private func finish(_ verb: () async throws -> Int32) async throws {
+    let status: Int32
+    do { status = try await verb() } catch {
+        FileHandle.standardError.write(Data("covey: \(error)\n".utf8))
+        throw ExitCode(1)
+    }
+    if status != 0 { throw ExitCode(status) }
+}
+
+struct IngestCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "ingest", abstract: "Bring files and folders into a collection: Markdown, HTML, text, PDF.",
+        discussion: "Unchanged files are not sent again, changed ones replace what was there; a bad file is reported and skipped.")
+    @Argument(help: "Files and folders.") var paths: [String]
+    @OptionGroup var collection: CollectionOption
+    @Option(help: "Only files whose name or path matches this pattern; may be repeated.") var include: [String] = []
+    @Option(help: "Leave out files that match this pattern; may be repeated.") var exclude: [String] = []
+    @Option(help: "Files on their way at a time.") var concurrency = 4
+    @OptionGroup var output: JSONFlag
+    @OptionGroup var client: ClientOptions
+
+    func run() async throws {
+        var verb = IngestVerb(paths: paths, collection: collection.name)
+        verb.include = include
+        verb.exclude = exclude
+        verb.concurrency = concurrency
+        verb.json = output.json
+        try await finish { [verb] in try await verb.run(client.client, .standard) }
+    }
+}
+
+struct AskCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(commandName: "ask", abstract: "Ask a question; the answer is streamed and cites its sources.")
+    @Argument(help: "The question.") var question: String
+    @OptionGroup var arguments: QuestionArguments
+    @OptionGroup var output: JSONFlag
+    @OptionGroup var client: ClientOptions
+
+    func run() async throws {
+        var verb = AskVerb(question: question, options: arguments.options)
+        verb.json = output.json
+        try await finish { [verb] in try await verb.run(client.client, .standard) }
+    }
+}
+
+struct ChatCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "chat", abstract: "Ask in turn, each question seen with those before it. Ctrl-C stops an answer, Ctrl-D leaves.")
+    @OptionGroup var arguments: QuestionArguments
+    @OptionGroup var client: ClientOptions
+
+    func run() async throws {
+        let verb = ChatVerb(options: arguments.options)
+        try await finish { try await verb.run(client.client, .standard, interrupts: Interrupts(handlesSignal: true)) }
+    }
+}
+
+struct SearchCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(commandName: "search", abstract: "Show the chunks nearest to a text.")
+    @Argument(help: "The text.") var query: String
+    @OptionGroup var collection: CollectionOption
+    @Option(help: "Chunks to show, 1 to 50.") var limit = 10
+    @Flag(help: "Score every chunk with its full vector.") var exact = false
+    @Option(help: "Coarse lists probed per segment.") var probes: Int?
+    @Option(help: "Candidates scored again per segment.") var candidates: Int?
+    @Flag(help: "Fail instead of answering from a part of the collection.") var wholeOnly = false
+    @OptionGroup var output: JSONFlag
+    @OptionGroup var client: ClientOptions
+
+    func run() async throws {
+        var verb = SearchVerb(query: query, collection: collection.name)
+        verb.limit = limit
+        verb.exact = exact
+        verb.probes = probes
+        verb.candidates = candidates
+        verb.wholeOnly = wholeOnly
+        verb.json = output.json
+        try await finish { [verb] in try await verb.run(client.client, .standard) }
+    }
+}
+
+struct StatusCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "status", abstract: "Show the nodes and what the collections hold.",
+        discussion: "The exit status is 1 if a node cannot be reached or a file is damaged.")
+    @Option(name: [.customLong("collection"), .customShort("c")], help: "One collection only.") var collection: String?
+    @OptionGroup var output: JSONFlag
+    @OptionGroup var client: ClientOptions
+
+    func run() async throws {
+        var verb = StatusVerb(collection: collection)
+        verb.json = output.json
+        try await finish { [verb] in try await verb.run(client.client, .standard) }
+    }
+}
+
+struct SealCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "seal", abstract: "Build the index over everything written so far; returns when it serves.",
+        discussion: "Shards seal by themselves past shard.seal_points; this does it now.")
+    @OptionGroup var collection: CollectionOption
+    @OptionGroup var output: JSONFlag
+    @OptionGroup var client: ClientOptions
+
+    func run() async throws {
+        var verb = SealVerb(collection: collection.name)
+        verb.json = output.json
+        try await finish { [verb] in try await verb.run(client.client, .standard) }
+    }
+}
+
+struct EvalCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "eval", abstract: "Measure how well the cluster finds the right documents of a set with judgements.",
+        discussion: """
+            DIR holds queries.jsonl and qrels/*.tsv in BEIR's layout, and corpus.jsonl unless --corpus or --documents name the documents. They \
+            are loaded through the running cluster into a collection of their own, which is sealed and then asked. Prints nDCG@10, \
+            recall@1/5/10/100, MRR@10 and latencies as JSON.
+            """)
+    @Argument(help: ArgumentHelp("The folder of the set.", valueName: "dir")) var folder: String
+    @Option(help: "A corpus.jsonl; may be repeated.") var corpus: [String] = []
+    @Option(help: "A folder of documents whose relative paths are the ids.") var documents: String?
+    @Option(help: "The judgements, if not qrels/test.tsv.") var qrels: String?
+    @Option(name: [.customLong("collection"), .customShort("c")], help: "Keep the documents under this name; without it they are deleted afterwards.")
+    var collection: String?
+    @Option(help: "Queries asked at a time.") var concurrency = 4
+    @Flag(help: "Score every chunk with its full vector: the yardstick.") var exact = false
+    @Option(help: "Candidates scored again per segment.") var candidates: Int?
+    @OptionGroup var client: ClientOptions
+
+    func run() async throws {
+        var verb = EvalVerb(folder: folder)
+        verb.corpora = corpus
+        verb.documents = documents
+        verb.qrels = qrels
+        verb.collection = collection
+        verb.concurrency = concurrency
+        verb.exact = exact
+        verb.candidates = candidates
+        try await finish { [verb] in try await verb.run(client.client, .standard) }
+    }
+}
+
+struct DocumentsCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "documents", abstract: "List or delete documents of a collection.", subcommands: [List.self, Delete.self])
+
+    struct List: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "List the documents of a collection.")
+        @OptionGroup var collection: CollectionOption
+        @OptionGroup var output: JSONFlag
+        @OptionGroup var client: ClientOptions
+
+        func run() async throws { try await perform(.list, in: collection, output, client) }
+    }
+
+    struct Delete: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Delete documents from a collection.")
+        @Argument(help: "Names of documents, as `covey documents list` shows them.") var names: [String]
+        @OptionGroup var collection: CollectionOption
+        @OptionGroup var output: JSONFlag
+        @OptionGroup var client: ClientOptions
+
+        func run() async throws { try await perform(.delete(names), in: collection, output, client) }
+    }
+
+    private static func perform(
+        _ action: DocumentsVerb.Action, in collection: CollectionOption, _ output: JSONFlag, _ client: ClientOptions
+    ) async throws {
+        var verb = DocumentsVerb(collection: collection.name, action: action)
+        verb.json = output.json
+        try await finish { [verb] in try await verb.run(client.client, .standard) }
+    }
+}
+
+struct CollectionsCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "collections", abstract: "List, create or delete collections.", subcommands: [List.self, Create.self, Delete.self])
+
+    struct List: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "List the collections.")
+        @OptionGroup var output: JSONFlag
+        @OptionGroup var client: ClientOptions
+
+        func run() async throws { try await perform(.list, output, client) }
+    }
+
+    struct Create: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Create a collection: for documents, or with --dimension for vectors that you bring.")
+        @Argument(help: "Its name.") var name: String
+        @Option(help: "Elements of a vector.") var dimension: Int?
+        @Option(help: "Cosine, Dot or Euclid.") var distance = "Cosine"
+        @Option(help: "Shards; one per shard node unless told.") var shards: Int?
+        @OptionGroup var output: JSONFlag
+        @OptionGroup var client: ClientOptions
+
+        func run() async throws { try await perform(.create(name, dimension: dimension, distance: distance, shards: shards), output, client) }
+    }
+
+    struct Delete: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Delete a collection with everything in it.")
+        @Argument(help: "Its name.") var name: String
+        @OptionGroup var output: JSONFlag
+        @OptionGroup var client: ClientOptions
+
+        func run() async throws { try await perform(.delete(name), output, client) }
+    }
+
+    private static func perform(_ action: CollectionsVerb.Action, _ output: JSONFlag, _ client: ClientOptions) async throws {
+        var verb = CollectionsVerb(action: action)
+        verb.json = output.json
+        try await finish { [verb] in try await verb.run(client.client, .standard) }
+    }
+}

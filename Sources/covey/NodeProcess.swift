@@ -1,0 +1,200 @@
+import Coordination
+import Embedding
+import Foundation
+import Gateway
+import Generation
+import Ingestion
+import Logging
+import Model
+import NIOPosix
+import Observability
+import OutboundHTTP
+import ServiceLifecycle
+import Sharding
+import Storage
+import Transport
+
+/// Wires the parts that a node needs, runs them, and stops them in the order in which nothing accepted is dropped.
+struct NodeProcess {
+    private let configuration: Configuration
+    private let logger: Logger
+    private let metrics = Metrics()
+    private let group = MultiThreadedEventLoopGroup.singleton
+    private let name: String
+
+    init(name: String, configuration: Configuration) {
+        self.name = name
+        self.configuration = configuration
+        var log = LogConfiguration()
+        log.level = configuration.logLevel
+        log.bootstrap(node: name)
+        logger = Logger(label: "covey")
+    }
+
+    func runShard(_ node: Configuration.Node) async throws {
+        let shards = try shardNode(NodeID(node.name))
+        let server = try NodeServer(configuration: serverConfiguration(node), shard: shards, group: group, logger: logger)
+        try await run([serving(server, at: node) { await shards.close() }])
+    }
+
+    func runGenerator(_ node: Configuration.Node) async throws {
+        let server = try NodeServer(configuration: serverConfiguration(node), answer: try generator(embedder: try embedder()), group: group, logger: logger)
+        try await run([serving(server, at: node)])
+    }
+
+    func runCoordinator(_ node: Configuration.Node) async throws {
+        let shards = configuration.nodes(role: .shard)
+        guard !shards.isEmpty else { throw ConfigurationError("nodes names no shard: a coordinator has nobody to ask") }
+        guard let generator = configuration.nodes(role: .generator).first else {
+            throw ConfigurationError("nodes names no generator: nobody could answer questions")
+        }
+        var services: [NodeID: any ShardService] = [:]
+        var peers: [Peer] = []
+        for shard in shards {
+            let peer = try peer(shard)
+            peers.append(peer)
+            services[NodeID(shard.name)] = RemoteShard(peer: peer)
+        }
+        let generatorPeer = try peer(generator)
+        peers.append(generatorPeer)
+        let gateway = try gateway(shards: services, generator: RemoteGenerator(peer: generatorPeer), embedder: try embedder())
+        // The coordinator's own node port answers health checks.
+        let server = try NodeServer(configuration: serverConfiguration(node), group: group, logger: logger)
+        try await run([serving(server, at: node), serving(gateway)])
+        for peer in peers { await peer.close() }
+    }
+
+    func runAll() async throws {
+        let embedder = try embedder()
+        let shards = try shardNode(NodeID(name))
+        let gateway = try gateway(shards: [NodeID(name): shards], generator: try generator(embedder: embedder), embedder: embedder)
+        try await run([serving(gateway)])
+        await shards.close()
+    }
+
+    // MARK: parts
+
+    private func store() throws -> LocalObjectStore {
+        do { return try LocalObjectStore(root: configuration.text("store.path")) } catch {
+            throw ConfigurationError("store.path \(configuration.text("store.path")): \(error)")
+        }
+    }
+
+    private func shardNode(_ node: NodeID) throws -> ShardNode {
+        var shard = ShardConfiguration()
+        shard.sealPoints = configuration.number("shard.seal_points")
+        shard.exactScanThreshold = configuration.number("shard.exact_points")
+        shard.searchThreads = cores(unless: configuration.number("shard.workers"))
+        try shard.validate()
+        return ShardNode(node: node, store: try store(), configuration: shard, metrics: metrics, logger: logger)
+    }
+
+    private func embedder() throws -> any Embedder {
+        let url = configuration.text("embedding.url")
+        if url.isEmpty {
+            var path = configuration.text("embedding.model_path")
+            if path.isEmpty { path = "\(cacheFolder)/models/all-MiniLM-L6-v2" }
+            return try MiniLMEmbedder(directory: path, workers: cores(unless: configuration.number("embedding.workers")))
+        }
+        var remote = RemoteEmbedderConfiguration(
+            baseURL: url, model: configuration.text("embedding.model"), dimension: configuration.number("embedding.dimension"))
+        remote.maximumTokens = configuration.number("embedding.maximum_tokens")
+        remote.apiKey = secret("embedding.api_key")
+        return try RemoteEmbedder(configuration: remote, client: HTTPClient())
+    }
+
+    private func generator(embedder: any Embedder) throws -> Generator {
+        var generation = GenerationConfiguration()
+        generation.promptTokens = configuration.number("generation.prompt_tokens")
+        generation.answerTokens = configuration.number("generation.answer_tokens")
+        try generation.validate()
+        let url = configuration.text("generation.url")
+        let model: (any LanguageModel)? =
+            url.isEmpty
+            ? nil
+            : RemoteLanguageModel(
+                client: HTTPClient(),
+                configuration: .init(url: url, model: configuration.text("generation.model"), apiKey: secret("generation.api_key")))
+        return Generator(model: model, embedder: embedder, configuration: generation, logger: logger)
+    }
+
+    private func gateway(shards: [NodeID: any ShardService], generator: any AnswerService, embedder: any Embedder) throws -> Gateway {
+        var coordination = CoordinatorConfiguration()
+        coordination.readTimeout = .milliseconds(configuration.number("coordinator.deadline_ms"))
+        let store = try store()
+        let coordinator = try Coordinator(store: store, nodes: shards, configuration: coordination, logger: logger, metrics: metrics)
+        let address = try configuration.address("gateway.address")
+        var gateway = GatewayConfiguration()
+        gateway.host = address.host
+        gateway.port = address.port
+        gateway.maximumBodyBytes = configuration.number("gateway.body_mib") << 20
+        gateway.maximumConcurrentRequests = configuration.number("gateway.concurrent_requests")
+        gateway.drainTimeout = drainTime
+        let keys = try KeyRing(configuration.keys.map { try KeyRing.Key(sha256: $0.sha256, tenant: $0.tenant) })
+        return try Gateway(
+            coordinator: coordinator, ingestor: Ingestor(embedder: embedder), embedder: embedder, generator: generator, store: store, keys: keys,
+            configuration: gateway, metrics: metrics, logger: logger)
+    }
+
+    private func peer(_ node: Configuration.Node) throws -> Peer {
+        try Peer(host: node.address.host, port: node.address.port, group: group, logger: logger)
+    }
+
+    private func serverConfiguration(_ node: Configuration.Node) -> NodeServerConfiguration {
+        var server = NodeServerConfiguration()
+        server.host = node.address.host
+        server.port = node.address.port
+        return server
+    }
+
+    private func secret(_ key: String) -> String? { configuration.text(key).isEmpty ? nil : configuration.text(key) }
+
+    private func cores(unless set: Int) -> Int { set > 0 ? set : ProcessInfo.processInfo.activeProcessorCount }
+
+    private var cacheFolder: String {
+        let environment = ProcessInfo.processInfo.environment
+        return environment["COVEY_CACHE"] ?? (environment["XDG_CACHE_HOME"] ?? NSHomeDirectory() + "/.cache") + "/covey"
+    }
+
+    // MARK: life
+
+    private var drainTime: Duration { .seconds(configuration.number("gateway.drain_seconds")) }
+
+    private func serving(_ server: NodeServer, at node: Configuration.Node, afterwards: @escaping @Sendable () async -> Void = {}) -> ServedNode {
+        ServedNode(server: server, address: node.address, drainTime: drainTime, logger: logger, afterwards: afterwards)
+    }
+
+    private func serving(_ gateway: Gateway) -> some Service {
+        gateway.makeApplication { port in
+            let host = (try? configuration.address("gateway.address").host) ?? ""
+            logger.info("listening for clients", metadata: ["url": "http://\(Configuration.Address(host: host, port: port))"])
+        }
+    }
+
+    /// Runs until SIGTERM or SIGINT, then drains; the last service is told to stop first.
+    private func run(_ services: [any Service]) async throws {
+        var lifecycle = ServiceGroupConfiguration(
+            services: services, gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
+        lifecycle.maximumGracefulShutdownDuration = drainTime + .seconds(5)
+        logger.info("starting", metadata: ["version": "\(Covey.version)", "store": "\(configuration.text("store.path"))"])
+        try await ServiceGroup(configuration: lifecycle).run()
+        logger.info("stopped")
+    }
+}
+
+/// A node's server as a service: it listens until it is told to stop, then drains.
+private struct ServedNode: Service {
+    let server: NodeServer
+    let address: Configuration.Address
+    let drainTime: Duration
+    let logger: Logger
+    let afterwards: @Sendable () async -> Void
+
+    func run() async throws {
+        let port = try await server.start()
+        logger.info("listening for nodes", metadata: ["address": "\(Configuration.Address(host: address.host, port: port))"])
+        try? await gracefulShutdown()
+        await server.drain(timeout: drainTime)
+        await afterwards()
+    }
+}
