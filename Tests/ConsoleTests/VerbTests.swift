@@ -28,12 +28,12 @@ import Testing
     }
 
     @Test("a refusal is told in the cluster's words, with the request's id", arguments: [
-        (["error": ["message": "no vector store \"docs\"", "request_id": "r1"]] as JSONValue, 404, "no vector store \"docs\" (request r1)"),
-        (["status": ["error": "limit must be 1…10, found 99"], "request_id": "r2"], 400, "limit must be 1…10, found 99 (request r2)"),
-        (["error": ["message": "no key"]], 401, "no key: give one with --api-key or COVEY_API_KEY"),
+        (#"{"error":{"message":"no vector store \"docs\"","request_id":"r1"}}"#, 404, "no vector store \"docs\" (request r1)"),
+        (#"{"status":{"error":"limit must be 1…10, found 99"},"request_id":"r2"}"#, 400, "limit must be 1…10, found 99 (request r2)"),
+        (#"{"error":{"message":"no key"}}"#, 401, "no key: give one with --api-key or COVEY_API_KEY"),
     ])
-    func refusals(body: JSONValue, status: Int, words: String) async throws {
-        let server = try await StubServer { _ in .init(body, status: status) }
+    func refusals(body: String, status: Int, words: String) async throws {
+        let server = try await StubServer { _ in .init(text: body, status: status) }
         let error = await #expect(throws: ConsoleError.self) {
             try await SearchVerb(query: "q", collection: "docs").run(CoveyClient(url: server.url), Screen().terminal())
         }
