@@ -16,14 +16,14 @@ extension Shard {
         let writer = LogWriterID(node: environment.node, incarnation: .random(in: 1...UInt64.max))
         // An owner elsewhere may truncate the log between the reading of the manifest and that of the log: a gap means
         // "read the newest manifest again" (protocol, H10).
-        var previous: Manifest?
+        var previousVersion: UInt64?
         while true {
             let manifest = try await log.newestManifest()
-            let isFinal = previous != nil && previous?.version == manifest?.version
-            if let state = try await replay(after: manifest, log: log, schema: schema, writer: writer, environment: environment, toleratesGaps: isFinal) {
-                return Shard(id: id, schema: schema, environment: environment, log: log, writer: writer, state: state)
-            }
-            previous = manifest ?? Manifest(version: 0, position: 0, epoch: 0, writer: writer, fences: [], segments: [], requests: [])
+            let version = manifest?.version ?? 0
+            let state = try await replay(
+                after: manifest, log: log, schema: schema, writer: writer, environment: environment, toleratesGaps: version == previousVersion)
+            if let state { return Shard(id: id, schema: schema, environment: environment, log: log, writer: writer, state: state) }
+            previousVersion = version
         }
     }
 
