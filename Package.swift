@@ -97,7 +97,7 @@ let package = Package(
         .tests("EmbeddingTests", ["Embedding", "OutboundHTTP", "VectorMath", "Model"]),
         .tests("IngestionTests", ["Ingestion", "Embedding", "Storage", "Model"]),
         .tests("CoordinationTests", ["Coordination", "Placement", "Storage", "VectorMath", "Model", "Observability", .logging]),
-        .tests("ShardingTests", ["Sharding", "VectorIndex", "Storage", "VectorMath", "Model", "Observability"]),
+        .tests("ShardingTests", ["Sharding", "VectorIndex", "Storage", "VectorMath", "Model", "Observability", .logging]),
         .tests("GenerationTests", ["Generation", "Embedding", "OutboundHTTP", "Model"]),
         .tests("GatewayTests", ["Gateway", "Coordination", "Ingestion", "Generation", "Embedding", "Storage", "Model", "Observability", .hummingbird]),
         .tests("ConsoleTests", ["Console", "OutboundHTTP", "Storage", "VectorIndex", "Model", .nioCore, .nioPosix]),

@@ -16,14 +16,14 @@ extension Shard {
         let writer = LogWriterID(node: environment.node, incarnation: .random(in: 1...UInt64.max))
         // An owner elsewhere may truncate the log between the reading of the manifest and that of the log: a gap means
         // "read the newest manifest again" (protocol, H10).
-        var previous: Manifest?
+        var previousVersion: UInt64?
         while true {
             let manifest = try await log.newestManifest()
-            let isFinal = previous != nil && previous?.version == manifest?.version
-            if let state = try await replay(after: manifest, log: log, schema: schema, writer: writer, environment: environment, toleratesGaps: isFinal) {
-                return Shard(id: id, schema: schema, environment: environment, log: log, writer: writer, state: state)
-            }
-            previous = manifest ?? Manifest(version: 0, position: 0, epoch: 0, writer: writer, fences: [], segments: [], requests: [])
+            let version = manifest?.version ?? 0
+            let state = try await replay(
+                after: manifest, log: log, schema: schema, writer: writer, environment: environment, toleratesGaps: version == previousVersion)
+            if let state { return Shard(id: id, schema: schema, environment: environment, log: log, writer: writer, state: state) }
+            previousVersion = version
         }
     }
 
@@ -78,16 +78,19 @@ extension Shard {
     }
 
     private static func read(_ positions: [UInt64], log: LogStore) async throws(ClusterError) -> [LogStore.Found] {
-        let results = await withTaskGroup(of: (Int, Result<LogStore.Found, ClusterError>).self) { group in
-            for (index, position) in positions.enumerated() {
-                group.addTask {
-                    do throws(ClusterError) { return (index, .success(try await log.entry(at: position))) } catch { return (index, .failure(error)) }
-                }
-            }
-            var results = [Result<LogStore.Found, ClusterError>](repeating: .success(.missing), count: positions.count)
-            for await (index, result) in group { results[index] = result }
-            return results
+        let found = await withTaskGroup(of: (UInt64, Result<LogStore.Found, ClusterError>).self) { group in
+            for position in positions { group.addTask { (position, await log.result(at: position)) } }
+            return await group.reduce(into: [UInt64: Result<LogStore.Found, ClusterError>]()) { $0[$1.0] = $1.1 }
         }
-        return try results.map { result throws(ClusterError) in try result.get() }
+        return try positions.map { position throws(ClusterError) in try found[position]!.get() }
+    }
+}
+
+extension LogStore {
+    fileprivate func result(at position: UInt64) async -> Result<Found, ClusterError> {
+        do throws(ClusterError) {
+            let found = try await entry(at: position)
+            return .success(found)
+        } catch { return .failure(error) }
     }
 }

@@ -14,6 +14,12 @@ package struct Frame: Sendable {
     /// The format that this release writes, and the highest it reads.
     package let version: UInt16
 
+    package init(kind: String, magic: UInt32, version: UInt16) {
+        self.kind = kind
+        self.magic = magic
+        self.version = version
+    }
+
     /// Bytes around the body.
     package static let overhead = 16
 

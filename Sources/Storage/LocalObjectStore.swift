@@ -18,6 +18,8 @@ package final class LocalObjectStore: ObjectStore {
     private struct State {
         /// Folders whose names, up to the root, are known to be durable.
         var durableFolders: Set<String> = []
+        /// Folders removed so far: one that was found durable before counts no more after.
+        var removals = 0
         var scratchCount = 0
     }
 
@@ -115,7 +117,7 @@ package final class LocalObjectStore: ObjectStore {
                     if error.code != ENOENT && error.code != ENOTDIR { throw error }
                 }
             }
-            for folder in changed { try store.files.synchronize(folder, .removal) }
+            for folder in changed { try store.synchronizeRemoval(from: folder) }
             for folder in changed { store.removeEmptyFolders(from: folder) }
         }
     }
@@ -149,12 +151,12 @@ extension LocalObjectStore {
         let folder = parent(of: path)
         var attempts = 0
         while true {
-            try makeDurable(folder)
             do {
+                try makeDurable(folder)
                 if ifAbsent { try files.link(temporary, to: path) } else { try files.rename(temporary, to: path) }
                 break
             } catch {
-                if error.code == EEXIST {
+                if error.code == EEXIST && ifAbsent {
                     try files.synchronize(folder, .existing)
                     throw error
                 }
@@ -174,20 +176,43 @@ extension LocalObjectStore {
     private func makeDurable(_ folder: String) throws(SystemError) {
         guard folder != root, !state.withLock({ $0.durableFolders.contains(folder) }) else { return }
         let above = parent(of: folder)
+        let removals = state.withLock { $0.removals }
         try makeDurable(above)
         do { try files.makeFolder(folder) } catch { if error.code != EEXIST { throw error } }
         try files.synchronize(above, .folder)
-        state.withLock {
-            if $0.durableFolders.count >= Self.rememberedFolders { $0.durableFolders = [] }
-            $0.durableFolders.insert(folder)
+        state.withLock { state in
+            guard state.removals == removals else { return }
+            if state.durableFolders.count >= Self.rememberedFolders { state.durableFolders = [] }
+            state.durableFolders.insert(folder)
+        }
+    }
+
+    /// Makes it durable that objects are gone. Where another call has removed the emptied folder itself, the one above says so.
+    private func synchronizeRemoval(from folder: String) throws(SystemError) {
+        var folder = folder
+        while true {
+            do throws(SystemError) { return try files.synchronize(folder, .removal) } catch {
+                guard error.code == ENOENT, folder != root else { throw error }
+                folder = parent(of: folder)
+            }
         }
     }
 
     private func removeEmptyFolders(from folder: String) {
         var folder = folder
-        while folder != root, (try? files.removeFolder(folder)) != nil {
-            state.withLock { _ = $0.durableFolders.remove(folder) }
+        while folder != root {
+            // Before and after: whoever finds the folder in between must not remember it as durable.
+            forget(folder)
+            guard (try? files.removeFolder(folder)) != nil else { return }
+            forget(folder)
             folder = parent(of: folder)
+        }
+    }
+
+    private func forget(_ folder: String) {
+        state.withLock { state in
+            state.removals += 1
+            state.durableFolders.remove(folder)
         }
     }
 

@@ -1,0 +1,113 @@
+import Foundation
+import Logging
+import Model
+import Observability
+import Sharding
+import Storage
+import Testing
+
+/// A collection of one shard in some store, and nodes that serve it.
+struct Harness: Sendable {
+    let store: any ObjectStore
+    let schema: CollectionSchema
+    var shard: ShardID { schema.shard(0, of: .default) }
+
+    init(store: any ObjectStore = MemoryObjectStore(), dimension: Int = 4, metric: Metric = .euclid) async throws {
+        self.store = store
+        schema = CollectionSchema(
+            name: try CollectionName("test"), incarnation: Incarnation(0xabc), dimension: dimension, metric: metric, shardCount: 1, createdAt: 0)
+        let key = StoreKey.schema(schema.incarnation, of: .default)
+        try? await store.put(key, Array(JSONEncoder().encode(schema)), ifAbsent: true)
+        _ = try await store.size(key)
+    }
+
+    /// Seals only when asked to, unless configured otherwise.
+    func node(_ name: String = "a", _ adjust: (inout ShardConfiguration) -> Void = { _ in }) -> ShardNode {
+        var configuration = ShardConfiguration()
+        configuration.retryDelay = .zero
+        configuration.searchThreads = 1
+        adjust(&configuration)
+        return ShardNode(node: NodeID(name), store: store, configuration: configuration, metrics: Metrics(), logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+    }
+
+    func context(_ request: String? = nil) -> CallContext {
+        CallContext(requestID: request.map { RequestID($0) } ?? .random(), tenant: .default)
+    }
+
+    func point(_ id: UInt64, _ value: Float = 0, _ payload: Payload = [:]) -> Point {
+        Point(id: .integer(id), vector: (0..<schema.dimension).map { value + Float($0) }, payload: payload)
+    }
+
+    @discardableResult
+    func upsert(_ points: [Point], on node: ShardNode, request: String? = nil) async throws -> AppendReply {
+        try await node.append(AppendRequest(shard: shard, operations: [.upsert(points)]), context: context(request))
+    }
+
+    @discardableResult
+    func delete(_ ids: [UInt64], on node: ShardNode) async throws -> AppendReply {
+        try await node.append(AppendRequest(shard: shard, operations: [.delete(ids.map(PointID.integer))]), context: context())
+    }
+
+    /// All points, in the order of ids.
+    func contents(_ node: ShardNode, filter: Filter? = nil) async throws -> [StoredPoint] {
+        try await node.fetch(
+            FetchRequest(shard: shard, selection: .page(from: nil, limit: 100_000, filter: filter), withVector: true), context: context()
+        ).points
+    }
+
+    func search(_ node: ShardNode, _ vector: [Float], limit: Int = 10, filter: Filter? = nil, effort: SearchEffort = SearchEffort()) async throws -> SearchReply {
+        try await node.search(SearchRequest(shard: shard, vector: vector, limit: limit, filter: filter, effort: effort), context: context())
+    }
+
+    @discardableResult
+    func seal(_ node: ShardNode) async throws -> SealReply { try await node.seal(SealRequest(shard: shard), context: context()) }
+
+    func status(_ node: ShardNode) async throws -> ShardStatus {
+        try #require(try await node.status(StatusRequest(shards: [shard]), context: context()).shards.first)
+    }
+
+    func keys(_ prefix: String) async throws -> [String] { try await store.listAll(prefix: prefix) }
+}
+
+struct SeededRandom: RandomNumberGenerator {
+    private var state: UInt64
+    init(seed: UInt64) { state = seed }
+    mutating func next() -> UInt64 {
+        state &+= 0x9e37_79b9_7f4a_7c15
+        var z = state
+        z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
+        z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
+        return z ^ (z >> 31)
+    }
+}
+
+/// What a shard should hold: obviously right.
+struct ShardModel {
+    var points: [PointID: Point] = [:]
+
+    mutating func apply(_ operations: [AppendRequest.Operation]) {
+        for operation in operations {
+            switch operation {
+            case .upsert(let new): for point in new { points[point.id] = point }
+            case .delete(let ids): for id in ids { points[id] = nil }
+            case .deleteWhere(let filter): points = points.filter { !filter.passes(id: $0.key, payload: $0.value.payload) }
+            }
+        }
+    }
+
+    func sorted(_ filter: Filter? = nil) -> [Point] {
+        points.values.filter { filter?.passes(id: $0.id, payload: $0.payload) ?? true }.sorted { $0.id < $1.id }
+    }
+
+    /// Ids of the nearest under the Euclidean distance.
+    func nearest(_ query: [Float], limit: Int, filter: Filter?) -> [PointID] {
+        var ranked: [(id: PointID, distance: Float)] = []
+        for point in sorted(filter) {
+            var distance: Float = 0
+            for (a, b) in zip(point.vector, query) { distance += (a - b) * (a - b) }
+            ranked.append((point.id, distance))
+        }
+        ranked.sort { $0.distance == $1.distance ? $0.id < $1.id : $0.distance < $1.distance }
+        return ranked.prefix(limit).map(\.id)
+    }
+}

@@ -1,0 +1,140 @@
+import Foundation
+import Model
+import Storage
+import Testing
+
+/// The stores that must behave alike.
+enum StoreKind: CaseIterable, Sendable {
+    case memory, local, simulated
+
+    func make() throws -> any ObjectStore {
+        let root = FileManager.default.temporaryDirectory.path + "/covey-test-store-\(UInt64.random(in: .min ... .max))"
+        return switch self {
+        case .memory: MemoryObjectStore()
+        case .local: try LocalObjectStore(root: root)
+        case .simulated: try LocalObjectStore(root: root, fileSystem: SimulatedFileSystem())
+        }
+    }
+}
+
+@Suite("Object store")
+struct ObjectStoreTests {
+    @Test("returns what was put, whole and in ranges", arguments: StoreKind.allCases)
+    func roundTrip(kind: StoreKind) async throws {
+        let store = try kind.make()
+        let bytes = (0..<10_000).map { UInt8(truncatingIfNeeded: $0 &* 31) }
+        try await store.put("a/b", bytes, ifAbsent: true)
+        #expect(try await store.get("a/b") == bytes)
+        #expect(try await store.get("a/b", range: 100..<200) == Array(bytes[100..<200]))
+        #expect(try await store.size("a/b") == 10_000)
+        await #expect(throws: StoreError.outOfRange(key: "a/b", requested: 9_999..<10_001, size: 10_000)) { try await store.get("a/b", range: 9_999..<10_001) }
+        await #expect(throws: StoreError.notFound(key: "a/c")) { try await store.get("a/c") }
+        await #expect(throws: StoreError.notFound(key: "a/b/c")) { try await store.get("a/b/c") }
+    }
+
+    @Test("a key may be another's beginning", arguments: StoreKind.allCases)
+    func nestedKeys(kind: StoreKind) async throws {
+        let store = try kind.make()
+        for key in ["a/1/2", "a/1", "a", "a/1/2/3"] { try await store.put(key, Array(key.utf8), ifAbsent: true) }
+        for key in ["a/1/2", "a/1", "a", "a/1/2/3"] { #expect(try await store.get(key) == Array(key.utf8)) }
+        #expect(try await store.list(prefix: "a/1", after: nil, limit: 10) == ["a/1", "a/1/2", "a/1/2/3"])
+        try await store.delete(["a/1", "a/nothing"])
+        #expect(try await store.list(prefix: "", after: nil, limit: 10) == ["a", "a/1/2", "a/1/2/3"])
+    }
+
+    @Test("create-only keeps the first object, overwriting replaces it", arguments: StoreKind.allCases)
+    func createOnly(kind: StoreKind) async throws {
+        let store = try kind.make()
+        try await store.put("k", [1], ifAbsent: true)
+        await #expect(throws: StoreError.alreadyExists(key: "k")) { try await store.put("k", [2], ifAbsent: true) }
+        #expect(try await store.get("k") == [1])
+        try await store.put("k", [3], ifAbsent: false)
+        #expect(try await store.get("k") == [3])
+    }
+
+    @Test("of twenty racers for one key, exactly one wins and its bytes are stored", arguments: StoreKind.allCases)
+    func racers(kind: StoreKind) async throws {
+        let store = try kind.make()
+        for round in 0..<20 {
+            let winners = await withTaskGroup(of: UInt8?.self) { group in
+                for racer in UInt8(0)..<20 {
+                    group.addTask { (try? await store.put("race/\(round)", [racer], ifAbsent: true)) == nil ? nil : racer }
+                }
+                return await group.reduce(into: [UInt8]()) { if let winner = $1 { $0.append(winner) } }
+            }
+            #expect(winners.count == 1)
+            #expect(try await store.get("race/\(round)") == winners)
+        }
+    }
+
+    @Test("lists in byte order, page after page, as a sorted dictionary does", arguments: StoreKind.allCases, [1, 2, 3] as [UInt64])
+    func listing(kind: StoreKind, seed: UInt64) async throws {
+        let store = try kind.make()
+        var random = SeededRandom(seed: seed)
+        var keys: Set<String> = []
+        for _ in 0..<120 {
+            let parts = (0..<Int.random(in: 1...3, using: &random)).map { _ in
+                String((0..<Int.random(in: 1...2, using: &random)).map { _ in "a0-.B_".filter { $0 != "." }.randomElement(using: &random)! })
+            }
+            keys.insert(parts.joined(separator: "/"))
+        }
+        for key in keys { try await store.put(key, [0], ifAbsent: true) }
+        let sorted = keys.sorted { Array($0.utf8).lexicographicallyPrecedes(Array($1.utf8)) }
+        #expect(try await store.listAll(prefix: "") == sorted)
+        for _ in 0..<60 {
+            let prefix = String(sorted.randomElement(using: &random)!.prefix(Int.random(in: 0...4, using: &random)))
+            let after = Bool.random(using: &random) ? sorted.randomElement(using: &random) : nil
+            let limit = Int.random(in: 0...30, using: &random)
+            let expected = sorted.filter { key in key.hasPrefix(prefix) && (after.map { Array($0.utf8).lexicographicallyPrecedes(Array(key.utf8)) } ?? true) }
+            #expect(try await store.list(prefix: prefix, after: after, limit: limit) == Array(expected.prefix(limit)), "\(prefix) \(after ?? "")")
+        }
+    }
+
+    @Test("takes in a file and gives one out", arguments: [StoreKind.memory, .local])
+    func files(kind: StoreKind) async throws {
+        let store = try kind.make()
+        let path = try await store.scratchPath()
+        #expect(FileManager.default.createFile(atPath: path, contents: Data([1, 2, 3])))
+        try await store.putFile("big", from: path)
+        #expect(!FileManager.default.fileExists(atPath: path))
+        #expect(FileManager.default.contents(atPath: try await store.localPath("big")) == Data([1, 2, 3]))
+    }
+
+    @Test("an emptied folder can be filled again while others empty it")
+    func emptiedFolders() async throws {
+        let store = try StoreKind.local.make()
+        await withTaskGroup(of: Void.self) { group in
+            for worker in 0..<4 {
+                group.addTask {
+                    for round in 0..<50 {
+                        let key = "x/y/\(worker)-\(round)"
+                        await #expect(throws: Never.self) {
+                            try await store.put(key, [1], ifAbsent: true)
+                            try await store.delete(key)
+                        }
+                    }
+                }
+            }
+        }
+        #expect(try await store.listAll(prefix: "").isEmpty)
+    }
+
+    @Test("refuses keys that are unsafe as paths", arguments: ["", "/a", "a/", "a//b", ".", "a/..", "a/.tmp", "a b", "ä", "a~", String(repeating: "a", count: 255)])
+    func keys(key: String) async throws {
+        for kind in StoreKind.allCases {
+            await #expect(throws: StoreError.self) { try await kind.make().put(key, [], ifAbsent: true) }
+        }
+    }
+}
+
+struct SeededRandom: RandomNumberGenerator {
+    private var state: UInt64
+    init(seed: UInt64) { state = seed }
+    mutating func next() -> UInt64 {
+        state &+= 0x9e37_79b9_7f4a_7c15
+        var z = state
+        z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
+        z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
+        return z ^ (z >> 31)
+    }
+}
