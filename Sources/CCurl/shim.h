@@ -1,6 +1,8 @@
 #pragma once
 #include <curl/curl.h>
 
+#pragma clang assume_nonnull begin
+
 // libcurl's setters and getters are variadic, which Swift cannot call: one typed line each.
 
 static inline CURLcode covey_curl_set_long(CURL *easy, CURLoption option, long value) {
@@ -60,3 +62,5 @@ static inline covey_curl_finished covey_curl_next_finished(CURLM *multi) {
     covey_curl_finished none = {NULL, CURLE_OK};
     return none;
 }
+
+#pragma clang assume_nonnull end

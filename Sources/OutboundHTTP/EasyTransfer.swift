@@ -209,8 +209,9 @@ import CCurl
         case CURLE_COULDNT_RESOLVE_HOST, CURLE_COULDNT_RESOLVE_PROXY, CURLE_COULDNT_CONNECT: return .failure(.connectionFailed(reason))
         case CURLE_OPERATION_TIMEDOUT: return .failure(.timedOut(.connect, transfer.request.connectTimeout))
         case CURLE_SSL_CONNECT_ERROR, CURLE_PEER_FAILED_VERIFICATION, CURLE_SSL_CACERT_BADFILE: return .failure(.untrusted(reason))
-        case CURLE_URL_MALFORMAT, CURLE_UNSUPPORTED_PROTOCOL: return .failure(.invalidRequest(reason))
-        case CURLE_WEIRD_SERVER_REPLY, CURLE_BAD_CONTENT_ENCODING: return .failure(.malformedResponse(reason))
+        // The URL's scheme was checked before: an unsupported protocol is what the server spoke.
+        case CURLE_UNSUPPORTED_PROTOCOL, CURLE_WEIRD_SERVER_REPLY, CURLE_BAD_CONTENT_ENCODING:
+            return .failure(.malformedResponse(reason))
         default: return .failure(.connectionLost(reason))
         }
     }
