@@ -55,6 +55,7 @@ package struct Gateway: Sendable {
         let readiness = Readiness(coordinator: coordinator)
         let server = HTTPServerBuilder.http1(
             configuration: HTTP1Channel.Configuration(
+                additionalChannelHandlers: [QuiescenceHandler()],
                 idleTimeout: .nanoseconds(Int64(configuration.idleTimeout.seconds * 1e9)),
                 httpDecoderConfiguration: HTTP1Channel.Configuration.DecoderConfiguration(
                     maxHeaderFieldSize: configuration.maximumHeaderBytes, maxHeaderListSize: configuration.maximumHeaderBytes,
@@ -63,7 +64,7 @@ package struct Gateway: Sendable {
             limit: configuration.maximumConcurrentRequests,
             limitPerTenant: keys.isEmpty ? nil : configuration.maximumConcurrentRequestsPerTenant)
         let responder = EdgeResponder(
-            routes: makeRouter(readiness).buildResponder(), keys: keys, gate: gate, configuration: configuration, metrics: metrics, logger: logger)
+            routes: makeRouter(readiness).buildResponder(), keys: keys, gate: gate, readiness: readiness, configuration: configuration, metrics: metrics, logger: logger)
         let application = Application(
             responder: responder, server: server,
             configuration: ApplicationConfiguration(

@@ -3,7 +3,7 @@ import Model
 import Synchronization
 
 /// Bounds the requests at work, all together and per tenant. Nobody waits here: a refusal at once is what a client can act on.
-final class AdmissionGate: Sendable {
+package final class AdmissionGate: Sendable {
     private struct State {
         var total = 0
         var perTenant: [TenantID: Int] = [:]
@@ -13,15 +13,15 @@ final class AdmissionGate: Sendable {
     private let limit: Int
     private let limitPerTenant: Int?
 
-    init(limit: Int, limitPerTenant: Int?) {
+    package init(limit: Int, limitPerTenant: Int?) {
         self.limit = limit
         self.limitPerTenant = limitPerTenant
     }
 
-    var inside: Int { state.withLock { $0.total } }
+    package var inside: Int { state.withLock { $0.total } }
 
     /// - Throws: 503 if the gateway is full, 429 if the tenant has its share; both with `Retry-After`.
-    func enter(_ tenant: TenantID) throws(RequestError) -> Pass {
+    package func enter(_ tenant: TenantID) throws(RequestError) -> Pass {
         let refusal: RequestError? = state.withLock { state in
             if state.total >= limit {
                 return RequestError(
@@ -50,7 +50,7 @@ final class AdmissionGate: Sendable {
     }
 
     /// A place inside. It is given back when the last reference goes, so a response that is never written cannot keep it.
-    final class Pass: Sendable {
+    package final class Pass: Sendable {
         private let gate: AdmissionGate
         private let tenant: TenantID
 

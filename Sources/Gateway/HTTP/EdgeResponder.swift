@@ -10,10 +10,13 @@ struct EdgeResponder<Routes: HTTPResponder<GatewayContext>>: HTTPResponder {
     let routes: Routes
     let keys: KeyRing
     let gate: AdmissionGate
+    let readiness: Readiness
     let configuration: GatewayConfiguration
     let metrics: Metrics
     let logger: Logger
 
+    /// What Hummingbird's router calls the place of a request that it has no route for.
+    private static var noRoute: String { "NotFound" }
     /// Routes that answer without a key and without a place inside, so that a full gateway is not taken for a dead one.
     private var health: Set<String> { ["/healthz", "/readyz"] }
 
@@ -37,11 +40,12 @@ struct EdgeResponder<Routes: HTTPResponder<GatewayContext>>: HTTPResponder {
             context.logger[metadataKey: "tenant"] = .string(context.call.tenant.rawValue)
             let entered = context
             response = try await withDeadline(context.arrived + configuration.maximumTimeout, "the request") { try await routes.respond(to: request, context: entered) }
-            if context.endpointPath == nil { throw RequestError.notFound("no route \(request.method.rawValue) \(path)", code: "unknown_url") }
+            if context.endpointPath == Self.noRoute { throw RequestError.notFound("no route \(request.method.rawValue) \(path)", code: "unknown_url") }
         } catch {
             failure = RequestError(error)
             response = dialect.response(to: failure!, requestID: context.call.requestID, seconds: context.seconds)
         }
+        if readiness.isDraining { response.headers[.connection] = "close" }
         response.headers[.requestID] = context.call.requestID.rawValue
         record(request, response, failure, context)
         return response
@@ -49,7 +53,7 @@ struct EdgeResponder<Routes: HTTPResponder<GatewayContext>>: HTTPResponder {
 
     private func record(_ request: Request, _ response: Response, _ failure: RequestError?, _ context: GatewayContext) {
         let status = String(response.status.code)
-        let route = context.endpointPath ?? "none"
+        let route = context.endpointPath ?? Self.noRoute
         let seconds = context.seconds
         metrics.counter(
             "covey_http_requests_total", help: "Requests answered, by route and status.",

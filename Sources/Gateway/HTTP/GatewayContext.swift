@@ -1,3 +1,4 @@
+import Foundation
 import Hummingbird
 import Logging
 import Model
@@ -22,7 +23,8 @@ struct GatewayContext: RequestContext {
 
     /// A part of the path, decoded.
     func parameter(_ name: String) throws -> String {
-        guard let value = parameters.get(name) else { throw RequestError(.internalServerError, code: "internal", "route without \(name)") }
+        guard let text = parameters.get(name) else { throw RequestError(.internalServerError, code: "internal", "route without \(name)") }
+        guard let value = text.removingPercentEncoding else { throw RequestError.invalid(name, "\(name) in the path is not UTF-8") }
         return value
     }
 }

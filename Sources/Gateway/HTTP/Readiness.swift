@@ -4,15 +4,16 @@ import Synchronization
 /// Whether the gateway should be sent requests: the store and some shard node answer, and it is not shutting down.
 final class Readiness: Sendable {
     private let coordinator: Coordinator
-    private let isDraining = Mutex(false)
+    private let drains = Mutex(false)
 
     init(coordinator: Coordinator) { self.coordinator = coordinator }
 
-    func drain() { isDraining.withLock { $0 = true } }
+    func drain() { drains.withLock { $0 = true } }
+    var isDraining: Bool { drains.withLock { $0 } }
 
     /// Why not, or `nil` if ready.
     func obstacle() async -> String? {
-        if isDraining.withLock({ $0 }) { return "shutting down" }
+        if isDraining { return "shutting down" }
         let state = await coordinator.readiness()
         if let error = state.storeError { return "store: \(error.message)" }
         if state.isReady { return nil }

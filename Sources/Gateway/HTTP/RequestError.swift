@@ -2,14 +2,14 @@ import HTTPTypes
 import Model
 
 /// Why a request was refused, before it is put into the shape of the API that was called.
-struct RequestError: Error {
-    var status: HTTPResponse.Status
+package struct RequestError: Error {
+    package var status: HTTPResponse.Status
     /// OpenAI's `code`: a word for machines.
     var code: String
     /// The field at fault, as a path into the request: `points[3].vector`.
-    var field: String?
-    var message: String
-    var retryAfterSeconds: Int?
+    package var field: String?
+    package var message: String
+    package var retryAfterSeconds: Int?
 
     init(_ status: HTTPResponse.Status, code: String, field: String? = nil, _ message: String, retryAfterSeconds: Int? = nil) {
         self.status = status

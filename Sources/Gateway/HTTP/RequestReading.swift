@@ -12,12 +12,20 @@ struct RequestReading: Sendable {
     /// - Throws: 415 unless it says it is JSON, which also keeps web pages of other origins from posting to a keyless
     ///   gateway unasked; 413, 408 and 400 for one that is too large, too slow, or no JSON.
     func json(_ request: Request) async throws -> JSONInput {
+        var request = request
+        return try await json(keepingBodyIn: &request)
+    }
+
+    /// The same, and leaves the body in the request: only then can the request be watched for its client's leaving.
+    func json(keepingBodyIn request: inout Request) async throws -> JSONInput {
         let contentType = request.headers[.contentType]?.lowercased() ?? ""
         let mediaType = contentType.prefix { $0 != ";" }.trimmingSpaces
         guard mediaType == "application/json" || mediaType.hasSuffix("+json") else {
             throw RequestError(.unsupportedMediaType, code: "unsupported_media_type", "content-type must be application/json, found \"\(contentType)\"")
         }
-        return try JSONReader.read(try await bytes(request, limit: configuration.maximumBodyBytes, name: "the body"))
+        let bytes = try await bytes(request, limit: configuration.maximumBodyBytes, name: "the body")
+        request.body = RequestBody(buffer: ByteBuffer(bytes: bytes))
+        return try JSONReader.read(bytes)
     }
 
     /// The body as JSON, or `nil` if there is none.

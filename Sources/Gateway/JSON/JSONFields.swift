@@ -130,7 +130,7 @@ extension JSONInput {
     /// The value as one dense vector.
     ///
     /// - Throws: `badRequest` naming `path`; `unsupported` for named, sparse and multi-vectors.
-    func vector(at path: String) throws -> [Float] {
+    package func vector(at path: String) throws -> [Float] {
         switch self {
         case .numbers(let text, let count):
             guard count <= CollectionSchema.maximumDimension else {
@@ -152,7 +152,7 @@ extension JSONInput {
     }
 
     /// The value as a point's id: an unsigned integer or a UUID.
-    func pointID(at path: String) throws -> PointID {
+    package func pointID(at path: String) throws -> PointID {
         switch self {
         case .integer(let value) where value >= 0: return .integer(UInt64(value))
         case .unsigned(let value): return .integer(value)

@@ -5,7 +5,7 @@ import Model
 /// It differs from ``Model/JSONValue`` in three ways that the public edge needs: members keep their order, integers up to
 /// 2^64 − 1 keep all their digits (Qdrant's ids do), and an array of numbers stays text until a route asks for it
 /// as a vector or as values. So a vector of 1,536 numbers never becomes 1,536 enum values.
-enum JSONInput: Sendable {
+package enum JSONInput: Sendable {
     case null
     case bool(Bool)
     case integer(Int64)
@@ -18,9 +18,9 @@ enum JSONInput: Sendable {
     case array([JSONInput])
     case object([Member])
 
-    struct Member: Sendable {
-        var key: String
-        var value: JSONInput
+    package struct Member: Sendable {
+        package var key: String
+        package var value: JSONInput
     }
 
     /// What the value is called in an error.
@@ -48,7 +48,7 @@ enum JSONInput: Sendable {
     }
 
     /// The value as payloads keep it. An integer above `Int64.max` becomes the nearest floating-point number.
-    var jsonValue: JSONValue {
+    package var jsonValue: JSONValue {
         switch self {
         case .null: .null
         case .bool(let value): .bool(value)

@@ -1,7 +1,7 @@
 import Model
 
 /// A JSON value on its way to a client: members in the order they were written, vectors without a detour.
-enum JSONOutput: Sendable {
+package enum JSONOutput: Sendable {
     case null
     case bool(Bool)
     case integer(Int)
@@ -16,7 +16,7 @@ enum JSONOutput: Sendable {
     case object([(String, JSONOutput)])
 
     /// The value as compact JSON. A number that is not finite, which JSON cannot say, becomes `null`.
-    func serialized() -> [UInt8] {
+    package func serialized() -> [UInt8] {
         var bytes: [UInt8] = []
         write(to: &bytes)
         return bytes
@@ -94,12 +94,12 @@ enum JSONOutput: Sendable {
 extension JSONOutput: ExpressibleByStringLiteral, ExpressibleByIntegerLiteral, ExpressibleByBooleanLiteral, ExpressibleByArrayLiteral,
     ExpressibleByDictionaryLiteral, ExpressibleByNilLiteral
 {
-    init(stringLiteral value: String) { self = .string(value) }
-    init(integerLiteral value: Int) { self = .integer(value) }
-    init(booleanLiteral value: Bool) { self = .bool(value) }
-    init(arrayLiteral elements: JSONOutput...) { self = .array(elements) }
-    init(dictionaryLiteral elements: (String, JSONOutput)...) { self = .object(elements) }
-    init(nilLiteral: ()) { self = .null }
+    package init(stringLiteral value: String) { self = .string(value) }
+    package init(integerLiteral value: Int) { self = .integer(value) }
+    package init(booleanLiteral value: Bool) { self = .bool(value) }
+    package init(arrayLiteral elements: JSONOutput...) { self = .array(elements) }
+    package init(dictionaryLiteral elements: (String, JSONOutput)...) { self = .object(elements) }
+    package init(nilLiteral: ()) { self = .null }
 }
 
 extension PointID {

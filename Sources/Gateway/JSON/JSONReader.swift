@@ -4,12 +4,12 @@ import Model
 /// Reads JSON texts (RFC 8259) of strangers: bounded in depth, exact about where a text goes wrong.
 ///
 /// One pass over the bytes; see the benchmark in the tests for why it is not Foundation's decoder.
-struct JSONReader {
+package enum JSONReader {
     /// Deepest nesting accepted. Filters of real clients nest 3–5 deep; the bound keeps a request of brackets from exhausting the stack.
-    static let maximumDepth = 64
+    package static let maximumDepth = 64
 
     /// - Throws: `invalidArgument` with the byte offset, line and column of the first error. A key that occurs twice in one object is an error.
-    static func read(_ bytes: [UInt8]) throws(ClusterError) -> JSONInput {
+    package static func read(_ bytes: [UInt8]) throws(ClusterError) -> JSONInput {
         let result: Result<JSONInput, ClusterError> = unsafe bytes.withUnsafeBufferPointer { pointer in
             var parser = unsafe Parser(source: bytes, bytes: pointer)
             do throws(ClusterError) {
@@ -41,7 +41,7 @@ struct JSONReader {
         }
 
         private mutating func value(depth: Int) throws(ClusterError) -> JSONInput {
-            guard unsafe position < bytes.count else { throw unsafe failure("unexpected end of the text") }
+            guard unsafe position < bytes.count else { throw unsafe failure("expected a value") }
             switch unsafe bytes[position] {
             case UInt8(ascii: "{"): return try unsafe object(depth: depth + 1)
             case UInt8(ascii: "["): return try unsafe array(depth: depth + 1)
@@ -139,7 +139,7 @@ struct JSONReader {
                 if byte < 0x20 { throw unsafe failure("control character in a string") }
                 unsafe position += 1
             }
-            throw unsafe failure("string without an end")
+            throw unsafe failure("expected the string's end")
         }
 
         private mutating func escapedString(from start: Int) throws(ClusterError) -> String {
@@ -160,11 +160,11 @@ struct JSONReader {
                     text += try unsafe decode(runStart..<position)
                 }
             }
-            throw unsafe failure("string without an end")
+            throw unsafe failure("expected the string's end")
         }
 
         private mutating func escape() throws(ClusterError) -> Unicode.Scalar {
-            guard let byte = unsafe peek() else { throw unsafe failure("string without an end") }
+            guard let byte = unsafe peek() else { throw unsafe failure("expected the string's end") }
             unsafe position += 1
             switch byte {
             case UInt8(ascii: "\""): return "\""
@@ -230,6 +230,7 @@ struct JSONReader {
 
         private func failure(_ what: String, at offset: Int? = nil) -> ClusterError {
             let offset = unsafe offset ?? position
+            let what = unsafe offset >= source.count ? "unexpected end of the text" : what
             let before = unsafe source[..<min(offset, source.count)]
             let line = before.count { $0 == 0x0a } + 1
             let column = offset - (before.lastIndex(of: 0x0a) ?? -1)

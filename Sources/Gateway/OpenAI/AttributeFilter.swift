@@ -1,14 +1,14 @@
 import Model
 
 /// OpenAI's attributes of files, and filters on them.
-enum AttributeFilter {
+package enum AttributeFilter {
     /// Bounds of OpenAI's API.
     static let maximumAttributes = 16
     static let maximumKeyBytes = 64
     static let maximumValueBytes = 512
 
     /// Reads `attributes` or `metadata`: strings, numbers and booleans under short keys.
-    static func attributes(_ input: JSONInput?, at path: String) throws -> Payload {
+    package static func attributes(_ input: JSONInput?, at path: String) throws -> Payload {
         guard let input else { return [:] }
         guard case .object(let members) = input else { throw RequestError.invalid(path, "\(path) must be an object, found \(input.kind)") }
         guard members.count <= maximumAttributes else {
@@ -39,7 +39,7 @@ enum AttributeFilter {
     }
 
     /// A comparison, or `and` or `or` of filters, as a filter on the chunks' payloads.
-    static func read(_ input: JSONInput, at path: String) throws -> Filter { Filter(must: [try condition(input, at: path)]) }
+    package static func read(_ input: JSONInput, at path: String) throws -> Filter { Filter(must: [try condition(input, at: path)]) }
 
     private static func condition(_ input: JSONInput, at path: String) throws -> Filter.Condition {
         var fields = try JSONFields(input, at: path)

@@ -23,7 +23,8 @@ struct ChatRoutes: Sendable {
         var parameters = try QueryParameters(request)
         let partial = try parameters.readOptions(request)
         try parameters.finish()
-        let chat = try ChatRequest(try await reading.json(request), sources: configuration.sourcesPerAnswer, partial: partial)
+        var request = request
+        let chat = try ChatRequest(try await reading.json(keepingBodyIn: &request), sources: configuration.sourcesPerAnswer, partial: partial)
         let schema = try await schema(chat.model, context)
         let (hits, coverage) = try await retrieval.search(
             [FollowUp.query(for: chat.question, history: chat.history)], in: schema, limit: chat.retrieval.limit, filter: chat.retrieval.filter,

@@ -1,20 +1,20 @@
 import Foundation
 
 /// The parts of a `multipart/form-data` body (RFC 7578).
-struct MultipartForm {
-    struct Part {
-        var name: String
-        var filename: String?
-        var contentType: String?
-        var bytes: ArraySlice<UInt8>
+package struct MultipartForm {
+    package struct Part {
+        package var name: String
+        package var filename: String?
+        package var contentType: String?
+        package var bytes: ArraySlice<UInt8>
     }
 
-    private(set) var parts: [Part] = []
+    package private(set) var parts: [Part] = []
     /// Most parts accepted: an upload has two to four.
     static let maximumParts = 32
 
     /// - Throws: 400 that says which part of the form is not as RFC 7578 wants it; 415 if `contentType` is no form.
-    init(_ body: [UInt8], contentType: String) throws {
+    package init(_ body: [UInt8], contentType: String) throws {
         let boundary = try Self.boundary(in: contentType)
         let delimiter = Array("\r\n--\(boundary)".utf8)
         // The first delimiter need not follow a line break.

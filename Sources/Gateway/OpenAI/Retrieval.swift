@@ -33,7 +33,7 @@ struct Retrieval: Sendable {
 }
 
 /// What to look for when a question is asked within a conversation.
-enum FollowUp {
+package enum FollowUp {
     /// Words that point at something said before. English, as the default embedding model is.
     private static let pointers: Set<String> = [
         "it", "its", "they", "them", "their", "this", "that", "these", "those", "he", "she", "him", "her", "his", "there", "one", "ones",
@@ -42,7 +42,7 @@ enum FollowUp {
     private static let shortWords = 4
 
     /// The question, with the user's question before it if this one is short or points back: alone it would find anything.
-    static func query(for question: String, history: [ChatTurn]) -> String {
+    package static func query(for question: String, history: [ChatTurn]) -> String {
         guard let previous = history.last(where: { $0.speaker == .user }) else { return question }
         let words = question.lowercased().split { !$0.isLetter && !$0.isNumber }.map(String.init)
         let dependsOnHistory = words.count <= shortWords || words.contains { pointers.contains($0) }

@@ -1,8 +1,8 @@
 import Model
 
 /// Reads Qdrant's filters: `must`, `should` and `must_not` of conditions on payload fields, ids, and filters within filters.
-enum QdrantFilter {
-    static func read(_ input: JSONInput, at path: String) throws -> Filter {
+package enum QdrantFilter {
+    package static func read(_ input: JSONInput, at path: String) throws -> Filter {
         var fields = try JSONFields(input, at: path)
         let filter = Filter(
             must: try conditions("must", in: &fields), should: try conditions("should", in: &fields),

@@ -1,0 +1,168 @@
+import Gateway
+import Model
+import Testing
+
+private func json(_ text: String) throws -> JSONInput { try JSONReader.read(Array(text.utf8)) }
+
+@Suite("filters of requests") struct FilterTests {
+    private let payload: Payload = ["n": 5, "colour": "red", "tags": ["a", "b"], "gone": nil, "attributes": ["year": 2020, "topic": "sea"]]
+
+    @Test(
+        "Qdrant's filters become the model's",
+        arguments: [
+            (#"{}"#, true), (#"{"must": []}"#, true),
+            (#"{"must": {"key": "n", "match": {"value": 5}}}"#, true),
+            (#"{"must": [{"key": "n", "match": {"value": 6}}]}"#, false),
+            (#"{"should": [{"key": "n", "match": {"value": 6}}, {"key": "colour", "match": {"any": ["red", "blue"]}}]}"#, true),
+            (#"{"must_not": [{"key": "tags", "match": {"value": "a"}}]}"#, false),
+            (#"{"must": [{"key": "colour", "match": {"except": ["red"]}}]}"#, false),
+            (#"{"must": [{"key": "n", "range": {"gt": 4, "lte": 5.0}}]}"#, true),
+            (#"{"must": [{"key": "n", "range": {"lt": 5}}]}"#, false),
+            (#"{"must": [{"has_id": [7, "00000000-0000-0000-0000-000000000001"]}]}"#, true),
+            (#"{"must": [{"has_id": [8]}]}"#, false),
+            (#"{"must": [{"is_empty": {"key": "absent"}}, {"is_null": {"key": "gone"}}]}"#, true),
+            (#"{"must": [{"key": "absent", "is_empty": false}]}"#, false),
+            (#"{"must": [{"must_not": [{"key": "n", "match": {"value": 6}}]}]}"#, true),
+        ])
+    func qdrant(text: String, passes: Bool) throws {
+        #expect(try QdrantFilter.read(try json(text), at: "filter").passes(id: .integer(7), payload: payload) == passes)
+    }
+
+    @Test(
+        "what Qdrant's filters may not hold is refused by its path",
+        arguments: [
+            (#"{"min_should": {}}"#, "filter.min_should", 501), (#"{"must": [{"key": "a", "match": {"text": "x"}}]}"#, "filter.must[0].match.text", 501),
+            (#"{"must": [{"nested": {}}]}"#, "filter.must[0].nested", 501),
+            (#"{"must": [{"key": "a", "range": {"gt": "2020-01-01"}}]}"#, "filter.must[0].range.gt", 501),
+            (#"{"must": [{"key": "a", "geo_radius": {}}]}"#, "filter.must[0].geo_radius", 501),
+            (#"{"must": [{"key": "a"}]}"#, "filter.must[0]", 400), (#"{"must": [{}]}"#, "filter.must[0]", 400),
+            (#"{"must": [{"key": "a", "match": {"value": 1.5}}]}"#, "filter.must[0].match.value", 400),
+            (#"{"must": [{"key": "a", "match": {"value": 1, "any": [1]}}]}"#, "filter.must[0].match", 400),
+            (#"{"musst": []}"#, "filter.musst", 400), (#"{"must": 3}"#, "filter.must", 400), (#"[]"#, "filter", 400),
+            (#"{"should": [{"key": "a", "match": {"value": 1}, "x": 1}]}"#, "filter.should[0].x", 400),
+        ])
+    func refusals(text: String, path: String, status: Int) throws {
+        let error = #expect(throws: RequestError.self) { try QdrantFilter.read(try json(text), at: "filter") }
+        #expect(error?.field == path)
+        #expect(error?.status.code == status)
+        #expect(error?.message.contains(path) == true)
+    }
+
+    @Test(
+        "OpenAI's filters look at attributes",
+        arguments: [
+            (#"{"type": "eq", "key": "topic", "value": "sea"}"#, true), (#"{"type": "ne", "key": "topic", "value": "sea"}"#, false),
+            (#"{"type": "ne", "key": "absent", "value": "sea"}"#, true), (#"{"type": "gte", "key": "year", "value": 2020}"#, true),
+            (#"{"type": "lt", "key": "year", "value": 2020}"#, false), (#"{"type": "in", "key": "year", "value": [1, 2020]}"#, true),
+            (#"{"type": "nin", "key": "year", "value": [1, 2020]}"#, false),
+            (#"{"type": "or", "filters": [{"type": "eq", "key": "topic", "value": "x"}, {"type": "gt", "key": "year", "value": 0}]}"#, true),
+            (#"{"type": "and", "filters": [{"type": "eq", "key": "topic", "value": "x"}, {"type": "gt", "key": "year", "value": 0}]}"#, false),
+        ])
+    func attributes(text: String, passes: Bool) throws {
+        #expect(try AttributeFilter.read(try json(text), at: "filters").passes(id: .integer(1), payload: payload) == passes)
+    }
+
+    @Test(
+        "attributes keep to OpenAI's bounds",
+        arguments: [#"{"a.b": 1}"#, #"{"": 1}"#, #"{"a": null}"#, #"{"a": [1]}"#, #"{"a": {}}"#, "3"])
+    func bounds(text: String) throws {
+        #expect(throws: RequestError.self) { try AttributeFilter.attributes(try json(text), at: "attributes") }
+    }
+}
+
+@Suite("forms") struct MultipartFormTests {
+    private func form(_ body: String, _ contentType: String = "multipart/form-data; boundary=X") throws -> MultipartForm {
+        try MultipartForm(Array(body.utf8), contentType: contentType)
+    }
+
+    @Test("parts come with name, file name, type and exactly their bytes")
+    func parts() throws {
+        let body =
+            "preamble\r\n--X\r\nContent-Disposition: form-data; name=\"purpose\"\r\n\r\nassistants\r\n"
+            + "--X\r\ncontent-disposition: form-data; filename=\"a \\\"b\\\"; c.md\"; name=file\r\nContent-Type: text/markdown\r\n\r\n"
+            + "\r\n--x\r\n-X\n\r\n--X--\r\nepilogue"
+        let parts = try form(body).parts
+        #expect(parts.map(\.name) == ["purpose", "file"])
+        #expect(parts[1].filename == "a \"b\"; c.md")
+        #expect(parts[1].contentType == "text/markdown")
+        #expect(Array(parts[0].bytes) == Array("assistants".utf8))
+        #expect(Array(parts[1].bytes) == Array("\r\n--x\r\n-X\n".utf8))
+        #expect(try form("--X\r\nContent-Disposition: form-data; name=a\r\n\r\n\r\n--X--", "multipart/form-data; boundary=\"X\"").parts[0].bytes.isEmpty)
+    }
+
+    @Test("no cut of a form crashes it")
+    func cuts() throws {
+        let body = Array("--X\r\nContent-Disposition: form-data; name=\"a\"; filename=\"b\"\r\n\r\ntext\r\n--X--".utf8)
+        for length in 0..<body.count {
+            let parts = try? MultipartForm(Array(body[..<length]), contentType: "multipart/form-data; boundary=X").parts
+            #expect(parts == nil, "\(length) bytes")
+        }
+    }
+}
+
+@Suite("keys") struct KeyRingTests {
+    @Test("a key names its tenant, and nothing else opens")
+    func callers() throws {
+        let acme = try TenantID("acme")
+        let ring = try KeyRing([KeyRing.Key(key: "secret", tenant: acme), KeyRing.Key(key: "root", tenant: .default, isOperator: true)])
+        let caller = try ring.caller(presenting: "secret")
+        #expect(caller.tenant == acme && !caller.isOperator)
+        let root = try ring.caller(presenting: "root")
+        #expect(root.tenant == .default && root.isOperator)
+        for wrong in [nil, "", "Secret", "secret ", "secre"] as [String?] {
+            let error = #expect(throws: ClusterError.self) { try ring.caller(presenting: wrong) }
+            #expect(error?.code == .unauthenticated)
+        }
+    }
+
+    @Test("without keys everyone is the default tenant")
+    func open() throws {
+        #expect(try KeyRing().caller(presenting: nil).tenant == .default)
+        #expect(try KeyRing().caller(presenting: "anything").tenant == .default)
+    }
+
+    @Test("hashes are read as sha256sum prints them; one key cannot be two tenants'")
+    func hashes() throws {
+        let tenant = try TenantID("t")
+        let key = try KeyRing.Key(sha256: "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b", tenant: tenant)
+        #expect(try KeyRing([key]).caller(presenting: "secret").tenant == tenant)
+        for text in ["", "zz", String(repeating: "g", count: 64), String(repeating: "a", count: 63)] {
+            #expect(throws: ClusterError.self) { try KeyRing.Key(sha256: text, tenant: tenant) }
+        }
+        #expect(throws: ClusterError.self) { try KeyRing([key, KeyRing.Key(key: "secret", tenant: .default)]) }
+    }
+}
+
+@Suite("admission") struct AdmissionGateTests {
+    @Test("the gate refuses beyond its bounds and forgets who has left")
+    func bounds() throws {
+        let (one, two) = (try TenantID("one"), try TenantID("two"))
+        let gate = AdmissionGate(limit: 3, limitPerTenant: 2)
+        var passes = [try gate.enter(one), try gate.enter(one)]
+        let share = #expect(throws: RequestError.self) { _ = try gate.enter(one) }
+        #expect(share?.status.code == 429 && share?.retryAfterSeconds == 1)
+        passes.append(try gate.enter(two))
+        let full = #expect(throws: RequestError.self) { _ = try gate.enter(two) }
+        #expect(full?.status.code == 503 && full?.retryAfterSeconds == 1)
+        #expect(gate.inside == 3)
+        passes.removeAll()
+        #expect(gate.inside == 0)
+        _ = try gate.enter(one)
+    }
+}
+
+@Suite("follow-up questions") struct FollowUpTests {
+    private let history = [ChatTurn(speaker: .user, text: "What does a ticket cost?"), ChatTurn(speaker: .assistant, text: "Nine euros.")]
+
+    @Test("a question that leans on the one before is looked up together with it", arguments: ["And for children?", "How much does it cost to bring a dog on that one?"])
+    func leaning(question: String) {
+        #expect(FollowUp.query(for: question, history: history) == "What does a ticket cost?\n" + question)
+        #expect(FollowUp.query(for: question, history: []) == question)
+    }
+
+    @Test("a question of its own is looked up alone")
+    func standing() {
+        let question = "Where does the tawny owl build the nest?"
+        #expect(FollowUp.query(for: question, history: history) == question)
+    }
+}
