@@ -18,7 +18,7 @@ package struct IngestionConfiguration: Sendable {
     package var smallSectionTokens = 50
     /// Texts given to the embedder at once. Default: 64, which keeps a few workers busy and a document's vectors out of one request.
     package var embeddingBatch = 64
-    /// The program that extracts a PDF's text, looked up in `PATH` unless it has a slash. Default: poppler's `pdftotext`.
+    /// The program that extracts a PDF's text, looked up in /usr/local/bin, /usr/bin and /bin unless it has a slash. Default: poppler's `pdftotext`.
     package var pdfProgram = "pdftotext"
     /// Time for one PDF. Default: 60 s; a page takes about 10 ms.
     package var pdfTimeout = Duration.seconds(60)
