@@ -23,6 +23,7 @@ struct Configuration: Sendable {
         var tenant: TenantID
         /// 64 hexadecimal digits.
         var sha256: String
+        var isOperator: Bool
     }
 
     let values: SettingValues
@@ -113,11 +114,11 @@ struct Configuration: Sendable {
     private static func parseKeys(_ entry: SettingValues.Entry) throws -> [Key] {
         var keys: [Key] = []
         for item in entry.text.split(separator: ",") {
-            let parts = item.split(separator: ":", maxSplits: 1).map(String.init)
-            guard parts.count == 2, parts[1].utf8.count == 64, parts[1].allSatisfy(\.isHexDigit) else {
+            let parts = item.split(separator: ":").map(String.init)
+            guard parts.count == 2 || (parts.count == 3 && parts[2] == "operator"), parts[1].utf8.count == 64, parts[1].allSatisfy(\.isHexDigit) else {
                 throw ConfigurationError("keys (\(entry.origin)): expected tenant:sha256 with 64 hexadecimal digits; `covey key` prints such a line")
             }
-            do { keys.append(Key(tenant: try TenantID(parts[0]), sha256: parts[1])) } catch {
+            do { keys.append(Key(tenant: try TenantID(parts[0]), sha256: parts[1], isOperator: parts.count == 3)) } catch {
                 throw ConfigurationError("keys (\(entry.origin)): \(error)")
             }
         }

@@ -6,6 +6,7 @@ import Generation
 import Ingestion
 import Logging
 import Model
+import NIOCore
 import NIOPosix
 import Observability
 import OutboundHTTP
@@ -130,7 +131,7 @@ struct NodeProcess {
         gateway.maximumBodyBytes = configuration.number("gateway.body_mib") << 20
         gateway.maximumConcurrentRequests = configuration.number("gateway.concurrent_requests")
         gateway.drainTimeout = drainTime
-        let keys = try KeyRing(configuration.keys.map { try KeyRing.Key(sha256: $0.sha256, tenant: $0.tenant) })
+        let keys = try KeyRing(configuration.keys.map { try KeyRing.Key(sha256: $0.sha256, tenant: $0.tenant, isOperator: $0.isOperator) })
         return try Gateway(
             coordinator: coordinator, ingestor: Ingestor(embedder: embedder), embedder: embedder, generator: generator, store: store, keys: keys,
             configuration: gateway, metrics: metrics, logger: logger)
@@ -177,7 +178,11 @@ struct NodeProcess {
             services: services, gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
         lifecycle.maximumGracefulShutdownDuration = drainTime + .seconds(5)
         logger.info("starting", metadata: ["version": "\(Covey.version)", "store": "\(configuration.text("store.path"))"])
-        try await ServiceGroup(configuration: lifecycle).run()
+        do {
+            try await ServiceGroup(configuration: lifecycle).run()
+        } catch let error as IOError where error.errnoCode == EADDRINUSE {
+            throw ConfigurationError("gateway.address \(configuration.text("gateway.address")) is in use by another process")
+        }
         logger.info("stopped")
     }
 }

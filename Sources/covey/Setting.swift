@@ -10,7 +10,7 @@ struct Setting: Sendable {
         case choice([String])
         /// In the file a list of `{name, role, address}`; as text `name=role@host:port,…`.
         case nodes
-        /// In the file a list of `{tenant, sha256}`; as text `tenant:sha256,…`.
+        /// In the file a list of `{tenant, sha256, operator: true}`; as text `tenant:sha256,…`, an operator's `tenant:sha256:operator`.
         case keys
     }
 
@@ -28,7 +28,7 @@ struct Setting: Sendable {
         Setting(key: "node", kind: .text, fallback: "", help: "which of the nodes this process is; not needed if only one has its role"),
         Setting(key: "nodes", kind: .nodes, fallback: "", help: "the nodes of the cluster, as name=role@host:port,… (role: coordinator, shard or generator)"),
         Setting(key: "store.path", kind: .text, fallback: "covey-data", help: "folder of the object store that all nodes share"),
-        Setting(key: "keys", kind: .keys, fallback: "", help: "API keys, as tenant:sha256,… (`covey key` makes one); with none every caller is tenant `default`"),
+        Setting(key: "keys", kind: .keys, fallback: "", help: "API keys, as tenant:sha256,… (`covey key` makes one); with :operator behind it a key may also read /metrics; with none every caller is tenant `default`"),
         Setting(key: "gateway.address", kind: .address, fallback: "127.0.0.1:6333", help: "where the public API listens; beyond loopback only with keys"),
         Setting(
             key: "gateway.body_mib", kind: .wholeNumber(1...1_024), fallback: "64",

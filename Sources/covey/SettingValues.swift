@@ -61,7 +61,8 @@ struct SettingValues {
                 guard case .mapping(let inner) = value else { throw ConfigurationError("\(place): \(key) wants keys below it") }
                 try read(inner, under: key + ".", file: file)
             } else {
-                throw ConfigurationError("\(place): unknown key \(key)\(suggestion(for: key, among: Setting.all.map(\.key)))")
+                let sections = Setting.all.compactMap { $0.key.split(separator: ".").first.map(String.init) }
+                throw ConfigurationError("\(place): unknown key \(key)\(suggestion(for: key, among: Setting.all.map(\.key) + sections))")
             }
         }
     }
@@ -71,12 +72,17 @@ struct SettingValues {
         switch (setting.kind, value) {
         case (.nodes, .sequence(let items)):
             return try items.map { item in
+                if let text = item.string { return text }
                 let field = try fields(["name", "role", "address"], of: item, in: setting.key, at: place)
                 return "\(field[0])=\(field[1])@\(field[2])"
             }.joined(separator: ",")
         case (.keys, .sequence(let items)):
-            return try items.map { try fields(["tenant", "sha256"], of: $0, in: setting.key, at: place).joined(separator: ":") }
-                .joined(separator: ",")
+            return try items.map { item in
+                if let text = item.string { return text }
+                let isOperator = item["operator"]?.string == "true"
+                return try fields(["tenant", "sha256"], optional: ["operator"], of: item, in: setting.key, at: place).joined(separator: ":")
+                    + (isOperator ? ":operator" : "")
+            }.joined(separator: ",")
         case (_, .scalar(let scalar)):
             return value.null != nil && scalar.style == .plain ? "" : scalar.string
         default:
@@ -84,10 +90,10 @@ struct SettingValues {
         }
     }
 
-    private func fields(_ names: [String], of item: Node, in key: String, at place: String) throws -> [String] {
+    private func fields(_ names: [String], optional: [String] = [], of item: Node, in key: String, at place: String) throws -> [String] {
         guard case .mapping(let mapping) = item else { throw ConfigurationError("\(place): each of \(key) wants \(names.joined(separator: ", "))") }
-        for (name, _) in mapping where !names.contains(name.string ?? "") {
-            throw ConfigurationError("\(place): unknown key \(name.string ?? "?") in \(key); known: \(names.joined(separator: ", "))")
+        for (name, _) in mapping where !(names + optional).contains(name.string ?? "") {
+            throw ConfigurationError("\(place): unknown key \(name.string ?? "?") in \(key); known: \((names + optional).joined(separator: ", "))")
         }
         return try names.map { name in
             guard let text = item[name]?.string else { throw ConfigurationError("\(place): one of \(key) has no \(name)") }
