@@ -58,18 +58,18 @@ struct NodeProcess {
         }
         let generatorPeer = try peer(generator)
         peers.append(generatorPeer)
-        let gateway = try gateway(shards: services, generator: RemoteGenerator(peer: generatorPeer), embedder: try embedder())
+        let (gateway, sweeper) = try self.gateway(shards: services, generator: RemoteGenerator(peer: generatorPeer), embedder: try embedder())
         // The coordinator's own node port answers health checks.
         let server = try NodeServer(configuration: serverConfiguration(node), group: group, logger: logger)
-        try await run([serving(server, at: node), serving(gateway)])
+        try await run([serving(server, at: node), serving(gateway), sweeper])
         for peer in peers { await peer.close() }
     }
 
     func runAll() async throws {
         let embedder = try embedder()
         let shards = try shardNode(NodeID(name))
-        let gateway = try gateway(shards: [NodeID(name): shards], generator: try generator(embedder: embedder), embedder: embedder)
-        try await run([serving(gateway)])
+        let (gateway, sweeper) = try self.gateway(shards: [NodeID(name): shards], generator: try generator(embedder: embedder), embedder: embedder)
+        try await run([serving(gateway), sweeper])
         await shards.close()
     }
 
@@ -119,7 +119,7 @@ struct NodeProcess {
         return Generator(model: model, embedder: embedder, configuration: generation, logger: logger)
     }
 
-    private func gateway(shards: [NodeID: any ShardService], generator: any AnswerService, embedder: any Embedder) throws -> Gateway {
+    private func gateway(shards: [NodeID: any ShardService], generator: any AnswerService, embedder: any Embedder) throws -> (Gateway, DropSweeper) {
         var coordination = CoordinatorConfiguration()
         coordination.readTimeout = .milliseconds(configuration.number("coordinator.deadline_ms"))
         let store = try store()
@@ -131,10 +131,14 @@ struct NodeProcess {
         gateway.maximumBodyBytes = configuration.number("gateway.body_mib") << 20
         gateway.maximumConcurrentRequests = configuration.number("gateway.concurrent_requests")
         gateway.drainTimeout = drainTime
+        let tenants = configuration.keys.isEmpty ? [.default] : Set(configuration.keys.map(\.tenant)).sorted()
+        let sweeper = DropSweeper(coordinator: coordinator, tenants: tenants, logger: logger)
         let keys = try KeyRing(configuration.keys.map { try KeyRing.Key(sha256: $0.sha256, tenant: $0.tenant, isOperator: $0.isOperator) })
-        return try Gateway(
-            coordinator: coordinator, ingestor: Ingestor(embedder: embedder), embedder: embedder, generator: generator, store: store, keys: keys,
-            configuration: gateway, metrics: metrics, logger: logger)
+        return (
+            try Gateway(
+                coordinator: coordinator, ingestor: Ingestor(embedder: embedder), embedder: embedder, generator: generator, store: store,
+                keys: keys, configuration: gateway, metrics: metrics, logger: logger), sweeper
+        )
     }
 
     private func peer(_ node: Configuration.Node) throws -> Peer {
@@ -201,5 +205,32 @@ private struct ServedNode: Service {
         try? await gracefulShutdown()
         await server.drain(timeout: drainTime)
         await afterwards()
+    }
+}
+
+/// Erases, now and then, what collections left behind that were dropped while a node was away.
+private struct DropSweeper: Service {
+    /// Default reason: an erasure that had to wait is no emergency, and a look costs one listing per tenant.
+    static let interval: Duration = .seconds(300)
+
+    let coordinator: Coordinator
+    let tenants: [TenantID]
+    let logger: Logger
+
+    func run() async throws {
+        await cancelWhenGracefulShutdown {
+            while !Task.isCancelled {
+                try? await Task.sleep(for: Self.interval)
+                for tenant in tenants where !Task.isCancelled {
+                    let context = CallContext(requestID: .random(), tenant: tenant)
+                    do {
+                        let left = try await coordinator.finishDrops(context: context)
+                        if left > 0 { logger.warning("dropped collections not erased yet", metadata: ["tenant": "\(tenant)", "count": "\(left)"]) }
+                    } catch {
+                        logger.warning("could not look for dropped collections", metadata: ["tenant": "\(tenant)", "reason": "\(error)"])
+                    }
+                }
+            }
+        }
     }
 }
