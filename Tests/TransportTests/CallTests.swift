@@ -3,7 +3,7 @@ import Synchronization
 import Testing
 import Transport
 
-@Suite(.timeLimit(.minutes(1))) struct CallTests {
+@Suite(.timeLimit(.minutes(10))) struct CallTests {
     @Test("every method reaches the service and its reply comes back")
     func everyMethod() async throws {
         try await Loopback.with(shard: FakeShard(), answer: FakeGenerator(eventCount: 2, eventBytes: 3)) { loopback in

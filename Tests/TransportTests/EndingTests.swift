@@ -6,7 +6,7 @@ import Testing
 import Transport
 
 /// How calls end before their time, and connections theirs.
-@Suite(.timeLimit(.minutes(1))) struct EndingTests {
+@Suite(.timeLimit(.minutes(10))) struct EndingTests {
     /// A search that says when it began and when it was cancelled, and never answers by itself.
     private final class Stuck: Sendable {
         let began = Gate()
