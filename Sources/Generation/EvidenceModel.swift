@@ -31,29 +31,28 @@ struct EvidenceModel: Sendable {
 
     private func dot(_ a: [Double], _ b: [Double]) -> Double { zip(a, b).reduce(0) { $0 + $1.0 * $1.1 } }
 
-    // FIT-BEGIN
     static let lexical = EvidenceModel(
         rank: [
-            "coverage": 2.55, "contextCoverage": 4.91, "nextCoverage": 1.97, "sourceCoverage": 2.33, "windowCoverage": 3.51, "names":
-            -0.8, "numbers": 1.56, "typeMiss": -1.69, "reason": 1.81, "negationMissing": -2.11, "rank": 0.23, "scoreGap": -13.67,
-            "length": 2.19, "news": -2.02,
+            "coverage": 2.64, "contextCoverage": 5.05, "nextCoverage": 2.08, "sourceCoverage": 2.06, "windowCoverage": 3.80,
+            "names": -0.93, "numbers": 1.11, "typeMiss": -1.66, "reason": 1.93, "negationMissing": -2.46, "rank": 0.34,
+            "scoreGap": -10.80, "length": 1.69, "news": -1.53,
         ],
         answers: [
-            "coverage": 1.11, "contextCoverage": 1.95, "nextCoverage": 0.91, "sourceCoverage": -2.68, "names": 0.63, "numbers": 2.2,
-            "rarestMissing": -0.18, "namesMissing": -0.65, "typeMiss": -0.36, "negationMissing": -3.33, "antonym": -1.79, "terms": 1.75,
+            "coverage": 1.31, "contextCoverage": 3.00, "nextCoverage": 0.72, "sourceCoverage": -2.01, "names": 0.32,
+            "numbers": 2.44, "rarestMissing": 0.44, "namesMissing": -0.84, "typeMiss": -0.17, "negationMissing": -3.34,
+            "antonym": -1.76, "terms": 1.69,
         ],
-        bias: -4.02)
+        bias: -5.61)
     static let withVectors = EvidenceModel(
         rank: [
-            "coverage": 0.8, "contextCoverage": 5.75, "nextCoverage": 1.79, "sourceCoverage": 2.82, "windowCoverage": 2.89, "names":
-            -1.27, "numbers": 1.44, "typeMiss": -1.77, "reason": 1.71, "negationMissing": -2.04, "rank": 0.32, "scoreGap": -9.48,
-            "length": 1.91, "news": -1.33, "cosine": 5.83,
+            "coverage": 0.88, "contextCoverage": 5.93, "nextCoverage": 1.94, "sourceCoverage": 2.52, "windowCoverage": 3.28,
+            "names": -1.41, "numbers": 1.02, "typeMiss": -1.69, "reason": 1.89, "negationMissing": -2.43, "rank": 0.43,
+            "scoreGap": -6.66, "length": 1.51, "news": -0.91, "cosine": 5.73,
         ],
         answers: [
-            "coverage": -0.08, "contextCoverage": 1.75, "nextCoverage": 0.73, "sourceCoverage": -2.25, "names": 0.44, "numbers": 2.19,
-            "rarestMissing": -0.42, "namesMissing": -0.63, "typeMiss": -0.42, "negationMissing": -3.36, "antonym": -2.09, "terms": 0.98,
-            "cosine": 3.99,
+            "coverage": 0.01, "contextCoverage": 3.26, "nextCoverage": 0.07, "sourceCoverage": -1.87, "names": 0.05,
+            "numbers": 2.56, "rarestMissing": 0.07, "namesMissing": -0.88, "typeMiss": -0.25, "negationMissing": -3.45,
+            "antonym": -2.12, "terms": 1.05, "cosine": 4.13,
         ],
-        bias: -5.04)
-    // FIT-END
+        bias: -6.42)
 }

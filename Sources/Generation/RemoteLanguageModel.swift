@@ -158,7 +158,7 @@ package struct RemoteLanguageModel: LanguageModel {
             case .timedOut: .deadlineExceeded
             case .cancelled: .cancelled
             case .tooManyRequests: .resourceExhausted
-            case .invalidRequest: .invalidArgument
+            case .invalidRequest: .failedPrecondition  // the configured address is wrong
             case .responseTooLarge, .malformedResponse: .internal
             case .connectionFailed, .connectionLost, .untrusted, .shutDown: .unavailable
             }

@@ -61,7 +61,6 @@ import Testing
             ([head, "data: {\"error\":{\"message\":\"out of memory\",\"code\":500}}\n\n"], .unavailable, "out of memory"),
             ([head, delta("half")], .unavailable, "the stream ended after 1 events"),
             (["HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n", delta("half")], .unavailable, "connection lost"),
-            (["nonsense\r\n\r\n"], .internal, "malformed response"),
         ] as [([String], ClusterError.Code, String)])
     func failures(script: [String], code: ClusterError.Code, message: String) async throws {
         let server = ScriptedServer([script])

@@ -16,6 +16,21 @@ final class ScriptedServer: Sendable {
 
     /// - Parameter scripts: One a connection: the bytes to send, piece by piece. `nil` keeps the connection open until the client leaves.
     init(_ scripts: [[String?]]) {
+        (listener, port) = Self.listen()
+        var thread = pthread_t()
+        let body = Unmanaged.passRetained(Box { [self] in serve(scripts) })
+        pthread_create(&thread, nil, { Unmanaged<Box>.fromOpaque($0!).takeRetainedValue().run(); return nil }, body.toOpaque())
+        pthread_detach(thread)
+    }
+
+    /// A port that nobody listens on at this moment.
+    static func freePort() -> UInt16 {
+        let (listener, port) = listen()
+        close(listener)
+        return port
+    }
+
+    private static func listen() -> (listener: Int32, port: UInt16) {
         let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
         var address = sockaddr_in()
         address.sin_family = sa_family_t(AF_INET)
@@ -23,16 +38,11 @@ final class ScriptedServer: Sendable {
         var length = socklen_t(MemoryLayout<sockaddr_in>.size)
         withUnsafeMutablePointer(to: &address) {
             $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                precondition(bind(listener, $0, length) == 0 && listen(listener, 16) == 0)
+                precondition(Glibc.bind(listener, $0, length) == 0 && Glibc.listen(listener, 16) == 0)
                 getsockname(listener, $0, &length)
             }
         }
-        self.listener = listener
-        port = UInt16(bigEndian: address.sin_port)
-        var thread = pthread_t()
-        let body = Unmanaged.passRetained(Box { [self] in serve(scripts) })
-        pthread_create(&thread, nil, { Unmanaged<Box>.fromOpaque($0!).takeRetainedValue().run(); return nil }, body.toOpaque())
-        pthread_detach(thread)
+        return (listener, UInt16(bigEndian: address.sin_port))
     }
 
     private final class Box {

@@ -8,12 +8,19 @@ struct Squad {
         var answers: [String]
         var isAnswerable: Bool
         var article: String
+        var passage: String
         /// Best first. Under `gold` the annotated passage only, else the five nearest of all passages by MiniLM.
         var sources: [Source]
     }
 
     static let folder = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "../../../shared/data/squad").standardizedFileURL
     static let isThere = FileManager.default.fileExists(atPath: folder.appending(path: "queries.jsonl").path)
+
+    /// The articles that the sentence scorer was fitted on; the others judge it.
+    static func fittedArticles() throws -> Set<String> {
+        let file = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "../Fixtures/generation/fitted-articles.txt")
+        return Set(try String(contentsOf: file, encoding: .utf8).split(separator: "\n").map(String.init))
+    }
 
     private static func lines(_ name: String) throws -> [JSONValue] {
         try Data(contentsOf: folder.appending(path: name)).split(separator: 10).map { try JSONValue(parsing: $0) }
@@ -30,7 +37,8 @@ struct Squad {
         let metadata = line["metadata"]
         return Question(
             text: line["text"]?.string ?? "", answers: metadata?["answers"]?.array?.compactMap(\.string) ?? [],
-            isAnswerable: metadata?["answerable"]?.bool == true, article: metadata?["article"]?.string ?? "", sources: sources)
+            isAnswerable: metadata?["answerable"]?.bool == true, article: metadata?["article"]?.string ?? "",
+            passage: metadata?["passage"]?.string ?? "", sources: sources)
     }
 
     /// Every `step`-th question with its annotated passage.
@@ -41,17 +49,22 @@ struct Squad {
         }
     }
 
-    /// The 2,500 questions with precomputed vectors, with the five nearest of 8,185 passages.
-    static func retrieved() throws -> [Question] {
-        let passages = try lines("corpus.jsonl") + lines("distractors.jsonl")
-        let base = try vectors("minilm/corpus.fvecs") + vectors("minilm/distractors.fvecs")
-        let lines = Dictionary(uniqueKeysWithValues: try lines("queries.jsonl").map { ($0["_id"]?.string ?? "", $0) })
+    /// The 2,500 questions with precomputed vectors, with the five nearest of the passages of `sets`; without `corpus`, of
+    /// passages on other subjects.
+    static func retrieved(from sets: [String] = ["corpus", "distractors"]) throws -> [Question] {
+        let passages = try sets.flatMap { try lines("\($0).jsonl") }
+        let base = try sets.flatMap { try vectors("minilm/\($0).fvecs") }
+        let questions = Dictionary(uniqueKeysWithValues: try lines("queries.jsonl").map { ($0["_id"]?.string ?? "", $0) })
         return try ["query-ids.txt": "queries.fvecs", "unanswerable-ids.txt": "unanswerable.fvecs"].sorted { $0.key < $1.key }.flatMap { ids, file in
             let names = try String(contentsOf: folder.appending(path: "minilm/\(ids)"), encoding: .utf8).split(separator: "\n").map(String.init)
             return try zip(names, vectors("minilm/\(file)")).map { name, query in
-                let scores = base.map { row in zip(row, query).reduce(Float(0)) { $0 + $1.0 * $1.1 } }
-                let nearest = scores.indices.sorted { (scores[$1], $0) < (scores[$0], $1) }.prefix(5)
-                return question(lines[name]!, sources: nearest.map { source(passages[$0], score: scores[$0]) })
+                let scores: [Float] = base.map { row in
+                    var sum: Float = 0
+                    for index in row.indices { sum += row[index] * query[index] }
+                    return sum
+                }
+                let nearest = scores.indices.sorted { scores[$0] != scores[$1] ? scores[$0] > scores[$1] : $0 < $1 }.prefix(5)
+                return question(questions[name]!, sources: nearest.map { source(passages[$0], score: scores[$0]) })
             }
         }
     }
