@@ -73,6 +73,7 @@ private final class EmbeddingsServer: Sendable {
                 elif kind == "noise": self.reply(200, b"<html>hello</html>")
                 else: self.reply(200, {"object": "list", "data": data[::-1], "model": body["model"], "usage": {}})
         class Server(http.server.ThreadingHTTPServer):
+            request_queue_size = 128  # the default of 5 drops connections of a busy test run
             daemon_threads = True
         server = Server(("127.0.0.1", 0), Handler)
         print(server.server_port, flush=True)
