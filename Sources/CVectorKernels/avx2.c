@@ -13,61 +13,127 @@ VK_TARGET static inline __attribute__((always_inline)) void load_tail(const floa
 
 #include "float_variant.h"
 
-// Splits the bytes of a look-up's results into sums of 16 bits: the odd rows by a shift; the even rows get the whole word
-// added, whose upper byte is taken off again at the end (the arithmetic is modulo 2^16).
-VK_INLINE void add_bytes(__m256i bytes, __m256i *words, __m256i *odd) {
-    *words = _mm256_add_epi16(*words, bytes);
-    *odd = _mm256_add_epi16(*odd, _mm256_srli_epi16(bytes, 8));
+VK_INLINE int32_t sum_of(__m256i lanes) {
+    __m128i four = _mm_add_epi32(_mm256_castsi256_si128(lanes), _mm256_extracti128_si256(lanes, 1));
+    __m128i two = _mm_add_epi32(four, _mm_shuffle_epi32(four, 0x4e));
+    return _mm_cvtsi128_si32(_mm_add_epi32(two, _mm_shuffle_epi32(two, 0xb1)));
 }
 
-// The two halves of the register hold different subspaces of the same 16 rows.
-VK_INLINE void store_sums(__m256i words, __m256i odd, uint16_t *out) {
-    __m256i even = _mm256_sub_epi16(words, _mm256_slli_epi16(odd, 8));
-    __m128i e = _mm_add_epi16(_mm256_castsi256_si128(even), _mm256_extracti128_si256(even, 1));
-    __m128i o = _mm_add_epi16(_mm256_castsi256_si128(odd), _mm256_extracti128_si256(odd, 1));
-    _mm_store_si128((__m128i *)out, _mm_unpacklo_epi16(e, o));
-    _mm_store_si128((__m128i *)(out + 8), _mm_unpackhi_epi16(e, o));
+// Words, not bytes: the products of two bytes would saturate.
+VK_INLINE int32_t byte_dot_one(const int8_t *query, const uint8_t *row, size_t dimension) {
+    const __m256i all128 = _mm256_set1_epi16(128);
+    __m256i sums = _mm256_setzero_si256();
+    size_t i = 0;
+    for (; i + 16 <= dimension; i += 16) {
+        __m256i r = _mm256_sub_epi16(_mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)(row + i))), all128);
+        sums = _mm256_add_epi32(sums, _mm256_madd_epi16(r, _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(query + i)))));
+    }
+    int32_t sum = sum_of(sums);
+    for (; i < dimension; i++) sum += ((int32_t)row[i] - 128) * query[i];
+    return sum;
 }
 
-// Bit i: out[i] ≥ least, as unsigned 16-bit numbers.
-VK_INLINE uint32_t at_least(const uint16_t *sums, uint16_t least) {
-    __m256i bound = _mm256_set1_epi16((short)least);
-    __m256i a = _mm256_load_si256((const __m256i *)sums), b = _mm256_load_si256((const __m256i *)(sums + 16));
-    a = _mm256_cmpeq_epi16(_mm256_max_epu16(a, bound), a);
-    b = _mm256_cmpeq_epi16(_mm256_max_epu16(b, bound), b);
-    __m256i packed = _mm256_permute4x64_epi64(_mm256_packs_epi16(a, b), 0xd8);
-    return (uint32_t)_mm256_movemask_epi8(packed);
-}
-
-VK_TARGET static size_t scan(
-    const uint8_t *codes, size_t groups, const uint8_t *tables, size_t block_count, const uint32_t *admitted, int32_t floor,
-    uint32_t *rows, uint16_t *sums) {
-    if (floor >= 65535) return 0;
-    const __m256i nibble = _mm256_set1_epi8(15);
-    const uint16_t least = (uint16_t)(floor < 0 ? 0 : floor + 1);
-    size_t found = 0;
-    for (size_t block = 0; block < block_count; block++, codes += groups * 64) {
-        if (admitted && !admitted[block]) continue;
-        __m256i low = _mm256_setzero_si256(), low_odd = low, high = low, high_odd = low;
-        for (size_t half = 0; half < groups * 2; half++) {
-            __m256i table = _mm256_loadu_si256((const __m256i *)(tables + half * 32));
-            __m256i pair = _mm256_loadu_si256((const __m256i *)(codes + half * 32));
-            add_bytes(_mm256_shuffle_epi8(table, _mm256_and_si256(pair, nibble)), &low, &low_odd);
-            add_bytes(_mm256_shuffle_epi8(table, _mm256_and_si256(_mm256_srli_epi16(pair, 4), nibble)), &high, &high_odd);
+VK_TARGET static void score_bytes(const vk_bytes *bytes, uint64_t *keys, size_t count) {
+    const size_t dimension = bytes->dimension;
+    for (size_t i = 0; i < count; i++) {
+        if (i + 2 * VK_FETCH_AHEAD < count) {
+            const char *next = (const char *)(bytes->rows + (size_t)(uint32_t)~keys[i + 2 * VK_FETCH_AHEAD] * dimension);
+            for (size_t byte = 0; byte < dimension; byte += 64) __builtin_prefetch(next + byte);
         }
-        _Alignas(32) uint16_t block_sums[VK_BLOCK];
-        store_sums(low, low_odd, block_sums);
-        store_sums(high, high_odd, block_sums + 16);
-        uint32_t mask = at_least(block_sums, least);
-        if (admitted) mask &= admitted[block];
-        found = report(mask, block_sums, block, found, rows, sums);
+        const uint32_t row = ~(uint32_t)keys[i];
+        keys[i] = vk_byte_key(bytes, byte_dot_one(bytes->query, bytes->rows + (size_t)row * dimension, dimension), row);
+    }
+}
+
+VK_TARGET static void nearest(
+    const uint8_t *rows, const float *scales, size_t count, const int8_t *centroids, float scale, const float *half_norms,
+    size_t centroid_count, size_t dimension, uint32_t *out) {
+    for (size_t i = 0; i < count; i++) {
+        float best = -__builtin_inff(), unit = scales[i] * scale;
+        out[i] = 0;
+        for (size_t c = 0; c < centroid_count; c++) {
+            float score = (float)byte_dot_one(centroids + c * dimension, rows + i * dimension, dimension) * unit - half_norms[c];
+            if (score > best) {
+                best = score;
+                out[i] = (uint32_t)c;
+            }
+        }
+    }
+}
+
+// The entries that 16 nibbles of one subspace look up, per half of the register.
+VK_INLINE __m256i entries(__m256i nibbles, const uint8_t *low_table, const uint8_t *high_table) {
+    __m256i table = _mm256_inserti128_si256(
+        _mm256_castsi128_si256(_mm_loadu_si128((const __m128i *)low_table)), _mm_loadu_si128((const __m128i *)high_table), 1);
+    return _mm256_shuffle_epi8(table, nibbles);
+}
+
+// Sums of the entries of one group: of rows 0–7 in `sums[0]`, of rows 8–15 in `sums[1]`, 32 bits each.
+//
+// The layout suits VPERMB, which this instruction set lacks: the four subspaces of a row are brought apart first.
+VK_INLINE void add_group(const uint8_t *from, const uint8_t *tables, __m256i sums[2]) {
+    const __m256i nibble = _mm256_set1_epi8(15);
+    const __m256i apart = _mm256_setr_epi8(
+        0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15, 0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    // A quarter holds 4 rows with 4 subspaces each; afterwards four bytes of each subspace stand together.
+    __m256i a = _mm256_shuffle_epi8(_mm256_loadu_si256((const __m256i *)from), apart);
+    __m256i b = _mm256_shuffle_epi8(_mm256_loadu_si256((const __m256i *)(from + 32)), apart);
+    // Rows 0–3 and 8–11 of subspaces 0 1 | 4–7 and 12–15; then the four quarters of a subspace together.
+    __m256i low = _mm256_unpacklo_epi32(a, b), high = _mm256_unpackhi_epi32(a, b);
+    // low: [s0 r0-3, s0 r8-11, s1 r0-3, s1 r8-11 | s0 r4-7, s0 r12-15, s1 r4-7, s1 r12-15]; high: the same of s2, s3.
+    __m256i s01 = _mm256_permute4x64_epi64(low, 0xd8), s23 = _mm256_permute4x64_epi64(high, 0xd8);
+    // s01: [s0 r0-3 r8-11 r4-7 r12-15 | s1 …].
+    for (int part = 0; part < 2; part++) {
+        const uint8_t *table = tables + part * 64;
+        __m256i x = _mm256_and_si256(part ? _mm256_srli_epi16(s01, 4) : s01, nibble);
+        __m256i y = _mm256_and_si256(part ? _mm256_srli_epi16(s23, 4) : s23, nibble);
+        x = entries(x, table, table + 16);
+        y = entries(y, table + 32, table + 48);
+        // Bytes of s0 and s2, of s1 and s3 side by side: one instruction adds each pair to words.
+        const __m256i byte_ones = _mm256_set1_epi8(1);
+        __m256i first = _mm256_maddubs_epi16(_mm256_unpacklo_epi8(x, y), byte_ones);   // rows 0-3, 8-11 per half
+        __m256i second = _mm256_maddubs_epi16(_mm256_unpackhi_epi8(x, y), byte_ones);  // rows 4-7, 12-15 per half
+        __m128i early = _mm_add_epi16(_mm256_castsi256_si128(first), _mm256_extracti128_si256(first, 1));
+        __m128i late = _mm_add_epi16(_mm256_castsi256_si128(second), _mm256_extracti128_si256(second, 1));
+        sums[0] = _mm256_add_epi32(sums[0], _mm256_cvtepu16_epi32(_mm_unpacklo_epi64(early, late)));
+        sums[1] = _mm256_add_epi32(sums[1], _mm256_cvtepu16_epi32(_mm_unpackhi_epi64(early, late)));
+    }
+}
+
+VK_TARGET static size_t scan(const vk_codes *codes, const vk_span *spans, size_t span_count, int32_t floor, uint64_t *keys) {
+    const __m256i weight = _mm256_set1_epi32(codes->bias_weight);
+    size_t found = 0;
+    for (size_t s = 0; s < span_count; s++) {
+        const uint32_t begin = spans[s].begin, end = spans[s].end;
+        if (begin >= end) continue;
+        const size_t last = (end - 1) / VK_BLOCK;
+        for (size_t block = begin / VK_BLOCK; block <= last; block++) {
+            uint32_t mask = vk_inside(block, begin, end);
+            if (codes->admitted && !(mask &= vk_admitted(codes->admitted, block))) continue;
+            const uint8_t *from = codes->codes + block * codes->groups * 64, *table = codes->tables;
+            __m256i sums[2];
+            for (int half = 0; half < 2; half++) {
+                __m256i bias = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(codes->biases + block * VK_BLOCK + half * 8)));
+                sums[half] = _mm256_sub_epi32(_mm256_set1_epi32(spans[s].base), _mm256_srai_epi32(_mm256_mullo_epi32(bias, weight), 12));
+            }
+            for (size_t group = 0; group < codes->groups; group++, from += 64, table += 128) add_group(from, table, sums);
+            int32_t scores[VK_BLOCK];
+            _mm256_storeu_si256((__m256i *)scores, sums[0]);
+            _mm256_storeu_si256((__m256i *)(scores + 8), sums[1]);
+            __m256i least = _mm256_set1_epi32(floor);
+            mask &= (uint32_t)_mm256_movemask_ps(_mm256_castsi256_ps(_mm256_cmpgt_epi32(sums[0], least))) |
+                    (uint32_t)_mm256_movemask_ps(_mm256_castsi256_ps(_mm256_cmpgt_epi32(sums[1], least))) << 8;
+            for (; mask; mask &= mask - 1) {
+                const uint32_t row = (uint32_t)__builtin_ctz(mask);
+                keys[found++] = vk_key(scores[row], (uint32_t)(block * VK_BLOCK) + row);
+            }
+        }
     }
     return found;
 }
 
 const vk_kernels vk_avx2 = {
-    dot, squared_distance, dot_rows, squared_distance_rows, dot_gather, squared_distance_gather, largest_difference,
-    dot_tables, negated_distance_tables,
-    quantize_tables, encode, scan,
+    dot, squared_distance, dot_rows, squared_distance_rows, dot_gather, squared_distance_gather, to_bytes, score_bytes, nearest,
+    dot_tables, quantize_tables, encode, scan, vk_quickselect,
 };
 #endif

@@ -1,57 +1,236 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
-#define VK_TARGET __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2")))
+#define VK_TARGET __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2")))
 #define VK_LOAD_TAIL(from, count, out) (*(out) = (floats)_mm512_maskz_loadu_ps((__mmask16)((1u << (count)) - 1), (from)))
 
 #include "float_variant.h"
 
-// As in avx2.c, with the four subspaces of a group in the four quarters of a register.
-VK_INLINE void add_bytes(__m512i bytes, __m512i *words, __m512i *odd) {
-    *words = _mm512_add_epi16(*words, bytes);
-    *odd = _mm512_add_epi16(*odd, _mm512_srli_epi16(bytes, 8));
+// The first `count` < 64 bytes; zeros after them.
+VK_INLINE __m512i load_bytes(const void *from, size_t count) { return _mm512_maskz_loadu_epi8((1ull << count) - 1, from); }
+
+VK_INLINE int32_t sum_of(__m512i lanes) { return _mm512_reduce_add_epi32(lanes); }
+
+// Four sums at once: of a, b, c, d.
+VK_INLINE __m128i sums_of(__m512i a, __m512i b, __m512i c, __m512i d) {
+    __m512i ab = _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+    __m512i cd = _mm512_add_epi32(_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
+    __m512i all = _mm512_add_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
+    __m256i half = _mm256_add_epi32(_mm512_castsi512_si256(all), _mm512_extracti64x4_epi64(all, 1));
+    return _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
 }
 
-VK_INLINE __m128i fold_quarters(__m512i words) {
-    __m256i half = _mm256_add_epi16(_mm512_castsi512_si256(words), _mm512_extracti64x4_epi64(words, 1));
-    return _mm_add_epi16(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
+// 128 times the sum of signed bytes: what the rows' offset of 128 adds to a product with them.
+VK_INLINE int32_t offset_of(const int8_t *bytes, size_t count) {
+    const __m512i all128 = _mm512_set1_epi8((char)128);
+    __m512i sums = _mm512_setzero_si512();
+    size_t i = 0;
+    for (; i + 64 <= count; i += 64) sums = _mm512_dpbusd_epi32(sums, all128, _mm512_loadu_si512(bytes + i));
+    if (i < count) sums = _mm512_dpbusd_epi32(sums, all128, load_bytes(bytes + i, count - i));
+    return sum_of(sums);
 }
 
-VK_INLINE __m256i row_sums(__m512i words, __m512i odd) {
-    __m128i e = fold_quarters(_mm512_sub_epi16(words, _mm512_slli_epi16(odd, 8)));
-    __m128i o = fold_quarters(odd);
-    return _mm256_set_m128i(_mm_unpackhi_epi16(e, o), _mm_unpacklo_epi16(e, o));
-}
+// Rows scored at once: as many independent sums as hide the multiplication's latency.
+#define VK_BYTE_ROWS 4
 
-VK_TARGET static size_t scan(
-    const uint8_t *codes, size_t groups, const uint8_t *tables, size_t block_count, const uint32_t *admitted, int32_t floor,
-    uint32_t *rows, uint16_t *sums) {
-    if (floor >= 65535) return 0;
-    const __m512i nibble = _mm512_set1_epi8(15);
-    const __m512i least = _mm512_set1_epi16((short)(floor < 0 ? 0 : floor + 1));
-    size_t found = 0;
-    for (size_t block = 0; block < block_count; block++, codes += groups * 64) {
-        if (admitted && !admitted[block]) continue;
-        __m512i low = _mm512_setzero_si512(), low_odd = low, high = low, high_odd = low;
-        for (size_t group = 0; group < groups; group++) {
-            __m512i table = _mm512_loadu_si512(tables + group * 64);
-            __m512i pair = _mm512_loadu_si512(codes + group * 64);
-            add_bytes(_mm512_shuffle_epi8(table, _mm512_and_si512(pair, nibble)), &low, &low_odd);
-            add_bytes(_mm512_shuffle_epi8(table, _mm512_and_si512(_mm512_srli_epi16(pair, 4), nibble)), &high, &high_odd);
+VK_TARGET static void score_bytes(const vk_bytes *bytes, uint64_t *keys, size_t count) {
+    const size_t dimension = bytes->dimension, whole = dimension & ~(size_t)63, rest = dimension - whole;
+    const int8_t *query = bytes->query;
+    const int32_t offset = offset_of(query, dimension);
+    const __m512i tail = load_bytes(query + whole, rest);
+    for (size_t i = 0; i < count; i += VK_BYTE_ROWS) {
+        const size_t here = count - i < VK_BYTE_ROWS ? count - i : VK_BYTE_ROWS;
+        uint32_t number[VK_BYTE_ROWS];
+        const uint8_t *row[VK_BYTE_ROWS];
+        for (size_t r = 0; r < VK_BYTE_ROWS; r++) {
+            number[r] = ~(uint32_t)keys[r < here ? i + r : i];
+            row[r] = bytes->rows + (size_t)number[r] * dimension;
+            if (i + r + 2 * VK_BYTE_ROWS < count) {
+                const uint32_t next = ~(uint32_t)keys[i + r + 2 * VK_BYTE_ROWS];
+                const char *ahead = (const char *)(bytes->rows + (size_t)next * dimension);
+                for (size_t byte = 0; byte < dimension; byte += 64) __builtin_prefetch(ahead + byte);
+                __builtin_prefetch(bytes->scales + next);
+                __builtin_prefetch(bytes->biases + next);
+            }
         }
-        __m512i all = _mm512_inserti64x4(_mm512_castsi256_si512(row_sums(low, low_odd)), row_sums(high, high_odd), 1);
-        uint32_t mask = _mm512_cmpge_epu16_mask(all, least);
-        if (admitted) mask &= admitted[block];
-        if (!mask) continue;
-        _Alignas(64) uint16_t block_sums[VK_BLOCK];
-        _mm512_store_si512(block_sums, all);
-        found = report(mask, block_sums, block, found, rows, sums);
+        __m512i a = _mm512_setzero_si512(), b = a, c = a, d = a;
+        for (size_t e = 0; e < whole; e += 64) {
+            __m512i part = _mm512_loadu_si512(query + e);
+            a = _mm512_dpbusd_epi32(a, _mm512_loadu_si512(row[0] + e), part);
+            b = _mm512_dpbusd_epi32(b, _mm512_loadu_si512(row[1] + e), part);
+            c = _mm512_dpbusd_epi32(c, _mm512_loadu_si512(row[2] + e), part);
+            d = _mm512_dpbusd_epi32(d, _mm512_loadu_si512(row[3] + e), part);
+        }
+        if (rest) {
+            a = _mm512_dpbusd_epi32(a, load_bytes(row[0] + whole, rest), tail);
+            b = _mm512_dpbusd_epi32(b, load_bytes(row[1] + whole, rest), tail);
+            c = _mm512_dpbusd_epi32(c, load_bytes(row[2] + whole, rest), tail);
+            d = _mm512_dpbusd_epi32(d, load_bytes(row[3] + whole, rest), tail);
+        }
+        int32_t products[VK_BYTE_ROWS];
+        _mm_storeu_si128((__m128i *)products, _mm_sub_epi32(sums_of(a, b, c, d), _mm_set1_epi32(offset)));
+        for (size_t r = 0; r < here; r++) keys[i + r] = vk_byte_key(bytes, products[r], number[r]);
+    }
+}
+
+VK_INLINE __m512i load_part(const void *from, size_t count) { return count == 64 ? _mm512_loadu_si512(from) : load_bytes(from, count); }
+
+// Four rows with four centroids at a time: each register loaded serves four products.
+VK_TARGET static void nearest(
+    const uint8_t *rows, const float *scales, size_t count, const int8_t *centroids, float scale, const float *half_norms,
+    size_t centroid_count, size_t dimension, uint32_t *out) {
+    for (size_t i = 0; i < count; i += 4) {
+        const size_t row_count = count - i < 4 ? count - i : 4;
+        float best[4], unit[4];
+        const uint8_t *row[4];
+        for (size_t r = 0; r < 4; r++) {
+            size_t here = r < row_count ? i + r : i;
+            row[r] = rows + here * dimension;
+            unit[r] = scales[here] * scale;
+            best[r] = -__builtin_inff();
+        }
+        uint32_t chosen[4] = {0};
+        for (size_t c = 0; c < centroid_count; c += 4) {
+            const size_t width = centroid_count - c < 4 ? centroid_count - c : 4;
+            const int8_t *centroid[4];
+            for (size_t k = 0; k < 4; k++) centroid[k] = centroids + (k < width ? c + k : c) * dimension;
+            __m512i sums[4][4];
+            __m512i offsets[4];
+            for (size_t k = 0; k < 4; k++) {
+                offsets[k] = _mm512_setzero_si512();
+                for (size_t r = 0; r < 4; r++) sums[k][r] = _mm512_setzero_si512();
+            }
+            for (size_t e = 0; e < dimension; e += 64) {
+                const size_t size = dimension - e < 64 ? dimension - e : 64;
+                __m512i parts[4];
+                for (size_t r = 0; r < 4; r++) parts[r] = load_part(row[r] + e, size);
+                for (size_t k = 0; k < 4; k++) {
+                    __m512i values = load_part(centroid[k] + e, size);
+                    offsets[k] = _mm512_dpbusd_epi32(offsets[k], _mm512_set1_epi8((char)128), values);
+                    for (size_t r = 0; r < 4; r++) sums[k][r] = _mm512_dpbusd_epi32(sums[k][r], parts[r], values);
+                }
+            }
+            for (size_t k = 0; k < width; k++) {
+                int32_t products[4];
+                for (size_t r = 0; r < 4; r++) sums[k][r] = _mm512_sub_epi32(sums[k][r], offsets[k]);
+                _mm_storeu_si128((__m128i *)products, sums_of(sums[k][0], sums[k][1], sums[k][2], sums[k][3]));
+                for (size_t r = 0; r < row_count; r++) {
+                    float score = (float)products[r] * unit[r] - half_norms[c + k];
+                    if (score > best[r]) {
+                        best[r] = score;
+                        chosen[r] = (uint32_t)(c + k);
+                    }
+                }
+            }
+        }
+        for (size_t r = 0; r < row_count; r++) out[i + r] = chosen[r];
+    }
+}
+
+// One instruction looks up 64 nibbles in a table of 4 subspaces (VPERMB), one adds the four that belong to a row (VPDPBUSD).
+VK_TARGET static size_t scan(const vk_codes *codes, const vk_span *spans, size_t span_count, int32_t floor, uint64_t *keys) {
+    const __m512i nibble = _mm512_set1_epi8(15), ones = _mm512_set1_epi8(1);
+    const __m512i quarter = _mm512_set1_epi32(0x30201000);  // byte t of a row looks into quarter t of the table
+    const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    const __m512i least = _mm512_set1_epi32(floor), weight = _mm512_set1_epi32(codes->bias_weight);
+    const size_t groups = codes->groups;
+    size_t found = 0;
+    for (size_t s = 0; s < span_count; s++) {
+        const uint32_t begin = spans[s].begin, end = spans[s].end;
+        if (begin >= end) continue;
+        if (s + 2 < span_count) {
+            const size_t next = spans[s + 2].begin / VK_BLOCK;
+            const char *ahead = (const char *)codes->codes + next * groups * 64;
+            for (size_t line = 0; line < groups; line++) __builtin_prefetch(ahead + line * 64);
+            __builtin_prefetch(codes->biases + next * VK_BLOCK);
+        }
+        const __m512i base = _mm512_set1_epi32(spans[s].base);
+        const size_t last = (end - 1) / VK_BLOCK;
+        for (size_t block = begin / VK_BLOCK; block <= last; block++) {
+            uint32_t mask = vk_inside(block, begin, end);
+            if (codes->admitted && !(mask &= vk_admitted(codes->admitted, block))) continue;
+            const uint8_t *from = codes->codes + block * groups * 64, *table = codes->tables;
+            __m512i bias = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(codes->biases + block * VK_BLOCK)));
+            __m512i low = _mm512_sub_epi32(base, _mm512_srai_epi32(_mm512_mullo_epi32(bias, weight), 12)), high = _mm512_setzero_si512();
+            for (size_t group = 0; group < groups; group++, from += 64, table += 128) {
+                __m512i pair = _mm512_loadu_si512(from);
+                // 0xEA: (a and b) or c.
+                __m512i l = _mm512_ternarylogic_epi32(pair, nibble, quarter, 0xEA);
+                __m512i h = _mm512_ternarylogic_epi32(_mm512_srli_epi32(pair, 4), nibble, quarter, 0xEA);
+                low = _mm512_dpbusd_epi32(low, _mm512_permutexvar_epi8(l, _mm512_loadu_si512(table)), ones);
+                high = _mm512_dpbusd_epi32(high, _mm512_permutexvar_epi8(h, _mm512_loadu_si512(table + 64)), ones);
+            }
+            __m512i scores = _mm512_add_epi32(low, high);
+            mask &= _mm512_cmpgt_epi32_mask(scores, least);
+            if (!mask) continue;
+            __m512i rows = _mm512_add_epi32(lanes, _mm512_set1_epi32((int32_t)(block * VK_BLOCK)));
+            scores = _mm512_maskz_compress_epi32((__mmask16)mask, _mm512_xor_si512(scores, _mm512_set1_epi32((int32_t)0x80000000)));
+            rows = _mm512_maskz_compress_epi32((__mmask16)mask, _mm512_xor_si512(rows, _mm512_set1_epi32(-1)));
+            // Rows below scores in each key; what is stored past the found ones is overwritten by the next.
+            __m512i first = _mm512_or_si512(
+                _mm512_slli_epi64(_mm512_cvtepu32_epi64(_mm512_castsi512_si256(scores)), 32), _mm512_cvtepu32_epi64(_mm512_castsi512_si256(rows)));
+            _mm512_storeu_si512(keys + found, first);
+            const size_t more = (size_t)__builtin_popcount(mask);
+            if (more > 8) {
+                __m512i second = _mm512_or_si512(
+                    _mm512_slli_epi64(_mm512_cvtepu32_epi64(_mm512_extracti64x4_epi64(scores, 1)), 32),
+                    _mm512_cvtepu32_epi64(_mm512_extracti64x4_epi64(rows, 1)));
+                _mm512_storeu_si512(keys + found + 8, second);
+            }
+            found += more;
+        }
     }
     return found;
 }
 
+#define VK_SELECT_ROOM 2048
+
+// Quickselect whose partition compares eight keys at a time: greater ones are packed to the front, the others set aside.
+VK_TARGET static void keep_largest(uint64_t *keys, size_t count, size_t keep) {
+    uint64_t aside[VK_SELECT_ROOM + 8];
+    while (keep > 0 && keep < count) {
+        if (count > VK_SELECT_ROOM || count < 24) {
+            vk_quickselect(keys, count, keep);
+            return;
+        }
+        // Median of three; a pivot that is the largest leaves nothing above it, so then it is taken out by itself.
+        uint64_t a = keys[0], b = keys[count / 2], c = keys[count - 1];
+        const uint64_t pivot = a < b ? (b < c ? b : (a < c ? c : a)) : (a < c ? a : (b < c ? c : b));
+        const __m512i bound = _mm512_set1_epi64((long long)pivot);
+        size_t above = 0, below = 0, i = 0;
+        for (; i + 8 <= count; i += 8) {
+            const __m512i eight = _mm512_loadu_si512(keys + i);
+            const __mmask8 greater = _mm512_cmpgt_epu64_mask(eight, bound);
+            const size_t taken = (size_t)__builtin_popcount(greater);
+            _mm512_mask_compressstoreu_epi64(keys + above, greater, eight);
+            _mm512_storeu_si512(aside + below, _mm512_maskz_compress_epi64((__mmask8)~greater, eight));
+            above += taken;
+            below += 8 - taken;
+        }
+        for (; i < count; i++) {
+            const uint64_t key = keys[i];
+            if (key > pivot) keys[above++] = key;
+            else aside[below++] = key;
+        }
+        memcpy(keys + above, aside, below * sizeof(uint64_t));
+        if (keep == above) return;
+        if (keep < above) count = above;
+        else {
+            // The pivot itself is among the others: it comes first of them, so each pass leaves fewer.
+            for (size_t j = above;; j++)
+                if (keys[j] == pivot) {
+                    keys[j] = keys[above];
+                    keys[above] = pivot;
+                    break;
+                }
+            keys += above + 1;
+            count = below - 1;
+            keep -= above + 1;
+        }
+    }
+}
+
 const vk_kernels vk_avx512 = {
-    dot, squared_distance, dot_rows, squared_distance_rows, dot_gather, squared_distance_gather, largest_difference,
-    dot_tables, negated_distance_tables,
-    quantize_tables, encode, scan,
+    dot, squared_distance, dot_rows, squared_distance_rows, dot_gather, squared_distance_gather, to_bytes, score_bytes, nearest,
+    dot_tables, quantize_tables, encode, scan, keep_largest,
 };
 #endif

@@ -70,50 +70,6 @@ VK_INLINE float fold(const floats *low, const floats *high) {
 VK_DEFINE_REDUCTION(dot, VK_PRODUCT)
 VK_DEFINE_REDUCTION(squared_distance, VK_SQUARE)
 
-typedef int32_t ints __attribute__((vector_size(64)));
-
-VK_TARGET static size_t largest_difference(const float *a, const float *b, size_t count) {
-    // Each lane keeps its first largest; then the lanes are compared.
-    floats largest = (floats){0} - __builtin_inff();
-    ints where = {0}, here = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-    size_t i = 0;
-    for (; i + 16 <= count; i += 16, here += 16) {
-        floats difference = *(const floats *)(a + i) - *(const floats *)(b + i);
-        ints larger = difference > largest;
-        largest = (floats)((larger & (ints)difference) | (~larger & (ints)largest));
-        where = (larger & here) | (~larger & where);
-    }
-    float best = -__builtin_inff();
-    size_t best_index = 0;
-    for (int lane = 0; lane < 16; lane++)
-        if (largest[lane] > best || (largest[lane] == best && largest[lane] > -__builtin_inff() && (size_t)where[lane] < best_index)) {
-            best = largest[lane];
-            best_index = (size_t)where[lane];
-        }
-    for (; i < count; i++)
-        if (a[i] - b[i] > best) {
-            best = a[i] - b[i];
-            best_index = i;
-        }
-    return best_index;
-}
-
-#define VK_DEFINE_TABLES(NAME, UPDATE)                                                                                       \
-    VK_TARGET static void NAME(                                                                                              \
-        const float *query, const float *centroids, const uint32_t *bounds, size_t subspaces, float *tables, float *lowest,   \
-        float *highest) {                                                                                                    \
-        for (size_t s = 0; s < subspaces; s++) {                                                                             \
-            floats sum = {0};                                                                                                \
-            for (size_t i = bounds[s]; i < bounds[s + 1]; i++) {                                                             \
-                floats row = *(const floats *)(centroids + i * VK_CENTROIDS);                                                \
-                UPDATE;                                                                                                      \
-            }                                                                                                                \
-            memcpy(tables + s * VK_CENTROIDS, &sum, sizeof(sum));                                                            \
-            lowest[s] = extreme(&sum, 0);                                                                                     \
-            highest[s] = extreme(&sum, 1);                                                                                    \
-        }                                                                                                                    \
-    }
-
 // Least or greatest of 16.
 VK_INLINE float extreme(const floats *of, int greatest) {
     floats all = *of;
@@ -124,8 +80,37 @@ VK_INLINE float extreme(const floats *of, int greatest) {
     return VK_PICK(a, b);
 }
 
-VK_DEFINE_TABLES(dot_tables, sum += query[i] * row)
-VK_DEFINE_TABLES(negated_distance_tables, floats difference = query[i] - row; sum -= difference * difference)
+VK_TARGET static float to_bytes(const float *vector, const float *origin, size_t dimension, float *difference, uint8_t *out) {
+    floats greatest = {0}, x, y;
+    size_t i = 0;
+    for (; i + 16 <= dimension; i += 16) {
+        x = *(const floats *)(vector + i) - *(const floats *)(origin + i);
+        *(floats *)(difference + i) = x;
+        greatest = __builtin_elementwise_max(greatest, __builtin_elementwise_abs(x));
+    }
+    if (i < dimension) {
+        VK_LOAD_TAIL(vector + i, dimension - i, &x);
+        VK_LOAD_TAIL(origin + i, dimension - i, &y);
+        x -= y;
+        memcpy(difference + i, &x, (dimension - i) * sizeof(float));
+        greatest = __builtin_elementwise_max(greatest, __builtin_elementwise_abs(x));
+    }
+    const float largest = extreme(&greatest, 1);
+    return vk_round_bytes(difference, dimension, largest, out);
+}
+
+typedef int32_t ints __attribute__((vector_size(64)));
+
+VK_TARGET static void dot_tables(
+    const float *query, const float *centroids, const uint32_t *bounds, size_t subspaces, float *tables, float *lowest, float *highest) {
+    for (size_t s = 0; s < subspaces; s++) {
+        floats sum = {0};
+        for (size_t i = bounds[s]; i < bounds[s + 1]; i++) sum += query[i] * *(const floats *)(centroids + i * VK_CENTROIDS);
+        memcpy(tables + s * VK_CENTROIDS, &sum, sizeof(sum));
+        lowest[s] = extreme(&sum, 0);
+        highest[s] = extreme(&sum, 1);
+    }
+}
 
 VK_TARGET static void encode(const float *vector, const float *centroids, const uint32_t *bounds, size_t subspaces, uint8_t *codes) {
     const ints lanes = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
@@ -149,14 +134,4 @@ VK_TARGET static void quantize_tables(const float *tables, const float *lowest, 
         bytes16 packed = __builtin_convertvector(__builtin_convertvector(scaled + 0.5f, ints), bytes16);
         memcpy(bytes + s * VK_CENTROIDS, &packed, sizeof(packed));
     }
-}
-
-// Reports the rows of one block whose bit is set in `mask`.
-VK_INLINE size_t report(uint32_t mask, const uint16_t *block_sums, size_t block, size_t found, uint32_t *rows, uint16_t *sums) {
-    for (; mask; mask &= mask - 1) {
-        uint32_t row = (uint32_t)__builtin_ctz(mask);
-        rows[found] = (uint32_t)(block * VK_BLOCK) + row;
-        sums[found++] = block_sums[row];
-    }
-    return found;
 }

@@ -44,17 +44,43 @@ static void squared_distance_gather(
     for (size_t i = 0; i < count; i++) out[i] = squared_distance(query, rows + (size_t)indices[i] * dimension, dimension);
 }
 
-static size_t largest_difference(const float *a, const float *b, size_t count) {
-    size_t best = 0;
-    float largest = -__builtin_inff();
+static int32_t byte_dot_one(const int8_t *query, const uint8_t *row, size_t dimension) {
+    int32_t sum = 0;
+    for (size_t i = 0; i < dimension; i++) sum += ((int32_t)row[i] - 128) * query[i];
+    return sum;
+}
+
+static float to_bytes(const float *vector, const float *origin, size_t dimension, float *difference, uint8_t *out) {
+    float largest = 0;
+    for (size_t i = 0; i < dimension; i++) {
+        difference[i] = vector[i] - origin[i];
+        float magnitude = __builtin_fabsf(difference[i]);
+        if (magnitude > largest) largest = magnitude;
+    }
+    return vk_round_bytes(difference, dimension, largest, out);
+}
+
+static void score_bytes(const vk_bytes *bytes, uint64_t *keys, size_t count) {
     for (size_t i = 0; i < count; i++) {
-        float difference = a[i] - b[i];
-        if (difference > largest) {
-            largest = difference;
-            best = i;
+        uint32_t row = ~(uint32_t)keys[i];
+        keys[i] = vk_byte_key(bytes, byte_dot_one(bytes->query, bytes->rows + (size_t)row * bytes->dimension, bytes->dimension), row);
+    }
+}
+
+static void nearest(
+    const uint8_t *rows, const float *scales, size_t count, const int8_t *centroids, float scale, const float *half_norms,
+    size_t centroid_count, size_t dimension, uint32_t *out) {
+    for (size_t i = 0; i < count; i++) {
+        float best = -__builtin_inff(), unit = scales[i] * scale;
+        out[i] = 0;
+        for (size_t c = 0; c < centroid_count; c++) {
+            float score = (float)byte_dot_one(centroids + c * dimension, rows + i * dimension, dimension) * unit - half_norms[c];
+            if (score > best) {
+                best = score;
+                out[i] = (uint32_t)c;
+            }
         }
     }
-    return best;
 }
 
 static void finish_table(const float *table, float *lowest, float *highest) {
@@ -77,21 +103,6 @@ static void dot_tables(
     }
 }
 
-static void negated_distance_tables(
-    const float *query, const float *centroids, const uint32_t *bounds, size_t subspaces, float *tables, float *lowest, float *highest) {
-    for (size_t s = 0; s < subspaces; s++, tables += VK_CENTROIDS) {
-        for (size_t c = 0; c < VK_CENTROIDS; c++) {
-            float sum = 0;
-            for (size_t i = bounds[s]; i < bounds[s + 1]; i++) {
-                float difference = query[i] - centroids[i * VK_CENTROIDS + c];
-                sum -= difference * difference;
-            }
-            tables[c] = sum;
-        }
-        finish_table(tables, lowest + s, highest + s);
-    }
-}
-
 static void quantize_tables(const float *tables, const float *lowest, size_t subspaces, float scale, uint8_t *bytes) {
     for (size_t s = 0; s < subspaces; s++)
         for (size_t c = 0; c < VK_CENTROIDS; c++) {
@@ -102,37 +113,39 @@ static void quantize_tables(const float *tables, const float *lowest, size_t sub
 
 static void encode(const float *vector, const float *centroids, const uint32_t *bounds, size_t subspaces, uint8_t *codes) {
     for (size_t s = 0; s < subspaces; s++) {
-        float table[VK_CENTROIDS], lowest, highest;
-        uint32_t part[2] = {0, bounds[s + 1] - bounds[s]};
-        negated_distance_tables(vector + bounds[s], centroids + bounds[s] * VK_CENTROIDS, part, 1, table, &lowest, &highest);
-        uint8_t nearest = 0;
-        while (nearest < VK_CENTROIDS - 1 && table[nearest] != highest) nearest++;
-        codes[s] = nearest;
+        float best = -__builtin_inff();
+        codes[s] = 0;
+        for (size_t c = 0; c < VK_CENTROIDS; c++) {
+            float sum = 0;
+            for (size_t i = bounds[s]; i < bounds[s + 1]; i++) {
+                float difference = vector[i] - centroids[i * VK_CENTROIDS + c];
+                sum -= difference * difference;
+            }
+            if (sum > best) {
+                best = sum;
+                codes[s] = (uint8_t)c;
+            }
+        }
     }
 }
 
-static size_t scan(
-    const uint8_t *codes, size_t groups, const uint8_t *tables, size_t block_count, const uint32_t *admitted, int32_t floor,
-    uint32_t *rows, uint16_t *sums) {
+static size_t scan(const vk_codes *codes, const vk_span *spans, size_t span_count, int32_t floor, uint64_t *keys) {
     size_t found = 0;
-    for (size_t block = 0; block < block_count; block++, codes += groups * 64) {
-        for (size_t row = 0; row < VK_BLOCK; row++) {
-            if (admitted && !(admitted[block] >> row & 1)) continue;
-            int32_t sum = 0;
-            for (size_t subspace = 0; subspace < groups * VK_GROUP; subspace++) {
-                uint8_t pair = codes[subspace * 16 + row % 16];
-                sum += tables[subspace * VK_CENTROIDS + (row < 16 ? pair & 15 : pair >> 4)];
+    for (size_t s = 0; s < span_count; s++)
+        for (uint32_t row = spans[s].begin; row < spans[s].end; row++) {
+            if (codes->admitted && !(codes->admitted[row / 64] >> row % 64 & 1)) continue;
+            const uint8_t *block = codes->codes + (size_t)(row / VK_BLOCK) * codes->groups * 64;
+            int32_t score = spans[s].base - (codes->biases[row] * codes->bias_weight >> 12);
+            for (size_t subspace = 0; subspace < codes->groups * VK_GROUP; subspace++) {
+                uint8_t pair = block[subspace / 8 * 64 + row % VK_BLOCK * 4 + subspace % 4];
+                score += codes->tables[subspace * VK_CENTROIDS + (subspace % 8 < 4 ? pair & 15 : pair >> 4)];
             }
-            if (sum <= floor) continue;
-            rows[found] = (uint32_t)(block * VK_BLOCK + row);
-            sums[found++] = (uint16_t)sum;
+            if (score > floor) keys[found++] = vk_key(score, row);
         }
-    }
     return found;
 }
 
 const vk_kernels vk_portable = {
-    dot, squared_distance, dot_rows, squared_distance_rows, dot_gather, squared_distance_gather, largest_difference,
-    dot_tables, negated_distance_tables,
-    quantize_tables, encode, scan,
+    dot, squared_distance, dot_rows, squared_distance_rows, dot_gather, squared_distance_gather, to_bytes, score_bytes, nearest,
+    dot_tables, quantize_tables, encode, scan, vk_quickselect,
 };

@@ -1,4 +1,5 @@
-#include "CVectorKernels.h"
+// Hoare's quickselect.
+#include "variants.h"
 
 static inline void swap(uint64_t *a, uint64_t *b) {
     uint64_t t = *a;
@@ -6,7 +7,7 @@ static inline void swap(uint64_t *a, uint64_t *b) {
     *b = t;
 }
 
-void vk_keep_largest(uint64_t *keys, size_t count, size_t keep) {
+void vk_quickselect(uint64_t *keys, size_t count, size_t keep) {
     size_t low = 0, high = count;  // the boundary lies in low..<high
     while (keep > low && keep < high && high - low > 1) {
         // Median of three as the pivot: sorted and constant inputs stay linear.

@@ -1,6 +1,9 @@
 // What the files of this target share.
 #pragma once
 #include "CVectorKernels.h"
+#include <string.h>
+
+#pragma STDC FP_CONTRACT OFF
 
 extern const vk_kernels vk_portable;
 #if defined(__x86_64__)
@@ -10,3 +13,43 @@ extern const vk_kernels vk_avx512;
 
 // Adds 32 running sums: the upper half onto the lower, five times.
 float vk_sum_in_order(const float sums[VK_SUMS]);
+
+// See `scan`.
+static inline uint64_t vk_key(int32_t score, uint32_t row) { return (uint64_t)((uint32_t)score ^ 0x80000000u) << 32 | (uint32_t)~row; }
+
+// As `vk_key`, with a float whose bits are changed so that they compare as an integer.
+static inline uint64_t vk_float_key(float score, uint32_t row) {
+    uint32_t bits;
+    if (score != score) score = -__builtin_inff();
+    memcpy(&bits, &score, sizeof bits);
+    bits = bits >> 31 ? ~bits : bits | 0x80000000u;
+    return (uint64_t)bits << 32 | (uint32_t)~row;
+}
+
+static inline uint64_t vk_byte_key(const vk_bytes *bytes, int32_t product, uint32_t row) {
+    float scaled = (float)product * (bytes->query_scale * bytes->scales[row]), bias = bytes->weight * bytes->biases[row];
+    return vk_float_key(scaled - bias, row);
+}
+
+// See `to_bytes`: what remains once the largest magnitude is known.
+static inline float vk_round_bytes(const float *difference, size_t dimension, float largest, uint8_t *out) {
+    float scale = largest / 127;
+    int fits = scale >= 0x1p-126f && scale <= 0x1.fffffep127f;
+    // Rounded down from half above; 128.5 keeps the number positive.
+    float inverse = fits ? 1 / scale : 0;
+    for (size_t i = 0; i < dimension; i++) out[i] = (uint8_t)(int32_t)(difference[i] * inverse + 128.5f);
+    return fits ? scale : 0;
+}
+
+void vk_quickselect(uint64_t *keys, size_t count, size_t keep);
+
+// The bits of a bitmap for the 16 rows of a block.
+static inline uint32_t vk_admitted(const uint64_t *admitted, size_t block) { return (uint32_t)(admitted[block / 4] >> block % 4 * 16) & 0xffff; }
+
+// The rows of a block that lie in begin..<end.
+static inline uint32_t vk_inside(size_t block, uint32_t begin, uint32_t end) {
+    uint32_t mask = 0xffff, first = (uint32_t)block * VK_BLOCK;
+    if (begin > first) mask &= 0xffffu << (begin - first);
+    if (end - first < VK_BLOCK) mask &= (1u << (end - first)) - 1;
+    return mask;
+}

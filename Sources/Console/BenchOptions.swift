@@ -18,6 +18,8 @@ package struct BenchOptions: Sendable {
     package var seed: UInt64
     /// Settings to measure beside the defaults and the exact scan, in order.
     package var sweep: [SearchEffort]
+    /// Threads that share the queries of a batch. Default: 1, to compare with other programs.
+    package var batchThreads = 1
     /// How the segment is built.
     package var parameters = IndexParameters()
 
@@ -35,7 +37,9 @@ package struct BenchOptions: Sendable {
 
     /// From cheap to thorough around the defaults.
     package static let defaultSweep: [SearchEffort] = [
-        SearchEffort(probes: 8, candidates: 50), SearchEffort(probes: 16, candidates: 50), SearchEffort(probes: 32, candidates: 100),
-        SearchEffort(probes: 64, candidates: 100), SearchEffort(probes: 64, candidates: 200), SearchEffort(probes: 128, candidates: 200),
+        SearchEffort(probes: 16, candidates: 30), SearchEffort(probes: 32, candidates: 30), SearchEffort(probes: 48, candidates: 50),
+        SearchEffort(probes: 64, candidates: 50), SearchEffort(probes: 96, candidates: 50), SearchEffort(probes: 128, candidates: 50),
+        SearchEffort(probes: 192, candidates: 75), SearchEffort(probes: 256, candidates: 100), SearchEffort(probes: 384, candidates: 100),
+        SearchEffort(probes: 512, candidates: 100), SearchEffort(probes: 768, candidates: 150), SearchEffort(probes: 1_024, candidates: 200),
     ]
 }

@@ -25,103 +25,82 @@ package struct IndexBuilder: Sendable {
     ///   the order in which ties are to be broken: equal vectors keep their order.
     /// - Returns: Which vector became which row: row i of the segment is vector `order[i]` of the input. The caller stores
     ///   what else belongs to the rows in this order.
-    /// - Complexity: about n · √n · `dimension` multiplications; the memory of a sample of the vectors.
+    /// - Complexity: That of ``Clusters``; the memory of a byte for each element and the vectors.
     package func build(_ vectors: Span<Float>, into writer: SegmentWriter) throws(SegmentError) -> [UInt32] {
         let count = vectors.count / dimension
         precondition(count > 0 && vectors.count == count * dimension, "\(vectors.count) elements in rows of \(dimension)")
         precondition(count <= Int(UInt32.max) - 64, "\(count) rows")
         var random = SplitMix64(seed: seed)
 
-        let listCount = parameters.listCount(for: count)
-        let coarseSample = sample(min(count, max(listCount * parameters.samplePerList, parameters.quantizerSample)), of: vectors, random: &random)
-        let coarse = KMeans(
-            vectors: coarseSample.span, dimension: dimension, count: listCount, iterations: parameters.iterations, random: &random)
-        var assigned = [UInt32](repeating: 0, count: count)
-        coarse.assign(vectors, into: &assigned)
-        let (starts, order) = Self.sortByList(assigned, listCount: coarse.count)
+        let mean = mean(vectors)
+        var bytes = ByteVectors(dimension: dimension, capacity: count)
+        for row in 0..<count { bytes.append(vectors.extracting(row * dimension..<(row + 1) * dimension), origin: mean.span) }
+        let clusters = Clusters(bytes, parameters: parameters, random: &random)
+        var rows = ByteVectors(dimension: dimension, capacity: count)
+        for source in clusters.order { rows.append(Int(source), of: bytes) }
+        bytes = ByteVectors(dimension: dimension)
 
-        var residuals = sample(min(count, parameters.quantizerSample), of: coarseSample.span, random: &random)
-        subtractMeans(coarse, from: &residuals)
-        let quantizer = ProductQuantizer(
-            vectors: residuals.span, dimension: dimension, subspaces: parameters.subspaceCount(for: dimension),
-            iterations: parameters.iterations, random: &random)
-
+        let norms = (0..<count).map { Self.squaredNorm(rows.decoded($0).span) }
+        let meanSquare = norms.reduce(0) { $0 + Double($1) } / Double(count)
+        let (regionBiases, listBiases) = biases(rows, clusters)
+        let subspaces = parameters.subspaceCount(for: dimension)
         let header: [UInt32] = [
-            IndexSection.formatVersion, metric.sectionCode, UInt32(dimension), UInt32(count), UInt32(coarse.count), UInt32(quantizer.subspaces),
+            IndexSection.formatVersion, metric.sectionCode, UInt32(dimension), UInt32(count), UInt32(clusters.lists.count), UInt32(clusters.regions.count),
+            UInt32(subspaces),
         ]
         try writer.addSection(IndexSection.header, elements: header)
-        try writer.addSection(IndexSection.lists, elements: starts)
-        try writer.addSection(IndexSection.centroids, elements: coarse.centroids)
-        try writer.addSection(IndexSection.spreads, elements: spreads(vectors, assigned: assigned, coarse: coarse))
-        try writer.addSection(IndexSection.codebooks, elements: quantizer.centroids)
-        try writeCodes(vectors, order: order, assigned: assigned, coarse: coarse, quantizer: quantizer, into: writer)
-        try writeVectors(vectors, order: order, into: writer)
-        return order
+        try writer.addSection(IndexSection.mean, elements: mean)
+        try writer.addSection(IndexSection.norm, elements: [Float(meanSquare.squareRoot())])
+        try writer.addSection(IndexSection.regions + IndexSection.bytes, clusters.regions.bytes)
+        try writer.addSection(IndexSection.regions + IndexSection.scales, elements: clusters.regions.scales)
+        try writer.addSection(IndexSection.regions + IndexSection.biases, elements: regionBiases)
+        try TierWriter(
+            name: IndexSection.lists, children: clusters.lists, biases: listBiases, parents: clusters.regions, parentBiases: regionBiases,
+            starts: clusters.regionStarts, describedBias: metric == .dot ? nil : { Self.squaredNorm($0) * Tier.rankingBias }
+        ).write(parameters, random: &random, into: writer)
+        try TierWriter(
+            name: IndexSection.rows, children: rows, biases: metric == .dot ? [Float](repeating: 0, count: count) : norms.map { $0 / 2 },
+            parents: clusters.lists, parentBiases: listBiases.map { $0 * Tier.rowBias(metric) }, starts: clusters.listStarts,
+            describedBias: metric == .dot ? nil : { Self.squaredNorm($0) / 2 }
+        ).write(parameters, random: &random, into: writer)
+        try writeVectors(vectors, order: clusters.order, into: writer)
+        return clusters.order
     }
 
-    private func sample(_ size: Int, of vectors: Span<Float>, random: inout SplitMix64) -> [Float] {
+    private func mean(_ vectors: Span<Float>) -> [Float] {
+        var sums = [Double](repeating: 0, count: dimension)
         let count = vectors.count / dimension
-        var sample: [Float] = []
-        sample.reserveCapacity(min(size, count) * dimension)
-        for row in random.sample(min(size, count), below: count) {
-            for element in row * dimension..<(row + 1) * dimension { sample.append(vectors[element]) }
+        for row in 0..<count {
+            for element in 0..<dimension { sums[element] += Double(vectors[row * dimension + element]) }
         }
-        return sample
+        return sums.map { Float($0 / Double(count)) }
     }
 
-    /// A counting sort: rows of a list follow each other and keep their order.
-    private static func sortByList(_ assigned: [UInt32], listCount: Int) -> (starts: [UInt32], order: [UInt32]) {
-        var starts = [UInt32](repeating: 0, count: listCount + 1)
-        for list in assigned { starts[Int(list) + 1] += 1 }
-        for list in 0..<listCount { starts[list + 1] += starts[list] }
-        var next = starts
-        var order = [UInt32](repeating: 0, count: assigned.count)
-        for (row, list) in assigned.enumerated() {
-            order[Int(next[Int(list)])] = UInt32(row)
-            next[Int(list)] += 1
+    private static func squaredNorm(_ vector: Span<Float>) -> Float { Kernels.best.dot(vector, vector) }
+
+    /// b of the regions and lists, see ``Tier``.
+    private func biases(_ rows: ByteVectors, _ clusters: Clusters) -> (regions: [Float], lists: [Float]) {
+        func ranking(_ vectors: ByteVectors) -> [Float] {
+            (0..<vectors.count).map { Self.squaredNorm(vectors.decoded($0).span) * Tier.rankingBias }
         }
-        return (starts, order)
+        guard metric == .dot else { return (ranking(clusters.regions), ranking(clusters.lists)) }
+        // Rows of a list scatter along a query by about spread · |query| / √dimension around the centre's product.
+        let reach = -Self.reach / Float(dimension).squareRoot()
+        let lists = (0..<clusters.lists.count).map { list in
+            let centre = clusters.lists.decoded(list)
+            let members = Int(clusters.listStarts[list])..<Int(clusters.listStarts[list + 1])
+            let sum = members.reduce(0.0) { $0 + Double(Kernels.best.squaredDistance(rows.decoded($1).span, centre.span)) }
+            return Float((sum / Double(members.count)).squareRoot()) * reach
+        }
+        let regions = (0..<clusters.regions.count).map { region in
+            let members = lists[Int(clusters.regionStarts[region])..<Int(clusters.regionStarts[region + 1])]
+            return members.reduce(0, +) / Float(members.count)
+        }
+        return (regions, lists)
     }
 
-    private func subtractMeans(_ coarse: KMeans, from vectors: inout [Float]) {
-        var assigned = [UInt32](repeating: 0, count: vectors.count / dimension)
-        coarse.assign(vectors.span, into: &assigned)
-        for (row, list) in assigned.enumerated() {
-            for element in 0..<dimension { vectors[row * dimension + element] -= coarse.centroids[Int(list) * dimension + element] }
-        }
-    }
-
-    private func spreads(_ vectors: Span<Float>, assigned: [UInt32], coarse: KMeans) -> [Float] {
-        var sums = [Double](repeating: 0, count: coarse.count)
-        var sizes = [Double](repeating: 0, count: coarse.count)
-        for (row, list) in assigned.enumerated() {
-            let vector = vectors.extracting(row * dimension..<(row + 1) * dimension)
-            let mean = coarse.centroids.span.extracting(Int(list) * dimension..<(Int(list) + 1) * dimension)
-            sums[Int(list)] += Double(Kernels.best.squaredDistance(vector, mean))
-            sizes[Int(list)] += 1
-        }
-        return zip(sums, sizes).map { $1 == 0 ? 0 : Float(($0 / $1).squareRoot()) }
-    }
-
-    private func writeCodes(
-        _ vectors: Span<Float>, order: [UInt32], assigned: [UInt32], coarse: KMeans, quantizer: ProductQuantizer, into writer: SegmentWriter
-    ) throws(SegmentError) {
-        try writer.beginSection(IndexSection.codes)
-        var block = CodeBlock(subspaces: quantizer.subspaces)
-        var residual = [Float](repeating: 0, count: dimension)
-        var codes = [UInt8](repeating: 0, count: quantizer.subspaces)
-        for (row, source) in order.enumerated() {
-            let mean = Int(assigned[Int(source)]) * dimension
-            for element in 0..<dimension { residual[element] = vectors[Int(source) * dimension + element] - coarse.centroids[mean + element] }
-            quantizer.encode(residual.span, into: &codes)
-            block.store(codes, row: row % Kernels.blockRows)
-            if row % Kernels.blockRows == Kernels.blockRows - 1 || row == order.count - 1 {
-                try writer.append(block.bytes)
-                block.clear()
-            }
-        }
-        try writer.endSection()
-    }
+    /// How far above its mean, in standard deviations, a list's best row is expected along the query.
+    private static let reach: Float = 3
 
     private func writeVectors(_ vectors: Span<Float>, order: [UInt32], into writer: SegmentWriter) throws(SegmentError) {
         try writer.beginSection(IndexSection.vectors)
@@ -130,24 +109,5 @@ package struct IndexBuilder: Sendable {
             try writer.append(row)
         }
         try writer.endSection()
-    }
-}
-
-extension Metric {
-    var sectionCode: UInt32 {
-        switch self {
-        case .cosine: 0
-        case .dot: 1
-        case .euclid: 2
-        }
-    }
-
-    init?(sectionCode: UInt32) {
-        switch sectionCode {
-        case 0: self = .cosine
-        case 1: self = .dot
-        case 2: self = .euclid
-        default: return nil
-        }
     }
 }

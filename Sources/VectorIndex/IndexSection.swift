@@ -1,26 +1,69 @@
-/// The names of an index's sections in a segment file, and what the first of them holds.
+import Model
+
+/// The names of an index's sections in a segment file, and what they hold.
 ///
-/// All numbers are little-endian; n rows, d dimensions, L lists, M subspaces.
+/// All numbers are little-endian; n rows in L lists in R regions, d dimensions, M subspaces. Every vector is stored less the
+/// mean of all, except in `index.vectors`.
 ///
 /// | section | content |
 /// | --- | --- |
-/// | `index.header` | UInt32 each: format version 1, metric (0 cosine, 1 dot, 2 euclid), d, n, L, M |
-/// | `index.lists` | UInt32 `[L + 1]`: list i is the rows from element i up to element i + 1 |
-/// | `index.centroids` | Float `[L, d]`: the lists' means |
-/// | `index.spreads` | Float `[L]`: root of the mean squared distance of a list's rows to its mean |
-/// | `index.codebooks` | Float `[d, 16]`: row i holds element i of the 16 centroids of its subspace |
-/// | `index.codes` | `[⌈n/32⌉, M/4, 64]` bytes: codes of (row − mean of its list), laid out for the scan kernel |
-/// | `index.vectors` | Float `[n, d]`: the vectors |
+/// | `index.header` | UInt32 each: format version 2, metric (0 cosine, 1 dot, 2 euclid), d, n, L, R, M |
+/// | `index.mean` | Float `[d]`: the mean of the vectors |
+/// | `index.norm` | Float `[1]`: root of the mean squared length of the vectors less the mean |
+/// | `regions.bytes`, `.scales`, `.biases` | the regions' centres: UInt8 `[R, d]`, Float `[R]`, Float `[R]` |
+/// | `lists.…` | the tier of the lists' centres, whose parents are regions |
+/// | `rows.…` | the tier of the vectors, whose parents are lists |
+/// | `index.vectors` | Float `[n, d]`: the vectors as they came |
 ///
-/// Subspace s has the elements ⌊s·d/M⌋ up to ⌊(s+1)·d/M⌋. Lists are not aligned to blocks, so codes take M/2 bytes a row.
+/// A tier of c children (`lists`: L, `rows`: n) of p parents:
+///
+/// | section | content |
+/// | --- | --- |
+/// | `.starts` | UInt32 `[p + 1]`: parent i has the children from element i up to element i + 1 |
+/// | `.bytes`, `.scales` | UInt8 `[c, d]`, Float `[c]`: element e of a child is (byte − 128) · scale |
+/// | `.biases` | Float `[c]`: b, see ``Tier`` |
+/// | `.codebooks` | Float `[d, 16]`: row i holds element i of the 16 centroids of its subspace |
+/// | `.codes` | `[⌈c/16⌉, M/8, 64]` bytes: codes of (child − parent), laid out for the scan kernel |
+/// | `.code.biases` | UInt8 `[⌈c/16⌉ · 16]`: b of what the codes describe, less the parent's b: lowest + unit · byte |
+/// | `.code.range` | Float `[2]`: lowest, unit |
+///
+/// Subspace s has the elements ⌊s·d/M⌋ up to ⌊(s+1)·d/M⌋. Parents' children are not aligned to blocks, so codes take M/2 bytes a row.
 enum IndexSection {
     static let header = "index.header"
-    static let lists = "index.lists"
-    static let centroids = "index.centroids"
-    static let spreads = "index.spreads"
-    static let codebooks = "index.codebooks"
-    static let codes = "index.codes"
+    static let mean = "index.mean"
+    static let norm = "index.norm"
     static let vectors = "index.vectors"
+    static let regions = "regions"
+    static let lists = "lists"
+    static let rows = "rows"
 
-    static let formatVersion: UInt32 = 1
+    static let starts = ".starts"
+    static let bytes = ".bytes"
+    static let scales = ".scales"
+    static let biases = ".biases"
+    static let codebooks = ".codebooks"
+    static let codes = ".codes"
+    static let codeBiases = ".code.biases"
+    static let codeRange = ".code.range"
+
+    static let formatVersion: UInt32 = 2
+}
+
+extension Metric {
+    var sectionCode: UInt32 {
+        switch self {
+        case .cosine: 0
+        case .dot: 1
+        case .euclid: 2
+        }
+    }
+
+    init?(sectionCode: UInt32) {
+        switch sectionCode {
+        case 0: self = .cosine
+        case 1: self = .dot
+        case 2: self = .euclid
+        default: return nil
+        }
+    }
 }

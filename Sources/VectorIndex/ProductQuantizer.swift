@@ -85,18 +85,28 @@ struct ProductQuantizer: Sendable {
         var out = codes.mutableSpan
         kernels.encode(vector, centroids: centroids.span, bounds: bounds.span, into: &out)
     }
+
+    /// Adds the vector that the codes describe.
+    func add(_ codes: [UInt8], to vector: inout [Float]) {
+        for subspace in 0..<subspaces {
+            let code = Int(codes[subspace])
+            for element in Int(bounds[subspace])..<Int(bounds[subspace + 1]) { vector[element] += centroids[element * 16 + code] }
+        }
+    }
 }
 
-/// Puts the codes of 32 rows into the layout that ``Kernels/scan(codes:tables:admitted:floor:rows:sums:)`` reads.
+/// Puts the codes of 16 rows into the layout that ``Kernels/scan(codes:biases:biasWeight:tables:spans:admitted:floor:keys:)`` reads.
 struct CodeBlock {
-    /// `[subspaces / 4, 64]`.
+    /// `[subspaces / 8, 64]`.
     private(set) var bytes: [UInt8]
 
-    init(subspaces: Int) { bytes = [UInt8](repeating: 0, count: subspaces * 16) }
+    init(subspaces: Int) { bytes = [UInt8](repeating: 0, count: subspaces * 8) }
 
-    /// - Parameter row: 0..<32.
+    /// - Parameter row: 0..<16.
     mutating func store(_ codes: [UInt8], row: Int) {
-        for subspace in codes.indices { bytes[subspace * 16 + (row & 15)] |= row < 16 ? codes[subspace] : codes[subspace] << 4 }
+        for subspace in codes.indices {
+            bytes[subspace / 8 * 64 + row * 4 + subspace % 4] |= subspace % 8 < 4 ? codes[subspace] : codes[subspace] << 4
+        }
     }
 
     mutating func clear() {

@@ -5,20 +5,13 @@ extension SegmentIndex {
     /// Admitted rows up to which a search scores all of them exactly: about the cost of a search by code.
     package static let defaultExactThreshold = 2_000
 
-    /// How far above its mean, in standard deviations, a list's best row is expected along the query. Measured on
-    /// `ann-glove-50` by inner product, 19 % of the rows scanned: recall@10 0.866 at 0, 0.906 at 1.5, 0.919 at 3, 0.915 at 5;
-    /// it adds 0.001 by cosine on `ann-minilm-384`. By distance, the plain order of the means does better.
-    private static let reach: Float = 3
-
-    /// Codes scanned between two looks at `shouldStop`, in bytes: tens of microseconds.
-    private static let stretchByteCount = 1 << 18
-
-    /// The best rows: codes choose candidates in the lists nearest to the query, full vectors decide among those.
+    /// The best rows: codes choose candidates in the lists nearest to the query, bytes choose among those, full vectors
+    /// decide.
     ///
     /// - Parameters:
     ///   - query: `[dimension]`, finite; of unit length if the metric is cosine.
     ///   - limit: Hits wanted.
-    ///   - effort: Lists probed and candidates rescored; what is `nil` is chosen by the segment's size and `limit`.
+    ///   - effort: Lists probed and candidates by code; what is `nil` is chosen by the segment's size and `limit`.
     ///     A filter that admits little makes the search probe more lists than asked.
     ///   - exactBelow: Up to this many admitted rows are all scored exactly.
     ///   - admits: Rows that may be hits; `nil` for all.
@@ -37,40 +30,37 @@ extension SegmentIndex {
         let plan = SearchPlan(effort, limit: limit, index: self, admitted: admittedCount)
         var result = SegmentSearchResult()
         result.byCode = true
+        let prepared = prepare(query, scratch: &scratch)
         var pool = CandidatePool(keep: plan.candidates, storage: scratch.candidates)
         scratch.candidates = []
         defer { scratch.candidates = pool.storage }
 
-        var lists = rankLists(query, scratch: &scratch)
-        defer { scratch.listKeys = lists.keys }
-        var tables = metric == .euclid ? nil : fillTables(.dot, query, floats: &scratch.tableFloats, bytes: &scratch.tableBytes)
-        var probed = 0
+        var probes = plan.probes
         var seen = 0
-        while let key = lists.popLargest() {
-            let list = Int(RankKey.number(key))
-            let rows = rows(ofList: list)
-            let admitted = admits?.count(in: rows) ?? rows.count
-            guard admitted > 0 else { continue }
-            var base = scratch.listScores[list]
-            if metric == .euclid {
-                tables = fillTables(query, list: list, residual: &scratch.residual, floats: &scratch.tableFloats, bytes: &scratch.tableBytes)
-                base = 0
+        var round = 0
+        while true {
+            guard rankLists(probes, prepared, scratch: &scratch, result: &result, shouldStop: shouldStop) else { break }
+            if round == 0 {
+                let best = scratch.listKeys.max().map(RankKey.floatScore) ?? 0
+                rows.fill(
+                    &scratch.rowTables, for: scratch.query, weight: prepared.weight, reference: best,
+                    floats: &scratch.tableFloats)
             }
-            guard scan(
-                rows, tables: scratch.tableBytes, base: base + tables!.base, step: tables!.step, admits: admits, pool: &pool,
-                found: &scratch.rows, sums: &scratch.sums, shouldStop: shouldStop) else {
+            seen += spansOfLists(admits, prepared, again: round > 0, scratch: &scratch)
+            guard rows.scan(
+                scratch.spans, scratch.rowTables, admits: admits, pool: &pool, kernels: kernels, shouldStop: shouldStop)
+            else {
                 result.stopped = true
-                return result
+                break
             }
-            result.codesScanned += rows.count
-            probed += 1
-            seen += admitted
-            if probed >= plan.probes && seen >= plan.admittedRows { break }
+            if seen >= plan.admittedRows || probes == listCount { break }
+            probes = min(listCount, 2 * probes)
+            round += 1
         }
-
+        result.codesScanned = pool.scanned
+        if result.stopped { return result }
         pool.finish()
-        scratch.chosen.removeAll(keepingCapacity: true)
-        for index in 0..<pool.count { scratch.chosen.append(RankKey.number(pool.storage[index])) }
+        choose(pool, limit: limit, prepared, scratch: &scratch)
         return withoutActuallyEscaping(precedes) { precedes in
             var best = Best(limit: limit, metric: metric, precedes: precedes)
             result.stopped = !rescore(scratch.chosen, query, scores: &scratch.scores, into: &best, shouldStop: shouldStop)
@@ -80,94 +70,134 @@ extension SegmentIndex {
         }
     }
 
-    /// All lists, as a queue with the most promising first. Leaves the similarities in `scratch.listScores`.
-    private func rankLists(_ query: Span<Float>, scratch: inout SearchScratch) -> KeyQueue {
-        SearchScratch.grow(&scratch.listScores, to: listCount, filler: 0)
-        var out = scratch.listScores.mutableSpan
-        if metric == .euclid {
-            kernels.squaredDistance(query, rows: centroids, into: &out)
-        } else {
-            kernels.dot(query, rows: centroids, into: &out)
-        }
-        var keys = scratch.listKeys
-        scratch.listKeys = []
-        keys.removeAll(keepingCapacity: true)
-        // Rows of a list scatter along the query by about spread · |query| / √dimension around the mean's product.
-        let reach = Self.reach * (kernels.dot(query, query) / Float(dimension)).squareRoot()
-        for list in 0..<listCount {
-            let score = scratch.listScores[list]
-            let promise = metric == .euclid ? -score : score + spreads[list] * reach
-            keys.append(RankKey.make(promise, UInt32(list)))
-        }
-        return KeyQueue(keys)
+    /// What the tiers need to know of a query.
+    private struct PreparedQuery {
+        /// w, see ``Tier``.
+        var weight: Float
+        var norm: Float
     }
 
-    /// For the squared distance to a row, which is that of the row's residual to the query's.
-    private func fillTables(
-        _ query: Span<Float>, list: Int, residual: inout [Float], floats: inout [Float], bytes: inout [UInt8]
-    ) -> (base: Float, step: Float) {
-        SearchScratch.grow(&residual, to: dimension, filler: 0)
-        let mean = centroids.extracting(list * dimension..<(list + 1) * dimension)
-        for element in 0..<dimension { residual[element] = query[element] - mean[element] }
-        return fillTables(.negatedDistance, residual.span.extracting(0..<dimension), floats: &floats, bytes: &bytes)
+    private func prepare(_ query: Span<Float>, scratch: inout SearchScratch) -> PreparedQuery {
+        if scratch.query.count != dimension { scratch.query = [Float](repeating: 0, count: dimension) }
+        let origin = origin
+        scratch.byteQuery.set(query, less: origin.span, difference: &scratch.query, kernels: kernels)
+        let norm = kernels.dot(scratch.query.span, scratch.query.span).squareRoot()
+        return PreparedQuery(weight: metric == .dot ? norm : 1, norm: norm)
     }
 
-    private func fillTables(
-        _ similarity: Kernels.Similarity, _ query: Span<Float>, floats: inout [Float], bytes: inout [UInt8]
-    ) -> (base: Float, step: Float) {
-        SearchScratch.grow(&floats, to: subspaces * 18, filler: 0)
-        SearchScratch.grow(&bytes, to: subspaces * 16, filler: 0)
-        let bounds = bounds
-        var floatsOut = floats.mutableSpan
-        var bytesOut = bytes.mutableSpan
-        return kernels.fillTables(
-            similarity, query: query, centroids: codebooks, bounds: bounds.span, floats: &floatsOut, bytes: &bytesOut)
-    }
-
-    /// Scans the codes of `rows` into the pool.
+    /// Leaves the keys of the `probes` most promising lists in `scratch.listKeys`, the best few of them first.
     ///
     /// - Returns: `false` if the caller stopped it.
-    private func scan(
-        _ rows: Range<Int>, tables: [UInt8], base: Float, step: Float, admits: RowBitmap?, pool: inout CandidatePool,
-        found: inout [UInt32], sums: inout [UInt16], shouldStop: () -> Bool
+    private func rankLists(
+        _ probes: Int, _ query: PreparedQuery, scratch: inout SearchScratch, result: inout SegmentSearchResult, shouldStop: () -> Bool
     ) -> Bool {
-        let blockByteCount = subspaces * 16
-        let stretch = max(1, Self.stretchByteCount / blockByteCount)
-        let room = min(stretch, (count + 31) / 32) * 32
-        SearchScratch.grow(&found, to: room, filler: 0)
-        SearchScratch.grow(&sums, to: room, filler: 0)
-        var block = rows.lowerBound / 32
-        let end = (rows.upperBound + 31) / 32
-        while block < end {
-            if shouldStop() { return false }
-            let blocks = block..<min(block + stretch, end)
-            let floor = pool.floor(base: base, step: step)
-            let foundCount = withAdmitted(admits, blocks) { admitted in
-                var rowsOut = found.mutableSpan
-                var sumsOut = sums.mutableSpan
-                return kernels.scan(
-                    codes: codes.extracting(blocks.lowerBound * blockByteCount..<blocks.upperBound * blockByteCount),
-                    tables: tables.span.extracting(0..<subspaces * 16), admitted: admitted, floor: floor, rows: &rowsOut, sums: &sumsOut)
+        regions.score(&scratch.regionKeys, query: scratch.byteQuery, weight: query.weight, kernels: kernels)
+        // The regions that hold several times the lists wanted; of their lists codes choose twice as many as wanted.
+        let considered = probes == listCount ? listCount : max(Self.considered * probes, Self.consideredRegions * listCount / regions.count)
+        let regionCount = min(regions.count, considered * regions.count / listCount + 1)
+        if regionCount < regions.count { keepLargest(regionCount, in: &scratch.regionKeys) }
+
+        let keep = 2 * probes + 16
+        let byCode = keep < considered
+        scratch.spans.removeAll(keepingCapacity: true)
+        scratch.listKeys.removeAll(keepingCapacity: true)
+        if byCode {
+            var reference = -Float.infinity
+            for index in 0..<regionCount { reference = max(reference, RankKey.floatScore(scratch.regionKeys[index])) }
+            lists.fill(&scratch.listTables, for: scratch.query, weight: query.weight, reference: reference, floats: &scratch.tableFloats)
+            for index in 0..<regionCount {
+                let key = scratch.regionKeys[index]
+                scratch.spans.append(lists.rowSpan(lists.children(of: Int(RankKey.row(key))), parent: RankKey.floatScore(key), scratch.listTables))
             }
-            let first = UInt32(blocks.lowerBound * 32)
-            for index in 0..<foundCount {
-                // The first and last block hold rows of neighbouring lists, too.
-                let row = found[index] + first
-                guard Int(row) >= rows.lowerBound && Int(row) < rows.upperBound else { continue }
-                pool.offer(base + step * Float(sums[index]), row)
+            var pool = CandidatePool(keep: keep, storage: scratch.rowKeys)
+            scratch.rowKeys = []
+            defer { scratch.rowKeys = pool.storage }
+            guard lists.scan(scratch.spans, scratch.listTables, admits: nil, pool: &pool, kernels: kernels, shouldStop: shouldStop) else {
+                result.stopped = true
+                return false
             }
-            pool.shrinkIfFull()
-            block = blocks.upperBound
+            pool.finish()
+            scratch.listKeys.append(contentsOf: pool.storage[..<pool.count])
+        } else {
+            for index in 0..<regionCount {
+                for list in lists.children(of: Int(RankKey.row(scratch.regionKeys[index]))) {
+                    scratch.listKeys.append(RankKey.make(Int32(0), UInt32(list)))
+                }
+            }
         }
+        lists.score(&scratch.listKeys, count: scratch.listKeys.count, query: scratch.byteQuery, weight: query.weight, kernels: kernels)
+        if scratch.listKeys.count > probes {
+            keepLargest(probes, in: &scratch.listKeys)
+            scratch.listKeys.removeLast(scratch.listKeys.count - probes)
+        }
+        // The best first, so that the bound rises early; the order of the others does not matter.
+        if scratch.listKeys.count > Self.firstLists { keepLargest(Self.firstLists, in: &scratch.listKeys) }
         return true
     }
 
-    /// The bitmap's bits for these blocks, a word each; an empty span if all rows are admitted.
-    private func withAdmitted<Result>(_ admits: RowBitmap?, _ blocks: Range<Int>, _ body: (Span<UInt32>) -> Result) -> Result {
-        guard let admits else { return body(Span<UInt32>()) }
-        return unsafe admits.words.withUnsafeBytes { raw in
-            let halves = unsafe raw.bindMemory(to: UInt32.self)
-            return unsafe body(Span(_unsafeElements: halves.extracting(blocks)))
+    private func keepLargest(_ keep: Int, in keys: inout [UInt64]) {
+        let count = keys.count
+        var span = keys.mutableSpan
+        kernels.keepLargest(keep, ofFirst: count, in: &span)
+    }
+
+    /// Lists whose codes are looked at for each list probed, and regions at least.
+    private static let considered = 8
+    private static let consideredRegions = 4
+    private static let firstLists = 16
+
+    /// Puts the rows of the ranked lists into `scratch.spans`, with the base that their codes are scored from.
+    ///
+    /// - Parameter again: Lists of earlier rounds of this search are left out.
+    /// - Returns: How many admitted rows they hold.
+    private func spansOfLists(
+        _ admits: RowBitmap?, _ query: PreparedQuery, again: Bool, scratch: inout SearchScratch
+    ) -> Int {
+        scratch.spans.removeAll(keepingCapacity: true)
+        var seen = 0
+        let shift = query.weight - Tier.rowBias(metric)
+        if admits != nil {
+            SearchScratch.grow(&scratch.visited, to: listCount, filler: 0)
+            if !again { scratch.visit &+= 1 }
         }
+        for key in scratch.listKeys {
+            let list = Int(RankKey.row(key))
+            let children = rows.children(of: list)
+            if let admits {
+                guard scratch.visited[list] != scratch.visit else { continue }
+                scratch.visited[list] = scratch.visit
+                let admitted = admits.count(in: children)
+                guard admitted > 0 else { continue }
+                seen += admitted
+            } else {
+                seen += children.count
+            }
+            scratch.spans.append(rows.rowSpan(children, parent: RankKey.floatScore(key) + shift * lists.bias(list), scratch.rowTables))
+        }
+        return seen
+    }
+
+    /// Leaves in `scratch.chosen` the candidates that may be hits by what their bytes say.
+    private func choose(_ pool: CandidatePool, limit: Int, _ query: PreparedQuery, scratch: inout SearchScratch) {
+        scratch.chosen.removeAll(keepingCapacity: true)
+        scratch.rowKeys.removeAll(keepingCapacity: true)
+        scratch.rowKeys.append(contentsOf: pool.storage[..<pool.count])
+        rows.score(&scratch.rowKeys, count: scratch.rowKeys.count, query: scratch.byteQuery, weight: query.weight, kernels: kernels)
+        guard limit < scratch.rowKeys.count else {
+            for key in scratch.rowKeys { scratch.chosen.append(RankKey.row(key)) }
+            return
+        }
+        keepLargest(limit, in: &scratch.rowKeys)
+        var worst = UInt64.max
+        // The errors of rounding query and rows are sums of many small ones, so nearly normal: three standard deviations.
+        var widest: Float = 0
+        for index in 0..<limit {
+            worst = min(worst, scratch.rowKeys[index])
+            widest = max(widest, rows.scale(Int(RankKey.row(scratch.rowKeys[index]))))
+        }
+        let deviation = ((query.norm * widest) * (query.norm * widest) + (norm * scratch.byteQuery.scale) * (norm * scratch.byteQuery.scale)) / 12
+        let margin = 3 * deviation.squareRoot()
+        let bound = RankKey.floatScore(worst) - margin
+        for key in scratch.rowKeys where !(RankKey.floatScore(key) < bound) { scratch.chosen.append(RankKey.row(key)) }
     }
 }

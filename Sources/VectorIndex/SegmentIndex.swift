@@ -14,32 +14,35 @@ import VectorMath
     package let listCount: Int
     package let subspaces: Int
 
-    /// Keeps the memory mapped that the pointers below point into.
+    /// Root of the mean squared length of the vectors less their mean.
+    let norm: Float
+
+    /// Keeps the memory mapped that pointers below and in the tiers point into.
     private let file: SegmentFile
-    nonisolated(unsafe) private let listPointer: UnsafeBufferPointer<UInt32>
-    nonisolated(unsafe) private let centroidPointer: UnsafeBufferPointer<Float>
-    nonisolated(unsafe) private let spreadPointer: UnsafeBufferPointer<Float>
-    nonisolated(unsafe) private let codebookPointer: UnsafeBufferPointer<Float>
-    nonisolated(unsafe) private let codePointer: UnsafeBufferPointer<UInt8>
+    let regions: Regions
+    let lists: Tier
+    let rows: Tier
     nonisolated(unsafe) private let vectorPointer: UnsafeBufferPointer<Float>
-    let bounds: [UInt32]
     let kernels: Kernels
+    /// What queries and vectors are compared less: the vectors' mean; nothing for inner products, which it would only shift.
+    let origin: [Float]
 
     /// Verifies the index's sections and keeps the file.
     ///
     /// - Parameter kernels: The instruction set to use; results do not depend on it.
     /// - Throws: ``SegmentError`` naming file and section.
     package init(_ file: SegmentFile, kernels: Kernels = .best) throws(SegmentError) {
-        func malformed(_ section: String, _ reason: String) -> SegmentError {
-            .malformedSection(path: file.path, section: section, reason: reason)
+        func malformed(_ reason: String) -> SegmentError {
+            .malformedSection(path: file.path, section: IndexSection.header, reason: reason)
         }
-        let header = try unsafe Array(file.elements(of: IndexSection.header, as: UInt32.self, count: 6))
-        guard header[0] == IndexSection.formatVersion else { throw malformed(IndexSection.header, "version \(header[0]) is not supported") }
-        guard let metric = Metric(sectionCode: header[1]) else { throw malformed(IndexSection.header, "unknown metric \(header[1])") }
-        let (dimension, count, listCount, subspaces) = (Int(header[2]), Int(header[3]), Int(header[4]), Int(header[5]))
+        let header = try unsafe Array(file.elements(of: IndexSection.header, as: UInt32.self, count: 7))
+        guard header[0] == IndexSection.formatVersion else { throw malformed("version \(header[0]) is not supported") }
+        guard let metric = Metric(sectionCode: header[1]) else { throw malformed("unknown metric \(header[1])") }
+        let (dimension, count, listCount, regionCount, subspaces) = (Int(header[2]), Int(header[3]), Int(header[4]), Int(header[5]), Int(header[6]))
         guard (1...CollectionSchema.maximumDimension).contains(dimension), count > 0, (1...count).contains(listCount),
-            subspaces > 0, subspaces % Kernels.groupSubspaces == 0, subspaces <= 2 * CollectionSchema.maximumDimension
-        else { throw malformed(IndexSection.header, "\(count) rows of \(dimension), \(listCount) lists, \(subspaces) subspaces") }
+            (1...listCount).contains(regionCount), subspaces > 0, subspaces % Kernels.groupSubspaces == 0,
+            subspaces <= 2 * CollectionSchema.maximumDimension
+        else { throw malformed("\(count) rows of \(dimension), \(listCount) lists, \(regionCount) regions, \(subspaces) subspaces") }
         self.dimension = dimension
         self.metric = metric
         self.count = count
@@ -47,28 +50,19 @@ import VectorMath
         self.subspaces = subspaces
         self.file = file
         self.kernels = kernels
-        bounds = ProductQuantizer.bounds(dimension: dimension, subspaces: subspaces)
-
-        let lists = try unsafe file.elements(of: IndexSection.lists, as: UInt32.self, count: listCount + 1)
-        let isAscending = (0..<listCount).allSatisfy { unsafe lists[$0] <= lists[$0 + 1] }
-        guard isAscending, unsafe lists[0] == 0, unsafe lists[listCount] == UInt32(count) else {
-            throw malformed(IndexSection.lists, "lists do not divide \(count) rows")
-        }
-        unsafe listPointer = unsafe lists
-        let blockCount = (count + Kernels.blockRows - 1) / Kernels.blockRows
-        unsafe centroidPointer = try unsafe file.elements(of: IndexSection.centroids, as: Float.self, count: listCount * dimension)
-        unsafe spreadPointer = try unsafe file.elements(of: IndexSection.spreads, as: Float.self, count: listCount)
-        unsafe codebookPointer = try unsafe file.elements(of: IndexSection.codebooks, as: Float.self, count: dimension * 16)
-        unsafe codePointer = try unsafe file.elements(of: IndexSection.codes, as: UInt8.self, count: blockCount * subspaces * 16)
+        regions = try Regions(file, count: regionCount, dimension: dimension)
+        lists = try Tier(IndexSection.lists, of: file, count: listCount, parents: regionCount, dimension: dimension, subspaces: subspaces)
+        rows = try Tier(IndexSection.rows, of: file, count: count, parents: listCount, dimension: dimension, subspaces: subspaces)
+        norm = try unsafe file.elements(of: IndexSection.norm, as: Float.self, count: 1)[0]
+        let mean = try unsafe Array(file.elements(of: IndexSection.mean, as: Float.self, count: dimension))
+        origin = metric == .dot ? [Float](repeating: 0, count: dimension) : mean
         unsafe vectorPointer = try unsafe file.elements(of: IndexSection.vectors, as: Float.self, count: count * dimension)
     }
 
-    /// Bytes of codes.
-    package var codeByteCount: Int { unsafe codePointer.count }
-    /// Bytes that a search by code needs in memory: codes, coarse lists, codebooks.
-    package var memoryByteCount: Int {
-        unsafe codePointer.count + 4 * (centroidPointer.count + codebookPointer.count + listPointer.count + spreadPointer.count)
-    }
+    /// Bytes of the vectors' codes.
+    package var codeByteCount: Int { rows.codeByteCount }
+    /// Bytes that a search by code needs in memory: everything but the full vectors.
+    package var memoryByteCount: Int { regions.memoryByteCount + lists.memoryByteCount + rows.memoryByteCount + 4 * dimension }
     /// Bytes of full vectors, which are read from the mapped file for rescoring.
     package var vectorByteCount: Int { unsafe 4 * vectorPointer.count }
 
@@ -86,15 +80,7 @@ import VectorMath
         return metric == .euclid ? kernels.squaredDistance(query, vector).squareRoot() : kernels.dot(query, vector)
     }
 
-    var centroids: Span<Float> { @_lifetime(borrow self) get { unsafe span(over: centroidPointer) } }
-    /// `[lists]`: root of the mean squared distance of a list's rows to its mean.
-    var spreads: Span<Float> { @_lifetime(borrow self) get { unsafe span(over: spreadPointer) } }
-    var codebooks: Span<Float> { @_lifetime(borrow self) get { unsafe span(over: codebookPointer) } }
-    var codes: Span<UInt8> { @_lifetime(borrow self) get { unsafe span(over: codePointer) } }
     var vectors: Span<Float> { @_lifetime(borrow self) get { unsafe span(over: vectorPointer) } }
-
-    /// The rows of a coarse list.
-    func rows(ofList list: Int) -> Range<Int> { unsafe Int(listPointer[list])..<Int(listPointer[list + 1]) }
 
     @_lifetime(borrow self)
     private func span<Element>(over elements: UnsafeBufferPointer<Element>) -> Span<Element> {

@@ -16,13 +16,22 @@ struct BenchCommand: AsyncParsableCommand {
     @Option(help: "cosine, dot or euclid.") var metric: String
     @Option(name: .customLong("k"), help: "Neighbours asked for.") var k = 10
     @Option(help: "Decides k-means' starting points.") var seed: UInt64 = 0
+    @Option(help: "Settings to measure, as LISTS:CANDIDATES,… instead of the built-in ones.") var sweep: String?
+    @Option(help: "Threads that share the queries of a batch.") var batchThreads = 1
+    @Option(help: "Rows of a list on average.") var listSize: Int?
+    @Option(help: "4-bit codes of a vector, a multiple of 8.") var subspaces: Int?
 
     func run() async throws {
         guard let metric = Metric(rawValue: metric) else {
             throw ValidationError("--metric must be one of \(Metric.allCases.map(\.rawValue).joined(separator: ", ")), found \"\(metric)\"")
         }
+        var options = BenchOptions(base: base, query: query, truth: truth, metric: metric, k: k, seed: seed)
+        options.batchThreads = batchThreads
+        if let sweep { options.sweep = try sweep.split(separator: ",").map(Self.effort) }
+        if let listSize { options.parameters.listSize = listSize }
+        options.parameters.subspaces = subspaces
         do {
-            try Bench(BenchOptions(base: base, query: query, truth: truth, metric: metric, k: k, seed: seed)).run(
+            try Bench(options).run(
                 emit: { line in
                     print(line)
                     fflush(nil)
@@ -32,5 +41,19 @@ struct BenchCommand: AsyncParsableCommand {
             FileHandle.standardError.write(Data("covey: \(error)\n".utf8))
             throw ExitCode(1)
         }
+    }
+
+    func validate() throws {
+        if batchThreads < 1 { throw ValidationError("--batch-threads must be at least 1, found \(batchThreads)") }
+        if let listSize, listSize < 1 { throw ValidationError("--list-size must be at least 1, found \(listSize)") }
+        if let subspaces, subspaces < 8 || subspaces % 8 != 0 { throw ValidationError("--subspaces must be a multiple of 8, found \(subspaces)") }
+    }
+
+    private static func effort(_ text: Substring) throws -> SearchEffort {
+        let numbers = text.split(separator: ":").map { Int($0) }
+        guard numbers.count == 2, let probes = numbers[0], let candidates = numbers[1], probes >= 1, candidates >= 1 else {
+            throw ValidationError("--sweep wants LISTS:CANDIDATES pairs such as 16:50,64:100, found \"\(text)\"")
+        }
+        return SearchEffort(probes: probes, candidates: candidates)
     }
 }

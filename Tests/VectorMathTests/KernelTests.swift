@@ -48,17 +48,17 @@ struct KernelTests {
         let query = randomFloats(shape.dimension, &random)
         let centroids = randomFloats(shape.dimension * 16, &random)
         let bounds = (0...shape.subspaces).map { UInt32($0 * shape.dimension / shape.subspaces) }
-        for similarity in [Kernels.Similarity.dot, .negatedDistance] {
+        for leastStep in [0, 0.5] as [Float] {
             let results = [reference, Kernels(level)!].map { kernels in
                 var floats = [Float](repeating: 0, count: shape.subspaces * 18)
                 var bytes = [UInt8](repeating: 0, count: shape.subspaces * 16)
                 var floatsOut = floats.mutableSpan
                 var bytesOut = bytes.mutableSpan
                 let scale = kernels.fillTables(
-                    similarity, query: query.span, centroids: centroids.span, bounds: bounds.span, floats: &floatsOut, bytes: &bytesOut)
+                    query: query.span, centroids: centroids.span, bounds: bounds.span, leastStep: leastStep, floats: &floatsOut, bytes: &bytesOut)
                 return (bytes, scale.base, scale.step)
             }
-            #expect(results[0] == results[1])
+            #expect(results[0] == results[1] && results[0].2 >= leastStep)
         }
         let codes = [reference, Kernels(level)!].map { kernels in
             var codes = [UInt8](repeating: 0, count: shape.subspaces)
@@ -69,45 +69,136 @@ struct KernelTests {
         #expect(codes[0] == codes[1])
     }
 
-    @Test("a scan reports the reference's rows and sums", arguments: variants, [(1, 1), (1, 3), (12, 2), (48, 5), (64, 1)])
+    @Test("a scan reports the reference's keys", arguments: variants, [(1, 1), (1, 3), (6, 9), (24, 5), (33, 2)])
     func scan(level: Kernels.Level, shape: (groups: Int, blocks: Int)) {
         var random = SplitMix64(seed: UInt64(shape.groups))
+        let rowCount = shape.blocks * 16
         let codes = (0..<shape.blocks * shape.groups * 64).map { _ in UInt8.random(in: 0...255, using: &random) }
-        let tables = (0..<shape.groups * 64).map { _ in UInt8.random(in: 0...255, using: &random) }
-        let admitted = (0..<shape.blocks).map { $0 == 1 ? 0 : UInt32.random(in: 0...UInt32.max, using: &random) }
-        let mean = Int32(shape.groups * 4 * 127)
-        for floor in [-1, 0, mean, mean + 200, 65_534, 65_535] as [Int32] {
-            for mask in [[], admitted] {
+        let tables = (0..<shape.groups * 128).map { _ in UInt8.random(in: 0...255, using: &random) }
+        let biases = (0..<rowCount).map { _ in UInt8.random(in: 0...255, using: &random) }
+        let admitted = (0..<(rowCount + 63) / 64).map { _ in random.next() & random.next() }
+        let bounds = ((0..<5).map { _ in Int(random.next() % UInt64(rowCount + 1)) } + [0, rowCount]).sorted()
+        let spans = zip(bounds, bounds.dropFirst()).map { Kernels.RowSpan($0..<$1, base: Int32.random(in: -900...900, using: &random)) }
+        let mean = Int32(shape.groups * 8 * 127)
+        for floor in [Int32.min, 0, mean, mean + 300, .max] {
+            for (mask, weight) in [([], 0), (admitted, 4_096), (admitted, -20_000)] as [([UInt64], Int32)] {
                 let results = [reference, Kernels(level)!].map { kernels in
-                    var rows = [UInt32](repeating: 0, count: shape.blocks * 32)
-                    var sums = [UInt16](repeating: 0, count: shape.blocks * 32)
-                    var rowsOut = rows.mutableSpan
-                    var sumsOut = sums.mutableSpan
+                    var keys = [UInt64](repeating: 0, count: rowCount + 15)
+                    var out = keys.mutableSpan
                     let count = kernels.scan(
-                        codes: codes.span, tables: tables.span, admitted: mask.span, floor: floor, rows: &rowsOut, sums: &sumsOut)
-                    return (Array(rows[..<count]), Array(sums[..<count]))
+                        codes: codes.span, biases: biases.span, biasWeight: weight, tables: tables.span, spans: spans.span, admitted: mask.span,
+                        floor: floor, keys: &out)
+                    return Array(keys[..<count])
                 }
                 #expect(results[0] == results[1])
+                #expect(results[0].allSatisfy { RankKey.score($0) > floor })
+                #expect(floor > .min || !mask.isEmpty || results[0].count == rowCount)
             }
         }
     }
 
-    @Test("the largest difference is the first of equals", arguments: Kernels.Level.allCases.filter { Kernels($0) != nil }, [1, 15, 16, 40, 100])
-    func largestDifference(level: Kernels.Level, count: Int) {
-        var random = SplitMix64(seed: 3)
-        let a = (0..<count).map { _ in Float(random.next() % 4) }
-        let zeros = [Float](repeating: 0, count: count)
-        #expect(Kernels(level)!.indexOfLargestDifference(a.span, zeros.span) == a.firstIndex(of: a.max()!))
+    @Test("the reference's score of a row is its base, its table entries and its bias")
+    func scanIsRight() {
+        // Two groups; row 5 has the code s % 16 in subspace s, and every other row zeros.
+        var codes = [UInt8](repeating: 0, count: 128)
+        for subspace in 0..<16 { codes[subspace / 8 * 64 + 5 * 4 + subspace % 4] |= UInt8(subspace) << (subspace % 8 < 4 ? 0 : 4) }
+        let tables = (0..<16).flatMap { subspace in (0..<16).map { UInt8($0 == subspace ? subspace * 2 : 0) } }
+        var biases = [UInt8](repeating: 0, count: 16)
+        biases[5] = 10
+        let spans = [Kernels.RowSpan(4..<7, base: 100)]
+        var keys = [UInt64](repeating: 0, count: 18)
+        var out = keys.mutableSpan
+        let count = reference.scan(
+            codes: codes.span, biases: biases.span, biasWeight: 3 * 4_096, tables: tables.span, spans: spans.span, admitted: Span(), floor: .min, keys: &out)
+        #expect(count == 3 && keys[..<3].map(RankKey.row) == [4, 5, 6])
+        #expect(keys[..<3].map(RankKey.score) == [100, 100 + 2 * (0..<16).reduce(0, +) - 30, 100])
     }
 
-    @Test("the kept keys are the largest", arguments: [0, 1, 2, 10, 99, 100], [1, 2, 3] as [UInt64])
-    func keepLargest(keep: Int, seed: UInt64) {
-        var random = SplitMix64(seed: seed)
-        var keys = (0..<100).map { _ in random.next() % (seed == 3 ? 5 : 1_000) }
-        let expected = keys.sorted(by: >).prefix(keep)
-        var span = keys.mutableSpan
-        Kernels.keepLargest(keep, ofFirst: 100, in: &span)
-        #expect(keys.prefix(keep).sorted(by: >) == Array(expected))
+    @Test("vectors round to the reference's bytes, and back within half a step", arguments: Kernels.Level.allCases.filter { Kernels($0) != nil }, [1, 15, 16, 50, 384])
+    func bytes(level: Kernels.Level, dimension: Int) {
+        var random = SplitMix64(seed: UInt64(dimension))
+        for magnitude in [0, .leastNonzeroMagnitude, 1e-30, 1, 1e30, .greatestFiniteMagnitude] as [Float] {
+            let vector = randomFloats(dimension, &random).map { $0 * magnitude }
+            let origin = [Float](repeating: 0, count: dimension)
+            let results = [reference, Kernels(level)!].map { kernels in
+                var difference = [Float](repeating: 0, count: dimension)
+                var bytes = [UInt8](repeating: 0, count: dimension)
+                var differenceOut = difference.mutableSpan
+                var out = bytes.mutableSpan
+                let scale = kernels.round(vector.span, less: origin.span, difference: &differenceOut, bytes: &out)
+                return (bytes, scale, difference)
+            }
+            #expect(results[0] == results[1])
+            let (bytes, scale, _) = results[0]
+            #expect(scale > 0 || bytes.allSatisfy { $0 == 128 })
+            guard scale > 0 else { continue }
+            #expect(zip(vector, bytes).allSatisfy { abs($0 - (Float($1) - 128) * scale) <= scale * 0.501 })
+        }
+    }
+
+    @Test("rows score by their bytes as the reference says", arguments: variants, [1, 15, 16, 63, 64, 65, 128, 384, 1_001])
+    func scoreBytes(level: Kernels.Level, dimension: Int) {
+        var random = SplitMix64(seed: UInt64(dimension))
+        let rows = (0..<11 * dimension).map { _ in UInt8.random(in: 1...255, using: &random) }
+        let scales = randomFloats(11, &random)
+        var biases = randomFloats(11, &random)
+        biases[3] = .infinity
+        let origin = [Float](repeating: 0, count: dimension)
+        var query = ByteQuery()
+        var difference = origin
+        let asked = randomFloats(dimension, &random)
+        query.set(asked.span, less: origin.span, difference: &difference, kernels: reference)
+        for weight in [0, 1, -0.5] as [Float] {
+            let results = [reference, Kernels(level)!].map { kernels in
+                var keys = [10, 3, 3, 0, 7, 1, 2, 5, 9].map { RankKey.make(Int32(0), UInt32($0)) }
+                var out = keys.mutableSpan
+                kernels.score(query, weight: weight, rows: rows.span, scales: scales.span, biases: biases.span, keys: &out, count: 9)
+                return keys
+            }
+            #expect(results[0] == results[1])
+            for key in results[0] {
+                let row = Int(RankKey.row(key))
+                let product = (0..<dimension).reduce(0) { $0 + (Int(rows[row * dimension + $1]) - 128) * Int(query.bytes[$1]) }
+                let expected = Float(product) * (query.scale * scales[row]) - weight * biases[row]
+                #expect(RankKey.floatScore(key) == (expected.isNaN ? -.infinity : expected))
+            }
+        }
+    }
+
+    @Test("the nearest centroid is the reference's", arguments: variants, [(1, 1), (16, 3), (50, 4), (64, 9), (100, 5), (384, 8)])
+    func nearest(level: Kernels.Level, shape: (dimension: Int, centroids: Int)) {
+        let (dimension, centroidCount) = shape
+        var random = SplitMix64(seed: 8)
+        let rows = (0..<7 * dimension).map { _ in UInt8.random(in: 1...255, using: &random) }
+        let scales = (0..<7).map { _ in Float.random(in: 0...1, using: &random) }
+        var centroids = (0..<centroidCount * dimension).map { _ in Int8.random(in: -127...127, using: &random) }
+        centroids.replaceSubrange((centroidCount - 1) * dimension..<centroidCount * dimension, with: centroids[..<dimension])  // equals: the first counts
+        var halfNorms = randomFloats(centroidCount, &random)
+        halfNorms[centroidCount - 1] = halfNorms[0]
+        let results = [reference, Kernels(level)!].map { kernels in
+            var chosen = [UInt32](repeating: 99, count: 7)
+            var out = chosen.mutableSpan
+            kernels.nearest(
+                rows: rows.span, scales: scales.span, centroids: centroids.span, scale: 0.1, halfNorms: halfNorms.span, dimension: dimension, into: &out)
+            return chosen
+        }
+        #expect(results[0] == results[1] && results[0].allSatisfy { $0 < max(1, centroidCount - 1) })
+    }
+
+    @Test("the kept keys are the largest", arguments: Kernels.Level.allCases.filter { Kernels($0) != nil }, [1, 23, 24, 100, 2_048, 5_000])
+    func keepLargest(level: Kernels.Level, count: Int) {
+        var random = SplitMix64(seed: UInt64(count))
+        let all = (0..<count).map { _ in random.next() % UInt64(100 * count) }
+        let inputs = [all, all.sorted(), all.sorted(by: >)]
+        for keep in [0, 1, 2, count / 3, count - 1, count] where keep <= count {
+            for input in inputs {
+                var keys = input
+                var span = keys.mutableSpan
+                Kernels(level)!.keepLargest(keep, ofFirst: count, in: &span)
+                #expect(keys.prefix(keep).sorted(by: >) == Array(all.sorted(by: >).prefix(keep)))
+                #expect(keys.sorted() == all.sorted())
+            }
+        }
     }
 
     @Test("the checksum is CRC-32C, by instruction and by table")

@@ -1,19 +1,49 @@
-// Kernels over float vectors and 4-bit codes.
+// Kernels over float vectors, byte vectors and 4-bit codes.
 //
 // Every kernel exists as a portable loop, which is the reference, and as variants for instruction sets that are chosen at
 // run time. All variants of a kernel return the same bits: floating-point sums are kept in 32 running sums (element i goes
-// to sum i mod 32), which are added in one fixed order, and a product is rounded before it is added (no FMA). So an answer
-// does not depend on the machine that gives it.
+// to sum i mod 32), which are added in one fixed order, and a product is rounded before it is added (no FMA); sums over
+// bytes and codes are integers. So an answer does not depend on the machine that gives it.
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
 
 #define VK_SUMS 32          // running sums of a floating-point reduction
-#define VK_BLOCK 32         // rows of a block of codes
-#define VK_GROUP 4          // subspaces whose codes share 64 bytes
+#define VK_BLOCK 16         // rows of a block of codes
+#define VK_GROUP 8          // subspaces whose codes share 64 bytes
 #define VK_CENTROIDS 16     // values of a 4-bit code
 
 typedef enum { VK_PORTABLE = 0, VK_AVX2 = 1, VK_AVX512 = 2 } vk_level;
+
+// Rows begin..<end, scored from `base` on.
+typedef struct {
+    uint32_t begin, end;
+    int32_t base;
+} vk_span;
+
+// What a scan of codes reads.
+typedef struct {
+    // Blocks of 16 rows, `[blocks, groups, 64]`: byte 4·j + t of group g holds subspace 8·g + t of row j in its low nibble
+    // and subspace 8·g + 4 + t in its high nibble.
+    const uint8_t *codes;
+    size_t groups;
+    // One byte a row, readable up to the last block's end: what is taken off a row's sum, in units of `bias_weight` / 4096.
+    const uint8_t *biases;
+    int32_t bias_weight;
+    // `[groups · 8, 16]`: what each code of each subspace adds.
+    const uint8_t *tables;
+    // Bit i: whether row i may be reported; null admits all.
+    const uint64_t *admitted;
+} vk_codes;
+
+// Byte vectors and what they are compared with.
+typedef struct {
+    const int8_t *query;        // `[dimension]`
+    float query_scale, weight;
+    const uint8_t *rows;        // `[any, dimension]`
+    const float *scales, *biases;
+    size_t dimension;
+} vk_bytes;
 
 // One instruction set's kernels.
 typedef struct {
@@ -27,31 +57,35 @@ typedef struct {
     // The same for the `count` rows of `rows` that `indices` names; fetches ahead.
     void (*dot_gather)(const float *query, const float *rows, const uint32_t *indices, size_t count, size_t dimension, float *out);
     void (*squared_distance_gather)(const float *query, const float *rows, const uint32_t *indices, size_t count, size_t dimension, float *out);
-    // Where a[i] − b[i] is largest: the first of equals, 0 if all differences are NaN.
-    size_t (*largest_difference)(const float *a, const float *b, size_t count);
-    // Similarities of each part of a query to the 16 centroids of its subspace: inner products, or negated squared distances.
+    // Rounds a vector to bytes: out[e] = (vector[e] − origin[e]) / scale + 128, to the nearest; returns the scale, the largest
+    // magnitude / 127, or 0 (and bytes of 128) if that is no normal number. difference: output, vector − origin; may be `vector`.
+    float (*to_bytes)(const float *vector, const float *origin, size_t dimension, float *difference, uint8_t *out);
+    // Scores each key's row by its bytes: float(Σ (row[e] − 128) · query[e]) · (query_scale · scale) − weight · bias, −∞ for NaN;
+    // replaces the key by one with that score, see `vk_float_key`. Fetches ahead.
+    void (*score_bytes)(const vk_bytes *bytes, uint64_t *keys, size_t count);
+    // For each of `count` byte vectors the centroid with the greatest inner product less half its squared norm, the first of
+    // equals. out[i] = argmax over c of float(Σ (rows[i][e] − 128) · centroids[c][e]) · (scales[i] · scale) − half_norms[c].
+    void (*nearest)(const uint8_t *rows, const float *scales, size_t count, const int8_t *centroids, float scale, const float *half_norms,
+                    size_t centroid_count, size_t dimension, uint32_t *out);
+    // Inner products of each part of a query with the 16 centroids of its subspace.
     //
     // bounds:    `[subspaces + 1]`; subspace s has the elements bounds[s]..<bounds[s + 1] of the query, possibly none.
     // centroids: `[bounds[subspaces], 16]`: row i holds element i of the 16 centroids of its subspace.
     // tables:    output, `[subspaces, 16]`; lowest and highest, outputs, `[subspaces]`: the least and greatest of each row.
     void (*dot_tables)(const float *query, const float *centroids, const uint32_t *bounds, size_t subspaces, float *tables,
                        float *lowest, float *highest);
-    void (*negated_distance_tables)(const float *query, const float *centroids, const uint32_t *bounds, size_t subspaces, float *tables,
-                                    float *lowest, float *highest);
     // bytes[s][c] = (tables[s][c] − lowest[s]) · scale, rounded to the nearest; the caller sees to it that nothing exceeds 255.
     void (*quantize_tables)(const float *tables, const float *lowest, size_t subspaces, float scale, uint8_t *bytes);
     // The nearest centroid of each part of a vector, the first of equals; `centroids` and `bounds` as above.
     void (*encode)(const float *vector, const float *centroids, const uint32_t *bounds, size_t subspaces, uint8_t *codes);
-    // Adds up 4-bit codes' table entries for `block_count` blocks of 32 rows and reports the rows whose sum is above `floor`.
+    // Scores the rows of spans by their codes: base + the sum of their tables' entries − (bias · bias_weight) >> 12.
     //
-    // codes:  block-major; a block is `groups` × 64 bytes; byte 16·s + j of group g holds subspace 4·g + s of row j in its low
-    //         nibble and of row j + 16 in its high nibble.
-    // tables: `[groups · 4, 16]` bytes; the entries of a row never add up to more than 65535.
-    // admitted: one word a block, bit j for row j; null admits all rows.
-    // floor:  sums ≤ floor are left out; −1 reports every admitted row.
-    // rows, sums: room for 32 · block_count; rows count from the first block's first row, ascending. Returns how many.
-    size_t (*scan)(const uint8_t *codes, size_t groups, const uint8_t *tables, size_t block_count, const uint32_t *admitted,
-                   int32_t floor, uint32_t *rows, uint16_t *sums);
+    // Reports the admitted rows whose score is above `floor`, spans in order and rows ascending, as keys: the score with its
+    // sign bit flipped in the upper 32 bits, the row's complement in the lower. So a greater key is a better score or, of
+    // equals, a smaller row. keys: room for all rows of the spans and 15 more. Returns how many. Scores must fit 32 bits.
+    size_t (*scan)(const vk_codes *codes, const vk_span *spans, size_t span_count, int32_t floor, uint64_t *keys);
+    // Moves the `keep` largest of `count` different keys to the front, in no order.
+    void (*keep_largest)(uint64_t *keys, size_t count, size_t keep);
 } vk_kernels;
 
 // The kernels for one instruction set; null if this processor lacks it.
@@ -63,6 +97,3 @@ const vk_kernels *vk_kernels_best(void);
 uint32_t vk_crc32c(uint32_t checksum, const void *bytes, size_t count);
 // The same by the portable table: the reference.
 uint32_t vk_crc32c_portable(uint32_t checksum, const void *bytes, size_t count);
-
-// Moves the `keep` largest of `count` different keys to the front, in no order (Hoare's quickselect).
-void vk_keep_largest(uint64_t *keys, size_t count, size_t keep);

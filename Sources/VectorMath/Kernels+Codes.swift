@@ -1,0 +1,166 @@
+import CVectorKernels
+
+/// Vectors described by 4-bit codes: one of 16 centroids for each subspace.
+extension Kernels {
+    /// Fills a table with the inner product of each part of a query and the 16 centroids of its subspace, in bytes.
+    ///
+    /// A row of 16 bytes a subspace: byte c is (product − lowest of the row) / step. The step is the same for all rows, the
+    /// smallest from `leastStep` on with which no byte exceeds 255.
+    ///
+    /// - Parameters:
+    ///   - query: `[dimension]`.
+    ///   - centroids: `[dimension, 16]`: row i holds element i of the 16 centroids of its subspace.
+    ///   - bounds: `[subspaces + 1]`, ascending from 0 to `dimension`: where subspaces begin and end.
+    ///   - floats: Scratch, `[subspaces · 18]`.
+    ///   - bytes: Output, `[subspaces · 16]`.
+    /// - Returns: What a sum of bytes means: product ≈ `base` + `step` · sum; `step` is above 0 and finite.
+    /// - Complexity: O(16 · `dimension`), no allocation.
+    package func fillTables(
+        query: Span<Float>, centroids: Span<Float>, bounds: Span<UInt32>, leastStep: Float = 0, floats: inout MutableSpan<Float>,
+        bytes: inout MutableSpan<UInt8>
+    ) -> (base: Float, step: Float) {
+        let subspaces = bounds.count - 1
+        precondition(subspaces > 0 && Int(bounds[subspaces]) == query.count, "\(subspaces) subspaces of \(query.count) elements")
+        precondition(centroids.count == query.count * 16, "\(centroids.count) elements of centroids")
+        precondition(floats.count >= subspaces * 18 && bytes.count >= subspaces * 16, "tables of \(floats.count) and \(bytes.count)")
+        return unsafe floats.withUnsafeMutableBufferPointer { floats in
+            let lowest = unsafe floats.baseAddress! + subspaces * 16
+            let highest = unsafe lowest + subspaces
+            unsafe query.withUnsafeBufferPointer { query in
+                unsafe centroids.withUnsafeBufferPointer { centroids in
+                    unsafe bounds.withUnsafeBufferPointer { bounds in
+                        unsafe table.pointee.dot_tables(
+                            query.baseAddress, centroids.baseAddress, bounds.baseAddress, subspaces, floats.baseAddress, lowest, highest)
+                    }
+                }
+            }
+            var base: Float = 0
+            var widest: Float = 0
+            for subspace in 0..<subspaces {
+                unsafe base += lowest[subspace]
+                unsafe widest = max(widest, highest[subspace] - lowest[subspace])
+            }
+            var step = max(widest / 255, leastStep)
+            if !(step > .leastNormalMagnitude && step.isFinite) { step = 1 }
+            unsafe bytes.withUnsafeMutableBufferPointer {
+                unsafe table.pointee.quantize_tables(floats.baseAddress, lowest, subspaces, 1 / step, $0.baseAddress)
+            }
+            return (base, step)
+        }
+    }
+
+    /// The nearest centroid of each part of `vector`, the first of equals.
+    ///
+    /// - Parameters:
+    ///   - centroids: `[dimension, 16]`, `bounds`: `[subspaces + 1]`, as for ``fillTables(query:centroids:bounds:leastStep:floats:bytes:)``.
+    ///   - codes: Output, `[subspaces]`, each 0…15.
+    package func encode(_ vector: Span<Float>, centroids: Span<Float>, bounds: Span<UInt32>, into codes: inout MutableSpan<UInt8>) {
+        precondition(Int(bounds[bounds.count - 1]) == vector.count && centroids.count == vector.count * 16, "\(vector.count) elements")
+        precondition(codes.count == bounds.count - 1, "room for \(codes.count) codes of \(bounds.count - 1)")
+        unsafe vector.withUnsafeBufferPointer { vector in
+            unsafe centroids.withUnsafeBufferPointer { centroids in
+                unsafe bounds.withUnsafeBufferPointer { bounds in
+                    unsafe codes.withUnsafeMutableBufferPointer { codes in
+                        unsafe table.pointee.encode(
+                            vector.baseAddress, centroids.baseAddress, bounds.baseAddress, codes.count, codes.baseAddress)
+                    }
+                }
+            }
+        }
+    }
+
+    /// Rows of a block of codes.
+    package static let blockRows = Int(VK_BLOCK)
+    /// Subspaces whose codes share 64 bytes.
+    package static let groupSubspaces = Int(VK_GROUP)
+    /// What `biasWeight` counts in: this many add one to a score for each unit of a bias.
+    package static let biasUnit: Float = 4_096
+
+    /// Rows that share a base score.
+    package struct RowSpan: Sendable, BitwiseCopyable {
+        var value: vk_span
+
+        package init(_ rows: Range<Int>, base: Int32) {
+            value = vk_span(begin: UInt32(rows.lowerBound), end: UInt32(rows.upperBound), base: base)
+        }
+
+        package var count: Int { Int(value.end - value.begin) }
+    }
+
+    /// Scores the rows of spans by their codes and reports those above `floor` as ``RankKey``, in the spans' order.
+    ///
+    /// A row's score is its span's base, plus the sum of its codes' table entries, less bias · `biasWeight` / 4096 (rounded down).
+    ///
+    /// - Parameters:
+    ///   - codes: Blocks of 16 rows, `[blocks, groups, 64]`; byte 4·j + t of group g holds subspace 8·g + t of row j in its
+    ///     low nibble and subspace 8·g + 4 + t in its high nibble.
+    ///   - biases: `[blocks · 16]`: one a row.
+    ///   - tables: `[groups · 8, 16]`.
+    ///   - spans: Rows of the blocks, empty ones too.
+    ///   - admitted: Bit i of word w admits row 64·w + i; empty admits all rows.
+    ///   - floor: Scores up to it are left out.
+    ///   - keys: Output, with room for all rows of the spans and 15 more.
+    /// - Returns: How many rows are reported.
+    package func scan(
+        codes: Span<UInt8>, biases: Span<UInt8>, biasWeight: Int32, tables: Span<UInt8>, spans: Span<RowSpan>, admitted: Span<UInt64>, floor: Int32,
+        keys: inout MutableSpan<UInt64>
+    ) -> Int {
+        let groups = tables.count / (Self.groupSubspaces * 16)
+        precondition(groups > 0 && tables.count == groups * Self.groupSubspaces * 16, "tables of \(tables.count) bytes")
+        let blockCount = codes.count / (groups * 64)
+        precondition(codes.count == blockCount * groups * 64, "\(codes.count) bytes of codes in \(groups) groups")
+        let rowCount = blockCount * Self.blockRows
+        precondition(biases.count >= rowCount, "\(biases.count) biases for \(rowCount) rows")
+        precondition(admitted.isEmpty || admitted.count * 64 >= rowCount - 48, "\(admitted.count) words for \(rowCount) rows")
+        var spanRows = 0
+        for index in spans.indices {
+            let span = spans[index].value
+            precondition(span.begin <= span.end && Int(span.end) <= rowCount, "rows \(span.begin)..<\(span.end) of \(rowCount)")
+            spanRows += Int(span.end - span.begin)
+        }
+        precondition(keys.count >= spanRows + 15, "room for \(keys.count) keys of \(spanRows) rows")
+        return unsafe codes.withUnsafeBufferPointer { codes in
+            unsafe biases.withUnsafeBufferPointer { biases in
+                unsafe tables.withUnsafeBufferPointer { tables in
+                    unsafe spans.withUnsafeBytes { spans in
+                        unsafe admitted.withUnsafeBufferPointer { admitted in
+                            unsafe keys.withUnsafeMutableBufferPointer { keys in
+                                var arguments = unsafe vk_codes(
+                                    codes: codes.baseAddress, groups: groups, biases: biases.baseAddress, bias_weight: biasWeight,
+                                    tables: tables.baseAddress, admitted: admitted.isEmpty ? nil : admitted.baseAddress)
+                                let items = unsafe spans.bindMemory(to: vk_span.self)
+                                return unsafe table.pointee.scan(&arguments, items.baseAddress, items.count, floor, keys.baseAddress)
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A score and a row in one integer: larger keys are better, of equal scores the smaller row.
+package enum RankKey {
+    @inline(__always)
+    package static func make(_ score: Int32, _ row: UInt32) -> UInt64 {
+        UInt64(UInt32(bitPattern: score) ^ 0x8000_0000) << 32 | UInt64(~row)
+    }
+
+    /// With a score that is a float; NaN has no place.
+    @inline(__always)
+    package static func make(_ score: Float, _ row: UInt32) -> UInt64 {
+        // Flipping the sign bit, or all bits of a negative number, makes floats compare as integers.
+        let bits = score.bitPattern
+        let ordered = bits >> 31 == 0 ? bits | 0x8000_0000 : ~bits
+        return UInt64(ordered) << 32 | UInt64(~row)
+    }
+
+    @inline(__always)
+    package static func row(_ key: UInt64) -> UInt32 { ~UInt32(truncatingIfNeeded: key) }
+    @inline(__always)
+    package static func score(_ key: UInt64) -> Int32 { Int32(bitPattern: UInt32(key >> 32) ^ 0x8000_0000) }
+    package static func floatScore(_ key: UInt64) -> Float {
+        let ordered = UInt32(key >> 32)
+        return Float(bitPattern: ordered >> 31 == 1 ? ordered & 0x7fff_ffff : ~ordered)
+    }
+}
