@@ -51,13 +51,13 @@ struct ExtractiveAnswerer: Sendable {
         candidates.enumerated().sorted { ($1.element.score, $0.offset) < ($0.element.score, $1.offset) }.map(\.element)
     }
 
-    /// Cosine between the question and each sentence; `nil` without an embedder, or if it fails.
+    /// Cosine between the question and each sentence below its title and heading; `nil` without an embedder, or if it fails.
     private func cosines(
         of sentences: [Evidence], to question: String, in sources: [Source], _ requestID: RequestID
     ) async throws(ClusterError) -> [Double]? {
         guard let embedder, !sentences.isEmpty else { return nil }
         do {
-            let vectors = try await embedder.embed([question] + sentences.map { sources[$0.source].text.bytes($0.range) })
+            let vectors = try await embedder.embed([question] + sentences.map { $0.embeddable(in: sources) })
             return vectors.dropFirst().map { vector in zip(vector, vectors[0]).reduce(0) { $0 + Double($1.0) * Double($1.1) } }
         } catch where error.code != .cancelled {
             logger.warning("extractive answer without vectors", metadata: ["request": "\(requestID)", "error": "\(error)"])

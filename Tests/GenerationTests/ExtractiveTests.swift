@@ -121,4 +121,29 @@ import Testing
             }
         }
     }
+
+    /// Prints how often questions about documentation are refused: those whose page is among the sources, and those that the sources have
+    /// nothing to do with. `SHOW=7` prints each seventh answer, too: nobody has written down which sentences are right.
+    @Test("benchmark: extractive answers from documentation", .enabled(if: DocumentationQuestion.path != nil, "needs the sources of loadtest/docs_sources.py"))
+    func documentation() async throws {
+        let environment = ProcessInfo.processInfo.environment
+        let embedder = try environment["COVEY_EMBEDDER"].map { try MiniLMEmbedder(directory: $0, workers: 1) }
+        let generator = Generator(model: nil, embedder: embedder)
+        let shown = environment["SHOW"].flatMap(Int.init)
+        var asked: [String: (count: Int, refused: Int)] = [:]
+        for (index, original) in try DocumentationQuestion.all().enumerated() where original.isHome ? original.isFound : index % 3 == 0 {
+            for (name, question) in [("", original), (", the question's own heading taken out", original.withoutItsHeading)] {
+                if !name.isEmpty, original.sourceUnderQuestion == nil { continue }
+                let summary = try await generator.collect(AnswerRequest(question: question.text, sources: question.sources)).summary
+                let quotes = summary?.citations.map(\.quote) ?? []
+                let kind = "\(question.isHeldOut ? "held out" : "fitted on"), \(question.isHome ? "the manual's own" : "another subject"): \(question.set)\(name)"
+                asked[kind, default: (0, 0)].count += 1
+                if quotes.isEmpty { asked[kind]!.refused += 1 }
+                if let shown, question.isHome, question.isHeldOut, index % shown == 0 { print("? \(question.text.prefix(200))\n  \(quotes.isEmpty ? "(refused)" : quotes.joined(separator: "\n  "))") }
+            }
+        }
+        for (kind, rates) in asked.sorted(by: { $0.key < $1.key }) {
+            print("documentation, \(kind): \(rates.count) asked, refused \(String(format: "%.1f", 100 * Double(rates.refused) / Double(rates.count))) %")
+        }
+    }
 }
