@@ -172,7 +172,7 @@ def fit(model, rank_columns, answer_columns, threshold):
 
 
 def main():
-    threshold = float(os.environ.get("THRESHOLD", "0.36"))  # GenerationConfiguration.leastProbability
+    threshold = float(os.environ.get("THRESHOLD", "0.34"))  # GenerationConfiguration.leastProbability
     rank_columns = columns_of(RANK)
     rank = fit("lexical", rank_columns, columns_of(ANSWERS), threshold)
 

@@ -31,6 +31,32 @@ import Testing
         }
     }
 
+    @Test("a sentence that announces a command is quoted with it")
+    func announcement() async throws {
+        let source = Source(
+            "To see the open sockets of a lamp, run this command:\n\n```\nlampctl sockets --open\n```\n\nLamps are sold in pairs.", title: "Lamps",
+            headings: ["Sockets"])
+        let (quotes, _) = try await answer("How can I see which sockets of a lamp are open?", [source])
+        #expect(quotes == ["To see the open sockets of a lamp, run this command:\n\n```\nlampctl sockets --open\n```"])
+    }
+
+    @Test("the sentence that answers best comes first, even if the next best stands before it")
+    func order() async throws {
+        let source = Source("The keeper of Kestrel Hill paints the door. The keeper of Kestrel Hill paints the door of the tower red each May.")
+        let (quotes, _) = try await answer("When does the keeper of Kestrel Hill paint the door of the tower?", [source])
+        #expect(quotes.first?.hasSuffix("each May.") == true && quotes.first?.contains("of the tower") == true)
+        #expect(quotes.first?.contains("door. The") == false)
+    }
+
+    @Test("headings and questions are not quoted as answers")
+    func headings() async throws {
+        let source = Source(
+            "## How is the lamp cleaned?\n\nHow is the lamp cleaned?\n\nWith a dry cloth, once a week and never while it burns.", title: "Lamp care",
+            headings: ["How is the lamp cleaned?"])
+        let (quotes, _) = try await answer("How is the lamp cleaned?", [source])
+        #expect(quotes == ["With a dry cloth, once a week and never while it burns."])
+    }
+
     @Test(
         "refuses what the text does not say",
         arguments: [
