@@ -83,6 +83,9 @@ let package = Package(
             ],
             swiftSettings: strict),
 
+        // HTTP servers that tests talk to.
+        .target(name: "TestServers", dependencies: ["Model", .nioCore, .nioPosix], path: "Tests/TestServers"),
+
         .tests("ArchitectureTests", []),
         .tests("ModelTests", ["Model"]),
         .tests("VectorMathTests", ["VectorMath", "CVectorKernels", "Model"]),
@@ -92,15 +95,15 @@ let package = Package(
         .tests("PlacementTests", ["Placement", "Model"]),
         .tests("WireTests", ["Wire", "Model", .protobuf]),
         .tests("HTTP2Tests", ["HTTP2"]),
-        .tests("OutboundHTTPTests", ["OutboundHTTP", .nioCore, .nioPosix]),
+        .tests("OutboundHTTPTests", ["OutboundHTTP", "TestServers"]),
         .tests("TransportTests", ["Transport", "HTTP2", "Wire", "Model", "Observability", .nioCore, .nioPosix, .nioEmbedded]),
-        .tests("EmbeddingTests", ["Embedding", "OutboundHTTP", "VectorMath", "Model"]),
+        .tests("EmbeddingTests", ["Embedding", "OutboundHTTP", "CEmbeddingKernels", "TestServers", "Model"]),
         .tests("IngestionTests", ["Ingestion", "Embedding", "Storage", "Model"]),
         .tests("CoordinationTests", ["Coordination", "Placement", "Storage", "VectorMath", "Model", "Observability", .logging]),
         .tests("ShardingTests", ["Sharding", "VectorIndex", "Storage", "VectorMath", "Model", "Observability", .logging]),
-        .tests("GenerationTests", ["Generation", "Embedding", "OutboundHTTP", "Model"]),
+        .tests("GenerationTests", ["Generation", "Embedding", "OutboundHTTP", "TestServers", "Model"]),
         .tests("GatewayTests", ["Gateway", "Coordination", "Ingestion", "Generation", "Embedding", "Storage", "Model", "Observability", .hummingbird]),
-        .tests("ConsoleTests", ["Console", "OutboundHTTP", "Storage", "VectorIndex", "Model", .nioCore, .nioPosix]),
+        .tests("ConsoleTests", ["Console", "OutboundHTTP", "Storage", "VectorIndex", "TestServers", "Model"]),
     ],
     swiftLanguageModes: [.v6]
 )

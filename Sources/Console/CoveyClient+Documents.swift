@@ -77,6 +77,8 @@ extension CoveyClient {
         let body: JSONValue = ["file_id": .string(id), "attributes": ["document": .string(name), "sha256": .string(sha256)]]
         let attached = try await json(.post, try store(collection) + "/files", body, timeout: .seconds(1_800))
         if attached["status"]?.string == "failed" {
+            // The cluster need not keep what it cannot read.
+            _ = try? await json(.delete, try store(collection) + "/files/\(id)")
             // The upload went well, so this is about the document: what a status 422 says.
             throw ConsoleError(attached["last_error"]?["message"]?.string ?? "the cluster could not ingest it", status: 422)
         }

@@ -32,10 +32,11 @@ package struct CoveyClient: Sendable {
         return try parse(try await send(request(method, path, bytes, contentType: body == nil ? nil : "application/json", timeout)), path)
     }
 
-    /// Uploads a file to `/v1/files`; returns its object.
+    /// Uploads a file to `/v1/files` that is kept as long as a collection has a document of it; returns its object.
     func upload(_ content: [UInt8], name: String, contentType: String) async throws(ConsoleError) -> JSONValue {
         var form = MultipartForm()
         form.addField("purpose", "assistants")
+        form.addField("covey[lifetime]", "while_attached")
         form.addFile("file", fileName: name, contentType: contentType, content)
         let request = request(.post, "/v1/files", form.body(), contentType: form.contentType, .seconds(600))
         return try parse(try await send(request), "/v1/files")

@@ -13,6 +13,7 @@ final class Encoder {
     private static let lanes = CE_LANES
 
     private let weights: EncoderWeights
+    private let kernels: EncoderKernels
     private let rowStride: Int
     /// Blocked `[hidden]`: the residual stream.
     private let stream: AlignedFloats
@@ -23,9 +24,10 @@ final class Encoder {
     private let middle: AlignedFloats
     private let scores: AlignedFloats
 
-    init(weights: EncoderWeights) {
+    init(weights: EncoderWeights, kernels: EncoderKernels) {
         let shape = weights.shape
         self.weights = weights
+        self.kernels = kernels
         let tokens = Self.maximumBatchTokens
         // Two vectors of slack for the kernels' reading past the end, and an odd number of cache lines a row, because
         // rows a power of two apart would compete for the same few lines of the cache.
@@ -78,7 +80,7 @@ final class Encoder {
             CE_STORE)
         var first = 0
         for text in texts {
-            unsafe ce_attention(
+            unsafe kernels.table.pointee.attention(
                 queriesKeysValues.pointer + first, rowStride, shape.heads, shape.hidden / shape.heads, text.count,
                 context.pointer + first, rowStride, scores.pointer)
             first += text.count
@@ -101,13 +103,13 @@ final class Encoder {
         _ linear: EncoderWeights.Linear, _ input: UnsafeMutablePointer<Float>, _ inputStrides: (block: Int, row: Int),
         into output: UnsafeMutablePointer<Float>, _ outputStrides: (block: Int, row: Int), blocks: Int, _ epilogue: ce_epilogue
     ) {
-        unsafe ce_linear(
+        unsafe kernels.table.pointee.linear(
             linear.packed.pointer, linear.bias.pointer, linear.outputs, linear.inputs, input, inputStrides.block, inputStrides.row, output,
             outputStrides.block, outputStrides.row, blocks, epilogue)
     }
 
     private func normalize(_ norm: EncoderWeights.Norm, blocks: Int) {
-        unsafe ce_layer_norm(
+        unsafe kernels.table.pointee.layer_norm(
             stream.pointer, weights.shape.hidden, blocks, norm.weight.pointer, norm.bias.pointer, weights.shape.epsilon)
     }
 

@@ -1,4 +1,3 @@
-import CEmbeddingKernels
 import Foundation
 import Model
 
@@ -11,9 +10,6 @@ package final class MiniLMEmbedder: Embedder {
     package let dimension = EncoderShape.miniLM.hidden
     /// What the model's authors evaluate it with; its position table reaches to 512, its training does not.
     package let maximumTokens = 256
-    /// The kernels in use: `avx512`, `avx2` or `portable`.
-    package static var instructionSet: String { unsafe String(cString: ce_instruction_set()) }
-
     package let tokenizer: WordPieceTokenizer
     private let workers: EmbeddingWorkers
 
@@ -21,8 +17,11 @@ package final class MiniLMEmbedder: Embedder {
     ///   - directory: Holds `model.safetensors` and `vocab.txt`.
     ///   - workers: Threads; each embeds at the speed of one core.
     ///   - maximumQueuedBytes: Text waiting for a worker beyond which calls are refused. Default: 64 MiB.
+    ///   - kernels: Default: the fastest that this processor runs.
     /// - Throws: `notFound` for a missing file, `dataLoss` for a damaged one, with its path.
-    package init(directory: String, workers: Int, maximumQueuedBytes: Int = 64 << 20) throws(ClusterError) {
+    package init(
+        directory: String, workers: Int, maximumQueuedBytes: Int = 64 << 20, kernels: EncoderKernels = .best
+    ) throws(ClusterError) {
         guard workers > 0 else { throw ClusterError(.invalidArgument, "\(workers) embedding workers, at least 1 is needed") }
         let vocabulary: Data
         do {
@@ -40,7 +39,7 @@ package final class MiniLMEmbedder: Embedder {
         let maximumTokens = maximumTokens
         self.tokenizer = tokenizer
         self.workers = EmbeddingWorkers(count: workers, maximumQueuedBytes: maximumQueuedBytes) {
-            let encoder = Encoder(weights: weights)
+            let encoder = Encoder(weights: weights, kernels: kernels)
             return { texts in Self.embed(texts.map { tokenizer.encode($0, maximumTokens: maximumTokens) }, with: encoder) }
         }
     }

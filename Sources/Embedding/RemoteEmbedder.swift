@@ -116,27 +116,29 @@ package struct RemoteEmbedder: Embedder {
     /// Sends one batch, again while the failure may pass and attempts are left.
     private func request(_ texts: [String]) async throws(ClusterError) -> [[Float]] {
         var backOff = configuration.initialBackOff
-        for attempt in 1... {
-            let failure: ClusterError
-            var wait = backOff * Double.random(in: 0.5...1)
+        var attempt = 1
+        while true {
             switch await send(texts) {
             case .success(let vectors): return vectors
-            case .failure(let attemptFailure):
-                failure = attemptFailure.error
-                if let asked = attemptFailure.retryAfter { wait = max(wait, asked) }
-                guard attemptFailure.isWorthRepeating, attempt < configuration.maximumAttempts else { throw failure }
+            case .failure(let failure):
+                guard failure.isWorthRepeating, attempt < configuration.maximumAttempts else { throw failure.error }
+                try await wait(max(backOff * Double.random(in: 0.5...1), failure.retryAfter ?? .zero), after: failure.error)
             }
-            guard wait <= configuration.maximumBackOff else {
-                throw ClusterError(failure.code, "\(failure.message); it asks to wait \(wait), at most \(configuration.maximumBackOff) is allowed")
-            }
-            do {
-                try await clock.sleep(for: wait)
-            } catch {
-                throw ClusterError(.cancelled, "cancelled while waiting to repeat: \(failure.message)")
-            }
+            attempt += 1
             backOff = min(backOff * 2, configuration.maximumBackOff)
         }
-        fatalError("the loop ends by returning or throwing")
+    }
+
+    /// - Throws: the failure if the server asks for more patience than allowed; `cancelled`.
+    private func wait(_ duration: Duration, after failure: ClusterError) async throws(ClusterError) {
+        guard duration <= configuration.maximumBackOff else {
+            throw ClusterError(failure.code, "\(failure.message); it asks to wait \(duration), at most \(configuration.maximumBackOff) is allowed")
+        }
+        do {
+            try await clock.sleep(for: duration)
+        } catch {
+            throw ClusterError(.cancelled, "cancelled while waiting to repeat: \(failure.message)")
+        }
     }
 
     private struct AttemptFailure: Error {

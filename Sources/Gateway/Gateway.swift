@@ -78,10 +78,10 @@ package struct Gateway: Sendable {
     private func makeRouter(_ readiness: Readiness) -> Router<GatewayContext> {
         let router = Router(context: GatewayContext.self)
         OperationRoutes(readiness: readiness, metrics: metrics).add(to: router)
-        QdrantCollectionRoutes(coordinator: coordinator, configuration: configuration).add(to: router)
         QdrantPointRoutes(coordinator: coordinator, configuration: configuration).add(to: router)
         let documents = Documents(
             coordinator: coordinator, ingestor: ingestor, embedder: embedder, files: UploadedFiles(store: store), turns: DocumentTurns())
+        QdrantCollectionRoutes(documents: documents, configuration: configuration).add(to: router)
         let retrieval = Retrieval(coordinator: coordinator, embedder: embedder)
         ChatRoutes(
             documents: documents, retrieval: retrieval, generator: generator, configuration: configuration, metrics: metrics, logger: logger

@@ -10,6 +10,17 @@ package struct Evidence: Sendable {
     /// Measurements in the order of ``names``, each 0…1.
     package var features: [Double]
 
+    static let contextCoverage = names.firstIndex(of: "contextCoverage")!
+    static let news = names.firstIndex(of: "news")!
+
+    /// The sentence below its title and last heading: what its vector is made of.
+    package func embeddable(in sources: [Source]) -> String {
+        let source = sources[self.source]
+        let text = String(decoding: Array(source.text.utf8)[range], as: UTF8.self)
+        let place = [source.title, source.headings.last ?? ""].filter { !$0.isEmpty }
+        return (place.count == 2 && place[0] == place[1] ? [place[0]] : place).joined(separator: ": ") + "\n" + text
+    }
+
     /// What is measured. *Context* is the sentence, the one before it, and the source's title and headings. Coverage is the
     /// share of the question's weight that is found.
     package static let names = [
@@ -24,6 +35,8 @@ package struct Evidence: Sendable {
         "rank", "scoreGap",  // 1 / place of the source; how much lower its score is than the best source's
         "length", "news",  // words of the sentence / 60; words that are not in the question / 20
         "terms",  // terms of the question / 10
+        "placeCoverage", "opening",  // of title and headings; the same over the sentence's position below them
+        "wish",  // 1 if the question is none, but says what is wanted
     ]
 }
 
@@ -37,9 +50,19 @@ package struct EvidenceCollector {
     private let weights: [Double]
     private let totalWeight: Double
 
+    private struct Sentence {
+        var range: Range<Int>
+        var words: [Word]
+        var stems: Set<String>
+        /// Sentences before it in its source that are no headings.
+        var position: Int
+        /// It repeats a heading, or asks instead of saying.
+        var saysNothing: Bool
+    }
+
     /// A source, read: its sentences' words and those of its place.
     private struct Reading {
-        var sentences: [(range: Range<Int>, words: [Word], stems: Set<String>)]
+        var sentences: [Sentence]
         /// Stems of title and headings.
         var place: Set<String>
         var stems: Set<String>
@@ -62,28 +85,33 @@ package struct EvidenceCollector {
 
     private static func read(_ source: Source) -> Reading {
         let words = Word.all(in: source.text)
+        let text = Array(source.text.utf8)
+        let place = Set(([source.title] + source.headings).flatMap { Word.all(in: $0) }.map(\.stem))
         var next = words.startIndex
+        var position = 0
         let sentences = SentenceSplitter.ranges(in: source.text).map { range in
             while next < words.endIndex, words[next].range.lowerBound < range.lowerBound { next += 1 }
             let first = next
             while next < words.endIndex, words[next].range.lowerBound < range.upperBound { next += 1 }
             let own = Array(words[first..<next])
-            return (range: range, words: own, stems: Set(own.map(\.stem)))
+            let saysNothing = text[range.upperBound - 1] == UInt8(ascii: "?") || own.allSatisfy { place.contains($0.stem) || $0.isNumber }
+            defer { if !saysNothing { position += 1 } }
+            return Sentence(range: range, words: own, stems: Set(own.map(\.stem)), position: position, saysNothing: saysNothing)
         }
-        let place = Set(([source.title] + source.headings).flatMap { Word.all(in: $0) }.map(\.stem))
         return Reading(sentences: sentences, place: place, stems: Set(words.map(\.stem)).union(place))
     }
 
-    /// Every sentence with at least one term of the question, in order.
+    /// Every sentence that has a term of the question, or stands below or behind one, and says something more; in order.
     /// - Complexity: O(words × terms).
     package func collect() -> [Evidence] {
         guard !question.terms.isEmpty else { return [] }
         var all: [Evidence] = []
         for (index, reading) in readings.enumerated() {
             for position in reading.sentences.indices {
-                guard reading.sentences[position].words.count > 2 else { continue }
+                let sentence = reading.sentences[position]
+                guard sentence.words.count > 2, !sentence.saysNothing else { continue }
                 let features = measure(reading, position, source: index)
-                guard features[0] > 0 else { continue }
+                guard features[Evidence.contextCoverage] > 0, features[Evidence.news] > 0 else { continue }
                 all.append(Evidence(source: index, range: reading.sentences[position].range, features: features))
             }
         }
@@ -123,6 +151,7 @@ package struct EvidenceCollector {
                 && (!Lexicon.opposites(of: term.stem).isDisjoint(with: sentence.stems) || sentence.stems.contains { Lexicon.isNegatedForm(term.stem, $0) })
         }
         let news = sentence.words.count { !question.stems.contains($0.stem) && !Lexicon.isFunctionWord($0) }
+        let placeCoverage = coverage { has($0, in: reading.place) }
         let givesReason = question.expected == .reason && sentence.words.contains { Lexicon.reasonWords.contains($0.folded) }
         return [
             coverage(inSentence), coverage(inContext), coverage { inContext($0) || has($0, in: after) }, coverage(inSource),
@@ -132,6 +161,7 @@ package struct EvidenceCollector {
             // Scores of other metrics than cosine have other scales: the bound keeps them from deciding alone.
             min(0.3, max(0, Double(sources[0].score - sources[source].score))), min(1, Double(sentence.words.count) / 60),
             min(1, Double(news) / 20), min(1, Double(question.terms.count) / 10),
+            placeCoverage, placeCoverage / Double(sentence.position + 1), question.isWish ? 1 : 0,
         ]
     }
 

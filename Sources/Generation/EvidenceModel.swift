@@ -4,7 +4,7 @@ import Foundation
 ///
 /// `rank` is a conditional logit over the sentences of a question, `answers` a logistic regression on the best sentence against
 /// questions that the text does not answer, both classes weighing the same. Fitted by `loadtest/fit-answers` on one half of the
-/// articles of SQuAD's development sets; `loadtest/answers` reports on the other half.
+/// articles of SQuAD's development sets and one half of some manuals' pages; `loadtest/answers` reports on the other halves.
 struct EvidenceModel: Sendable {
     private let rank: [Double]
     private let answers: [Double]
@@ -12,6 +12,8 @@ struct EvidenceModel: Sendable {
     /// Weights of the cosine between question and sentence; 0 without vectors.
     private let rankCosine: Double
     private let answersCosine: Double
+    /// Weight of that cosine where the words agree, too: times `contextCoverage`.
+    private let answersAgreement: Double
 
     private init(rank: [String: Double], answers: [String: Double], bias: Double) {
         self.rank = Evidence.names.map { rank[$0] ?? 0 }
@@ -19,6 +21,7 @@ struct EvidenceModel: Sendable {
         self.bias = bias
         rankCosine = rank["cosine"] ?? 0
         answersCosine = answers["cosine"] ?? 0
+        answersAgreement = answers["agreement"] ?? 0
     }
 
     /// Higher is better; a difference of 1 means e times the odds. Only comparable within one question.
@@ -26,33 +29,34 @@ struct EvidenceModel: Sendable {
 
     /// Probability that the best sentence of a question answers it, if half of all questions are answered.
     func probability(_ best: Evidence, cosine: Double = 0) -> Double {
-        1 / (1 + exp(-(dot(answers, best.features) + answersCosine * cosine + bias)))
+        let vectors = (answersCosine + answersAgreement * best.features[Evidence.contextCoverage]) * cosine
+        return 1 / (1 + exp(-(dot(answers, best.features) + vectors + bias)))
     }
 
     private func dot(_ a: [Double], _ b: [Double]) -> Double { zip(a, b).reduce(0) { $0 + $1.0 * $1.1 } }
 
     static let lexical = EvidenceModel(
         rank: [
-            "coverage": 2.64, "contextCoverage": 5.05, "nextCoverage": 2.08, "sourceCoverage": 2.06, "windowCoverage": 3.80,
-            "names": -0.93, "numbers": 1.11, "typeMiss": -1.66, "reason": 1.93, "negationMissing": -2.46, "rank": 0.34,
-            "scoreGap": -10.80, "length": 1.69, "news": -1.53,
+            "coverage": 2.07, "contextCoverage": 5.01, "nextCoverage": 2.56, "sourceCoverage": 2.72, "windowCoverage": 3.48,
+            "names": -0.85, "numbers": 0.47, "typeMiss": -1.77, "reason": 2.10, "negationMissing": -2.43, "rank": 0.16,
+            "scoreGap": -13.55, "length": 1.56, "news": -1.36, "placeCoverage": -2.11, "opening": 3.81,
         ],
         answers: [
-            "coverage": 1.31, "contextCoverage": 3.00, "nextCoverage": 0.72, "sourceCoverage": -2.01, "names": 0.32,
-            "numbers": 2.44, "rarestMissing": 0.44, "namesMissing": -0.84, "typeMiss": -0.17, "negationMissing": -3.34,
-            "antonym": -1.76, "terms": 1.69,
+            "coverage": 0.69, "contextCoverage": 3.74, "nextCoverage": 0.52, "sourceCoverage": -1.10, "names": 0.71,
+            "numbers": 2.69, "rarestMissing": 0.67, "namesMissing": -0.80, "typeMiss": -0.08, "negationMissing": -3.27,
+            "antonym": -1.56, "terms": 1.95, "placeCoverage": 2.20, "wish": 1.03,
         ],
-        bias: -5.61)
+        bias: -7.37)
     static let withVectors = EvidenceModel(
         rank: [
-            "coverage": 0.88, "contextCoverage": 5.93, "nextCoverage": 1.94, "sourceCoverage": 2.52, "windowCoverage": 3.28,
-            "names": -1.41, "numbers": 1.02, "typeMiss": -1.69, "reason": 1.89, "negationMissing": -2.43, "rank": 0.43,
-            "scoreGap": -6.66, "length": 1.51, "news": -0.91, "cosine": 5.73,
+            "coverage": 0.03, "contextCoverage": 5.90, "nextCoverage": 2.01, "sourceCoverage": 3.03, "windowCoverage": 2.66,
+            "names": -1.42, "numbers": 0.61, "typeMiss": -1.68, "reason": 2.06, "negationMissing": -1.13, "rank": 0.05,
+            "scoreGap": -9.47, "length": 1.24, "news": -0.37, "placeCoverage": -6.25, "opening": 5.15, "cosine": 9.21,
         ],
         answers: [
-            "coverage": 0.01, "contextCoverage": 3.26, "nextCoverage": 0.07, "sourceCoverage": -1.87, "names": 0.05,
-            "numbers": 2.56, "rarestMissing": 0.07, "namesMissing": -0.88, "typeMiss": -0.25, "negationMissing": -3.45,
-            "antonym": -2.12, "terms": 1.05, "cosine": 4.13,
+            "coverage": -0.73, "contextCoverage": 6.40, "nextCoverage": -0.16, "sourceCoverage": -1.40, "names": 0.24,
+            "numbers": 2.76, "rarestMissing": -0.40, "namesMissing": -0.93, "typeMiss": -0.22, "negationMissing": -2.93,
+            "antonym": -1.92, "terms": 1.20, "placeCoverage": 1.05, "wish": 1.28, "cosine": 8.72, "agreement": -5.54,
         ],
-        bias: -6.42)
+        bias: -8.86)
 }

@@ -51,13 +51,13 @@ struct ExtractiveAnswerer: Sendable {
         candidates.enumerated().sorted { ($1.element.score, $0.offset) < ($0.element.score, $1.offset) }.map(\.element)
     }
 
-    /// Cosine between the question and each sentence; `nil` without an embedder, or if it fails.
+    /// Cosine between the question and each sentence below its title and heading; `nil` without an embedder, or if it fails.
     private func cosines(
         of sentences: [Evidence], to question: String, in sources: [Source], _ requestID: RequestID
     ) async throws(ClusterError) -> [Double]? {
         guard let embedder, !sentences.isEmpty else { return nil }
         do {
-            let vectors = try await embedder.embed([question] + sentences.map { sources[$0.source].text.bytes($0.range) })
+            let vectors = try await embedder.embed([question] + sentences.map { $0.embeddable(in: sources) })
             return vectors.dropFirst().map { vector in zip(vector, vectors[0]).reduce(0) { $0 + Double($1.0) * Double($1.1) } }
         } catch where error.code != .cancelled {
             logger.warning("extractive answer without vectors", metadata: ["request": "\(requestID)", "error": "\(error)"])
@@ -65,18 +65,19 @@ struct ExtractiveAnswerer: Sendable {
         }
     }
 
-    /// Quotes the first few of `evidence`. Neighbouring sentences make one quote, a text met twice is quoted once.
+    /// Quotes the first few of `evidence`, best first. A sentence that follows a quote continues it, a text met twice is quoted once.
     private func quote(_ evidence: [Evidence], from sources: [Source]) -> Answer {
         var quotes: [(source: Int, range: Range<Int>)] = []
         var texts: Set<String> = []
         for item in evidence where texts.count < configuration.quotedSentences {
             guard texts.insert(sources[item.source].text.bytes(item.range)).inserted else { continue }
-            let neighbour = quotes.firstIndex { $0.source == item.source && Self.areNeighbours($0.range, item.range, in: sources[item.source].text) }
-            if let neighbour {
-                let range = quotes[neighbour].range
-                quotes[neighbour].range = min(range.lowerBound, item.range.lowerBound)..<max(range.upperBound, item.range.upperBound)
+            let text = sources[item.source].text
+            if quotes.contains(where: { $0.source == item.source && $0.range.overlaps(item.range) }) { continue }
+            let range = Self.withWhatItAnnounces(item.range, in: text)
+            if let before = quotes.firstIndex(where: { $0.source == item.source && Self.follows(range, $0.range, in: text) }) {
+                quotes[before].range = quotes[before].range.lowerBound..<range.upperBound
             } else {
-                quotes.append((item.source, item.range))
+                quotes.append((item.source, range))
             }
         }
         let citations = quotes.map { quote in
@@ -88,11 +89,21 @@ struct ExtractiveAnswerer: Sendable {
         return Answer(text: citations.map { "“\($0.quote)” [\($0.source)]" }.joined(separator: " "), citations: citations, refused: false)
     }
 
-    /// Whether only white space stands between two sentences of `text`.
-    private static func areNeighbours(_ a: Range<Int>, _ b: Range<Int>, in text: String) -> Bool {
-        let (first, second) = a.lowerBound < b.lowerBound ? (a, b) : (b, a)
-        guard first.upperBound <= second.lowerBound else { return false }
-        return text.bytes(first.upperBound..<second.lowerBound).allSatisfy(\.isWhitespace)
+    /// Whether only white space stands between `before` and `range`, which comes later in `text`.
+    private static func follows(_ range: Range<Int>, _ before: Range<Int>, in text: String) -> Bool {
+        before.upperBound <= range.lowerBound && text.bytes(before.upperBound..<range.lowerBound).allSatisfy(\.isWhitespace)
+    }
+
+    /// A sentence that ends with a colon says nothing without the command, list or table behind it: as much of that as a quote may have.
+    private static func withWhatItAnnounces(_ range: Range<Int>, in text: String) -> Range<Int> {
+        guard text.bytes(range).last == ":" else { return range }
+        var end = range.upperBound
+        for next in SentenceSplitter.ranges(in: text) where next.lowerBound >= end {
+            let isNewBlock = text.bytes(end..<next.lowerBound).count(where: \.isNewline) > 1
+            guard next.upperBound - range.lowerBound <= SentenceSplitter.maximumBytes, end == range.upperBound || !isNewBlock else { break }
+            end = next.upperBound
+        }
+        return range.lowerBound..<end
     }
 }
 

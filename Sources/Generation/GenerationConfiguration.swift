@@ -21,10 +21,10 @@ package struct GenerationConfiguration: Sendable {
     package var fallbackToExtractive = true
     /// Sentences an extractive answer quotes at most, 1…10. Default: 2; see `loadtest/answers` for what each costs and gains.
     package var quotedSentences = 2
-    /// How probable it has to be that the best sentence answers, or an extractive answer is refused, 0…1. Default: 0.36, where
+    /// How probable it has to be that the best sentence answers, or an extractive answer is refused, 0…1. Default: 0.34, where
     /// some 15 % of the answerable questions are refused on the half of SQuAD that the scorer was fitted on, and nearly half of the
     /// unanswerable ones; `loadtest/answers` measures it on the other half.
-    package var leastProbability = 0.36
+    package var leastProbability = 0.34
     /// Sentences whose vectors are compared with the question's, the lexically best ones first. Default: 8, which bounds
     /// the embedder's work to a few short texts a question; 0 uses no vectors.
     package var embeddedSentences = 8

@@ -18,13 +18,16 @@ struct QuestionAnalysis: Sendable {
     /// All words, function words included.
     let stems: Set<String>
     let isNegated: Bool
+    /// No question, but what somebody wants: `As an administrator, I want to …`, or a few words to search for.
+    let isWish: Bool
 
-    init(_ question: String) {
-        let words = Word.all(in: question)
+    init(_ text: String) {
+        let words = Word.all(in: text)
         let (expected, kind) = Self.expectation(of: words)
         self.expected = expected
         stems = Set(words.map(\.stem))
         isNegated = words.contains { Lexicon.negations.contains($0.folded) }
+        isWish = !text.contains("?") && words.first.map { !Lexicon.questionWords.contains($0.folded) } ?? true
         // In a question written all in capitals, or all in small letters, case says nothing of names.
         let capitalized = words.count { $0.isCapitalized }
         let caseTells = capitalized * 2 <= words.count + 1

@@ -43,11 +43,13 @@ final class TransferLoop: Sendable {
     func abortingOnCancellation<Value>(
         of transfer: Transfer, _ read: () async throws(HTTPClientError) -> Value
     ) async throws(HTTPClientError) -> Value {
-        do {
-            return try await withTaskCancellationHandler(operation: read) { abort(transfer, with: .cancelled) }
-        } catch {
-            throw error as! HTTPClientError  // the handler rethrows untyped what `read` threw
+        // As a value: the handler would rethrow untyped what `read` throws.
+        let result: Result<Value, HTTPClientError> = await withTaskCancellationHandler {
+            do throws(HTTPClientError) { return .success(try await read()) } catch { return .failure(error) }
+        } onCancel: {
+            abort(transfer, with: .cancelled)
         }
+        return try result.get()
     }
 
     func stop() {

@@ -39,6 +39,40 @@ def test_a_changed_file_replaces_its_chunks(cluster, folder):
     assert "Tanganyika" in found and "Victoria" not in found
 
 
+def uploads(cluster):
+    """Names of the uploads that the store keeps the bytes of."""
+    names = {file["id"]: file["filename"] for file in cluster.json("GET", "/v1/files")[1]["data"]}
+    kept = {path.parent.name for path in (cluster.folder / "store").glob("**/files/*/content~")}
+    assert kept == set(names)
+    return sorted(names.values())
+
+
+def test_an_upload_goes_with_its_last_document(cluster, tmp_path):
+    kept_by_others = uploads(cluster)
+
+    def ours():
+        left = uploads(cluster)
+        for name in kept_by_others:
+            left.remove(name)
+        return left
+
+    (tmp_path / "tides.md").write_text("# Tides\n\nThe tide turns every six hours.\n")
+    (tmp_path / "broken.md").write_bytes(bytes(range(256)) * 20)
+    name = "tides.md"
+    for collection in ("ebb", "flood"):
+        cluster.covey("ingest", str(tmp_path), "-c", collection)
+    assert ours() == [name]  # one for both collections; what could not be read is not kept
+    (tmp_path / "tides.md").write_text("# Tides\n\nThe tide turns every six hours and twelve minutes.\n")
+    cluster.covey("ingest", str(tmp_path), "-c", "ebb")
+    assert ours() == [name, name]
+    cluster.covey("ingest", str(tmp_path), "-c", "flood")
+    assert ours() == [name]  # the first version's bytes are gone
+    assert cluster.covey("documents", "delete", name, "-c", "ebb").returncode == 0
+    assert ours() == [name]
+    assert cluster.covey("collections", "delete", "flood").returncode == 0
+    assert ours() == []
+
+
 def test_ask_answers_with_a_quote_and_its_source_or_refuses(cluster, folder):
     cluster.covey("ingest", str(folder), "-c", "console")
     asked = cluster.covey("ask", "What does the tawny owl eat?", "-c", "console")

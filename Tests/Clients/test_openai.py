@@ -83,6 +83,21 @@ def test_files_are_stored_listed_read_and_deleted(client):
         client.files.delete(file.id)
 
 
+def test_a_file_can_be_told_to_go_with_its_last_document(client):
+    store = client.vector_stores.create(name=f"passing-{uuid.uuid4().hex[:8]}")
+    passing = client.files.create(file=("a.md", OWLS.encode()), purpose="assistants", extra_body={"covey": {"lifetime": "while_attached"}})
+    staying = upload(client, "a.md", OWLS)
+    assert passing.id != staying.id
+    for file in (passing, staying):
+        client.vector_stores.files.create(store.id, file_id=file.id)
+    client.vector_stores.delete(store.id)
+    assert client.files.retrieve(staying.id).id == staying.id
+    with pytest.raises(openai.NotFoundError):
+        client.files.retrieve(passing.id)
+    with pytest.raises(openai.BadRequestError, match="while_attached"):
+        client.files.create(file=("a.md", b"a"), purpose="assistants", extra_body={"covey": {"lifetime": "forever"}})
+
+
 def test_files_for_other_purposes_are_refused(client):
     with pytest.raises(openai.APIStatusError) as caught:
         client.files.create(file=("a.jsonl", b"{}"), purpose="fine-tune")
@@ -150,6 +165,10 @@ def test_the_same_file_again_changes_nothing_and_a_changed_one_replaces_its_chun
         client.vector_stores.files.retrieve(first.id, vector_store_id=name)
     found = client.vector_stores.search(name, query="valley of the traveller").data
     assert {hit.file_id for hit in found} == {second.id}
+    # A client's own upload stays until it is deleted, and is free for another document.
+    assert client.files.retrieve(first.id).status == "processed"
+    again = client.vector_stores.files.create(name, file_id=first.id, attributes={"document": "older story"})
+    client.vector_stores.files.delete(again.id, vector_store_id=name)
     client.vector_stores.files.delete(second.id, vector_store_id=name)
     assert client.vector_stores.search(name, query="valley").data == []
     client.vector_stores.delete(name)

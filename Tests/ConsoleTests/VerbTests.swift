@@ -3,6 +3,7 @@ import Foundation
 import Model
 import OutboundHTTP
 import Synchronization
+import TestServers
 import Testing
 
 @Suite("Client verbs") struct VerbTests {
@@ -220,7 +221,7 @@ import Testing
         #expect(try await verb.run(CoveyClient(url: server.url, apiKey: "k"), screen.terminal()) == 0)
         #expect(screen.output == "{\"covey\":{\"coverage\":{\"complete\":true}},\"data\":[]}\n")
         #expect(server.requests[0].json?["covey"] == ["exact": true, "partial": "fail"])
-        #expect(server.requests[0].headers.lowercased().contains("authorization: bearer k"))
+        #expect(server.requests[0].head.lowercased().contains("authorization: bearer k"))
         await server.stop()
     }
 }

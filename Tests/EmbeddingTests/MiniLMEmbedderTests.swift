@@ -23,6 +23,21 @@ struct MiniLMEmbedderTests {
         for (golden, vector) in zip(golden, vectors) { #expect(cosine(vector, golden.vector) >= 0.99, "\(golden.text.prefix(60))") }
     }
 
+    @Test("every instruction set gives the same vectors", arguments: EncoderKernels.all.map(\.level))
+    func levels(level: EncoderKernels.Level) async throws {
+        let embedder = try MiniLMEmbedder(directory: modelDirectory, workers: 1, kernels: try #require(EncoderKernels(level)))
+        let vectors = try await embedder.embed(ReferenceText.all.map(\.text))
+        for (reference, vector) in zip(ReferenceText.all, vectors) {
+            #expect(cosine(vector, reference.floats) >= 0.999999, "\(reference.text.prefix(60))")
+        }
+        guard goldenIsThere else { return }
+        // The portable loops take a tenth of the speed: some of the texts are enough.
+        let golden = try goldenTexts().enumerated().filter { $0.offset % 8 == 0 }.map(\.element)
+        for (golden, vector) in zip(golden, try await embedder.embed(golden.map(\.text))) {
+            #expect(cosine(vector, golden.vector) >= 0.99, "\(golden.text.prefix(60))")
+        }
+    }
+
     @Test("vectors have the dimension and unit length, for odd texts too")
     func unitLength() async throws {
         let texts = ["", " ", "\u{0}\u{200B}", "👩‍👩‍👧‍👦", String(repeating: "x", count: 1 << 20), String(repeating: "long text ", count: 100_000), "\u{FFFF}"]
@@ -100,6 +115,6 @@ struct MiniLMEmbedderTests {
         let checksum = vectors.joined().reduce(0, +)
         print(
             "benchmark: \(tokens) tokens: \(Double(texts.count) / seconds.wall) texts/s,",
-            "\(Double(texts.count) / seconds.processor) texts per processor second, \(MiniLMEmbedder.instructionSet), checksum \(checksum)")
+            "\(Double(texts.count) / seconds.processor) texts per processor second, \(EncoderKernels.best.level), checksum \(checksum)")
     }
 }

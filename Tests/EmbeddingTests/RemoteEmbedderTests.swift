@@ -3,85 +3,41 @@ import Foundation
 import Model
 import OutboundHTTP
 import Synchronization
+import TestServers
 import Testing
 
-/// An `/v1/embeddings` of another make: Python's HTTP server in a process of its own. Each path behaves in its own way and
-/// counts its requests.
-private final class EmbeddingsServer: Sendable {
-    let base: String
-    private let process: Process
-
-    init() throws {
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-        process.arguments = ["python3", "-u", "-c", Self.program]
-        let output = Pipe()
-        process.standardOutput = output
-        process.standardError = FileHandle.nullDevice
-        process.standardInput = Pipe()  // it ends when this pipe does
-        try process.run()
-        self.process = process
-        var line = Data()
-        while line.last != UInt8(ascii: "\n") {
-            let bytes = output.fileHandleForReading.availableData
-            guard !bytes.isEmpty else { throw CocoaError(.executableLoad) }
-            line += bytes
-        }
-        base = "http://127.0.0.1:" + String(decoding: line.dropLast(), as: UTF8.self)
-    }
-    deinit { process.terminate() }
-
-    static let isPossible = ProcessInfo.processInfo.environment["PATH"]?.split(separator: ":")
-        .contains { FileManager.default.isExecutableFile(atPath: "\($0)/python3") } ?? false
-
-    /// The vector of a text is (length in bytes, 1, 0), so that a test knows it.
-    private static let program = #"""
-        import http.server, json, os, sys, threading
-        counts, lock = {}, threading.Lock()
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            def log_message(self, *_): pass
-            def reply(self, status, value, headers={}):
-                body = value if isinstance(value, bytes) else json.dumps(value).encode()
-                self.send_response(status)
-                for name, text in headers.items(): self.send_header(name, text)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
+/// An `/v1/embeddings` of another make. Each path behaves in its own way and counts its requests. The vector of a text is (length in
+/// bytes, 1, 0), so that a test knows it.
+private let embeddingsServer = try! PythonServer(
+    handler: #"""
+        class Handler(Base):
+            def answer(self, status, value, headers={}):
+                self.reply(status, value if isinstance(value, bytes) else json.dumps(value).encode(), headers)
             def do_GET(self):
                 with lock: value = counts.get(self.path.split("/")[1], 0)
-                self.reply(200, value)
+                self.answer(200, value)
             def do_POST(self):
                 kind = self.path.split("/")[1]
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                body = json.loads(self.body())
                 with lock: counts[kind] = count = counts.get(kind, 0) + 1
                 texts = body["input"]
                 data = [{"object": "embedding", "index": i, "embedding": [len(t.encode()), 1, 0]} for i, t in enumerate(texts)]
                 busy = {"error": {"message": "slow down", "type": "rate"}}
-                if not self.path.endswith("/v1/embeddings") or body["encoding_format"] != "float": self.reply(404, {})
-                elif kind == "key" and self.headers["Authorization"] != "Bearer secret": self.reply(401, {"error": {"message": "no key"}})
-                elif kind.startswith("busy") and count < 3: self.reply(429, busy, {"Retry-After": "2"})
-                elif kind.startswith("failing") and count < 3: self.reply(503, b"upstream is gone")
-                elif kind.startswith("always"): self.reply(500, busy)
-                elif kind.startswith("patient"): self.reply(429, busy, {"Retry-After": "3600"})
-                elif kind.startswith("refusing"): self.reply(400, {"error": {"message": "too long"}})
-                elif kind == "wide": self.reply(200, {"data": [dict(d, embedding=[1, 2, 3, 4]) for d in data]})
-                elif kind == "short": self.reply(200, {"data": data[1:]})
-                elif kind == "twice": self.reply(200, {"data": [dict(d, index=0) for d in data]})
-                elif kind == "outside": self.reply(200, {"data": [dict(d, index=d["index"] + 1) for d in data]})
-                elif kind == "zero": self.reply(200, {"data": [dict(d, embedding=[0, 0, 0]) for d in data]})
-                elif kind == "noise": self.reply(200, b"<html>hello</html>")
-                else: self.reply(200, {"object": "list", "data": data[::-1], "model": body["model"], "usage": {}})
-        class Server(http.server.ThreadingHTTPServer):
-            request_queue_size = 128  # the default of 5 drops connections of a busy test run
-            daemon_threads = True
-        server = Server(("127.0.0.1", 0), Handler)
-        print(server.server_port, flush=True)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        sys.stdin.read()
-        os._exit(0)
-        """#
-}
+                if not self.path.endswith("/v1/embeddings") or body["encoding_format"] != "float": self.answer(404, {})
+                elif kind == "key" and self.headers["Authorization"] != "Bearer secret": self.answer(401, {"error": {"message": "no key"}})
+                elif kind.startswith("busy") and count < 3: self.answer(429, busy, {"Retry-After": "2"})
+                elif kind.startswith("failing") and count < 3: self.answer(503, b"upstream is gone")
+                elif kind.startswith("always"): self.answer(500, busy)
+                elif kind.startswith("patient"): self.answer(429, busy, {"Retry-After": "3600"})
+                elif kind.startswith("refusing"): self.answer(400, {"error": {"message": "too long"}})
+                elif kind == "wide": self.answer(200, {"data": [dict(d, embedding=[1, 2, 3, 4]) for d in data]})
+                elif kind == "short": self.answer(200, {"data": data[1:]})
+                elif kind == "twice": self.answer(200, {"data": [dict(d, index=0) for d in data]})
+                elif kind == "outside": self.answer(200, {"data": [dict(d, index=d["index"] + 1) for d in data]})
+                elif kind == "zero": self.answer(200, {"data": [dict(d, embedding=[0, 0, 0]) for d in data]})
+                elif kind == "noise": self.answer(200, b"<html>hello</html>")
+                else: self.answer(200, {"object": "list", "data": data[::-1], "model": body["model"], "usage": {}})
+        """#)
 
 /// A clock that notes how long it was asked to wait, and does not wait.
 private final class RecordingClock: Clock, Sendable {
@@ -99,19 +55,18 @@ private final class RecordingClock: Clock, Sendable {
     }
 }
 
-@Suite("remote embedder", .enabled(if: EmbeddingsServer.isPossible, "no python3 for the test server"), .timeLimit(.minutes(10)))
+@Suite("remote embedder", .enabled(if: PythonServer.isPossible, "no python3 for the test server"), .timeLimit(.minutes(10)))
 struct RemoteEmbedderTests {
-    private static let server = try! EmbeddingsServer()
     private let client = HTTPClient()
     private let clock = RecordingClock()
 
     private func embedder(_ kind: String, _ change: (inout RemoteEmbedderConfiguration) -> Void = { _ in }) throws -> RemoteEmbedder {
-        var configuration = RemoteEmbedderConfiguration(baseURL: "\(Self.server.base)/\(kind)/v1", model: "some-model", dimension: 3)
+        var configuration = RemoteEmbedderConfiguration(baseURL: "\(embeddingsServer.base)/\(kind)/v1", model: "some-model", dimension: 3)
         change(&configuration)
         return try RemoteEmbedder(configuration: configuration, client: client, clock: clock)
     }
     private func requests(_ kind: String) async throws -> Int? {
-        Int(String(decoding: try await client.send(HTTPRequest(.get, "\(Self.server.base)/\(kind)")).body, as: UTF8.self))
+        Int(String(decoding: try await client.send(HTTPRequest(.get, "\(embeddingsServer.base)/\(kind)")).body, as: UTF8.self))
     }
     /// The error of embedding two texts.
     private func failure(_ kind: String) async throws -> ClusterError? {

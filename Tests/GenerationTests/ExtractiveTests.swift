@@ -31,6 +31,32 @@ import Testing
         }
     }
 
+    @Test("a sentence that announces a command is quoted with it")
+    func announcement() async throws {
+        let source = Source(
+            "To see the open sockets of a lamp, run this command:\n\n```\nlampctl sockets --open\n```\n\nLamps are sold in pairs.", title: "Lamps",
+            headings: ["Sockets"])
+        let (quotes, _) = try await answer("How can I see which sockets of a lamp are open?", [source])
+        #expect(quotes == ["To see the open sockets of a lamp, run this command:\n\n```\nlampctl sockets --open\n```"])
+    }
+
+    @Test("the sentence that answers best comes first, even if the next best stands before it")
+    func order() async throws {
+        let source = Source("The keeper of Kestrel Hill paints the door. The keeper of Kestrel Hill paints the door of the tower red each May.")
+        let (quotes, _) = try await answer("When does the keeper of Kestrel Hill paint the door of the tower?", [source])
+        #expect(quotes.first?.hasSuffix("each May.") == true && quotes.first?.contains("of the tower") == true)
+        #expect(quotes.first?.contains("door. The") == false)
+    }
+
+    @Test("headings and questions are not quoted as answers")
+    func headings() async throws {
+        let source = Source(
+            "## How is the lamp cleaned?\n\nHow is the lamp cleaned?\n\nWith a dry cloth, once a week and never while it burns.", title: "Lamp care",
+            headings: ["How is the lamp cleaned?"])
+        let (quotes, _) = try await answer("How is the lamp cleaned?", [source])
+        #expect(quotes == ["With a dry cloth, once a week and never while it burns."])
+    }
+
     @Test(
         "refuses what the text does not say",
         arguments: [
@@ -119,6 +145,31 @@ import Testing
                     print("  \(kind.padding(toLength: 19, withPad: " ", startingAt: 0)) \(ours); \(each) a question")
                 }
             }
+        }
+    }
+
+    /// Prints how often questions about documentation are refused: those whose page is among the sources, and those that the sources have
+    /// nothing to do with. `SHOW=7` prints each seventh answer, too: nobody has written down which sentences are right.
+    @Test("benchmark: extractive answers from documentation", .enabled(if: DocumentationQuestion.path != nil, "needs the sources of loadtest/docs_sources.py"))
+    func documentation() async throws {
+        let environment = ProcessInfo.processInfo.environment
+        let embedder = try environment["COVEY_EMBEDDER"].map { try MiniLMEmbedder(directory: $0, workers: 1) }
+        let generator = Generator(model: nil, embedder: embedder)
+        let shown = environment["SHOW"].flatMap(Int.init)
+        var asked: [String: (count: Int, refused: Int)] = [:]
+        for (index, original) in try DocumentationQuestion.all().enumerated() where original.isHome ? original.isFound : index % 3 == 0 {
+            for (name, question) in [("", original), (", the question's own heading taken out", original.withoutItsHeading)] {
+                if !name.isEmpty, original.sourceUnderQuestion == nil { continue }
+                let summary = try await generator.collect(AnswerRequest(question: question.text, sources: question.sources)).summary
+                let quotes = summary?.citations.map(\.quote) ?? []
+                let kind = "\(question.isHeldOut ? "held out" : "fitted on"), \(question.isHome ? "the manual's own" : "another subject"): \(question.set)\(name)"
+                asked[kind, default: (0, 0)].count += 1
+                if quotes.isEmpty { asked[kind]!.refused += 1 }
+                if let shown, question.isHome, question.isHeldOut, index % shown == 0 { print("? \(question.text.prefix(200))\n  \(quotes.isEmpty ? "(refused)" : quotes.joined(separator: "\n  "))") }
+            }
+        }
+        for (kind, rates) in asked.sorted(by: { $0.key < $1.key }) {
+            print("documentation, \(kind): \(rates.count) asked, refused \(String(format: "%.1f", 100 * Double(rates.refused) / Double(rates.count))) %")
         }
     }
 }

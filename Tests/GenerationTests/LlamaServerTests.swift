@@ -2,6 +2,7 @@ import Foundation
 import Generation
 import Model
 import OutboundHTTP
+import TestServers
 import Testing
 
 /// The whole way through a real server and a real, very small model. It asserts what our code guarantees, not the model's wording.
@@ -23,7 +24,7 @@ import Testing
         "answers through llama-server, with its counts and only given citations",
         .enabled(if: isThere, "llama-server is not built: run cluster/fetch-llm"), .timeLimit(.minutes(3)))
     func answers() async throws {
-        let port = ScriptedServer.freePort()
+        let port = try await StubServer.freePort()
         let process = Process()
         process.executableURL = Self.program
         process.arguments = [

@@ -2,6 +2,7 @@ import Foundation
 import Generation
 import Model
 import OutboundHTTP
+import TestServers
 import Testing
 
 @Suite struct RemoteLanguageModelTests {
@@ -16,10 +17,13 @@ import Testing
         "HTTP/1.1 \(status)\r\nContent-Length: \(body.utf8.count)\r\nConnection: close\r\n\(headers)\r\n\(body)"
     }
 
+    /// A server that answers each request with the next of `scripts` and then closes the connection.
+    private func server(_ scripts: [String]...) async throws -> StubServer { try await StubServer(scripts.map { .init(raw: $0.joined()) }) }
+
     private let request = ModelRequest(messages: [ChatTurn(speaker: .user, text: "Say \"hi\"")], maximumTokens: 9, temperature: 0.5)
 
-    private func model(_ server: ScriptedServer, configure: (inout RemoteLanguageModel.Configuration) -> Void = { _ in }) -> RemoteLanguageModel {
-        var configuration = RemoteLanguageModel.Configuration(url: server.url, model: "tiny", apiKey: "secret")
+    private func model(_ server: StubServer, configure: (inout RemoteLanguageModel.Configuration) -> Void = { _ in }) -> RemoteLanguageModel {
+        var configuration = RemoteLanguageModel.Configuration(url: server.url + "/v1", model: "tiny", apiKey: "secret")
         configuration.retryDelay = .zero
         configure(&configuration)
         return RemoteLanguageModel(client: HTTPClient(), configuration: configuration)
@@ -33,12 +37,12 @@ import Testing
 
     @Test("streams text, reason and counts, and sends what the API wants")
     func streams() async throws {
-        let server = ScriptedServer([[Self.head, ": hello\n\n", Self.delta(""), Self.delta("Hé"), Self.delta("llo", finish: "length"), Self.usage, Self.done]])
+        let server = try await server([Self.head, ": hello\n\n", Self.delta(""), Self.delta("Hé"), Self.delta("llo", finish: "length"), Self.usage, Self.done])
         let events = try await collect(model(server))
         #expect(events == [.text("Hé"), .text("llo"), .finished(reason: .length, usage: TokenUsage(promptTokens: 12, completionTokens: 3))])
-        let sent = try #require(server.received.first)
-        #expect(sent.hasPrefix("POST /v1/chat/completions HTTP/1.1\r\n") && sent.contains("Authorization: Bearer secret\r\n"))
-        let body = try JSONValue(parsing: Array(sent.utf8.suffix(from: sent.range(of: "\r\n\r\n")!.upperBound)))
+        let sent = try #require(server.requests.first)
+        #expect(sent.head.hasPrefix("POST /v1/chat/completions HTTP/1.1\r\n") && sent.head.contains("Authorization: Bearer secret"))
+        let body = try JSONValue(parsing: sent.body)
         #expect(body["model"] == "tiny" && body["stream"] == true && body["max_tokens"] == 9 && body["temperature"] == 0.5)
         #expect(body["stream_options"] == ["include_usage": true])
         #expect(body["messages"] == [["role": "user", "content": "Say \"hi\""]])
@@ -46,7 +50,7 @@ import Testing
 
     @Test("takes a stream that ends without [DONE]")
     func noDone() async throws {
-        let server = ScriptedServer([[Self.head, Self.delta("ok", finish: "stop")]])
+        let server = try await server([Self.head, Self.delta("ok", finish: "stop")])
         #expect(try await collect(model(server)) == [.text("ok"), .finished(reason: .stop, usage: nil)])
     }
 
@@ -63,7 +67,7 @@ import Testing
             (["HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n", delta("half")], .unavailable, "connection lost"),
         ] as [([String], ClusterError.Code, String)])
     func failures(script: [String], code: ClusterError.Code, message: String) async throws {
-        let server = ScriptedServer([script])
+        let server = try await server(script)
         let error = await #expect(throws: ClusterError.self) { try await collect(model(server)) }
         #expect(error?.code == code && error?.message.contains(message) == true, "\(String(describing: error))")
     }
@@ -71,25 +75,25 @@ import Testing
     @Test("asks again after 429 and 503, as often as configured")
     func retries() async throws {
         let busy = Self.status("429 Too Many Requests", headers: "Retry-After: 0\r\n", body: "slow down")
-        let answered = ScriptedServer([[busy], [Self.status("503 Loading")], [Self.head, Self.delta("ok", finish: "stop"), Self.done]])
+        let answered = try await server([busy], [Self.status("503 Loading")], [Self.head, Self.delta("ok", finish: "stop"), Self.done])
         #expect(try await collect(model(answered)).first == .text("ok"))
-        #expect(answered.received.count == 3)
-        let refused = ScriptedServer([[busy], [busy], [busy]])
+        #expect(answered.requests.count == 3)
+        let refused = try await server([busy], [busy], [busy])
         let error = await #expect(throws: ClusterError.self) { try await collect(model(refused)) }
         #expect(error?.code == .resourceExhausted && error?.message.contains("slow down") == true)
-        #expect(refused.received.count == 3)
+        #expect(refused.requests.count == 3)
     }
 
     @Test("a server that asks for a long wait is not asked again")
     func longRetryAfter() async throws {
-        let server = ScriptedServer([[Self.status("429 Too Many Requests", headers: "Retry-After: 3600\r\n")]])
+        let server = try await server([Self.status("429 Too Many Requests", headers: "Retry-After: 3600\r\n")])
         let error = await #expect(throws: ClusterError.self) { try await collect(model(server)) }
-        #expect(error?.code == .resourceExhausted && server.received.count == 1)
+        #expect(error?.code == .resourceExhausted && server.requests.count == 1)
     }
 
     @Test("a silent server runs into the timeout")
     func timeout() async throws {
-        let server = ScriptedServer([[Self.head, Self.delta("so "), nil]])
+        let server = try await StubServer([.init(raw: Self.head + Self.delta("so "), waitsForClient: true)])
         let error = await #expect(throws: ClusterError.self) { try await collect(model(server) { $0.timeout = .milliseconds(200) }) }
         #expect(error?.code == .deadlineExceeded)
     }
@@ -105,9 +109,9 @@ import Testing
 
     @Test("a reader that stops closes the connection to the server")
     func cancellation() async throws {
-        let server = ScriptedServer([[Self.head, Self.delta("one"), nil]])
+        let server = try await StubServer([.init(raw: Self.head + Self.delta("one"), waitsForClient: true)])
         for try await _ in model(server).generate(request) { break }
-        // The server's thread notices within the transfer loop's next turn; the bound is for a test that fails.
+        // The server notices within the transfer loop's next turn; the bound is for a test that fails.
         let deadline = ContinuousClock.now + .seconds(20)
         while !server.sawClientLeave, ContinuousClock.now < deadline { await Task.yield() }
         #expect(server.sawClientLeave)

@@ -23,12 +23,3 @@ extension ParsedDocument {
     }
     func texts(of kind: Block.Kind) -> [String] { blocks.filter { $0.kind == kind }.map { String(decoding: text[$0.range], as: UTF8.self) } }
 }
-
-/// The sentences that the splitter finds, without the white space between them.
-func sentenceTexts(_ text: String) -> [String] {
-    let bytes = Array(text.utf8)
-    let starts = [0] + SentenceSplitter.starts(in: bytes, 0..<bytes.count, markup: [])
-    return zip(starts, starts.dropFirst() + [bytes.count]).map { start, end in
-        String(decoding: bytes[start..<end], as: UTF8.self).trimmingCharacters(in: .whitespaces)
-    }
-}

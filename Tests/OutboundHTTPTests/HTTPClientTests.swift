@@ -1,12 +1,12 @@
 import Foundation
 import OutboundHTTP
+import TestServers
 import Testing
 
-@Suite("HTTP client", .enabled(if: TestServer.isPossible, "no python3 for the test server"), .timeLimit(.minutes(2)))
+@Suite("HTTP client", .enabled(if: PythonServer.isPossible, "no python3 for the test server"), .timeLimit(.minutes(2)))
 struct HTTPClientTests {
-    static let server = try! TestServer()
     private let client = HTTPClient()
-    private func url(_ path: String) -> String { Self.server.base + path }
+    private func url(_ path: String) -> String { testServer.base + path }
 
     private struct Echo: Decodable {
         var method: String

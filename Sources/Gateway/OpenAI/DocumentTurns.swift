@@ -5,7 +5,9 @@
 actor DocumentTurns {
     private var waiting: [String: [CheckedContinuation<Void, Never>]] = [:]
 
-    nonisolated func withTurn<Value: Sendable>(at key: String, _ work: @Sendable () async throws -> Value) async rethrows -> Value {
+    // Never inlined: the compiler (6.3.1) dies on a turn within a turn when it splits the coroutine.
+    @inline(never)
+    nonisolated func withTurn<Value: Sendable>(at key: String, _ work: @Sendable () async throws -> Value) async throws -> Value {
         await begin(key)
         do {
             let value = try await work()

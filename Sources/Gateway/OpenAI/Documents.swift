@@ -95,17 +95,27 @@ struct Documents: Sendable {
             throw RequestError.invalid("attributes.document", "file \"\(file.id)\" is document \"\(other.document)\" of this vector store already")
         }
         return try await turns.withTurn(at: "\(tenant)/\(schema.incarnationText)/\(name)") {
-            let attachment = try await update(name, to: file, attributes: attributes, in: schema, context: context)
-            try await files.attach(file.id, as: attachment, to: schema.incarnation, tenant: tenant)
+            let old = try await document(named: name, in: schema, context: context)
+            // The file's turn: its last document elsewhere must not go, and take the file along, before it is attached here.
+            let attachment = try await turns.withTurn(at: "\(tenant)/\(file.id)") {
+                let attachment = try await update(old, named: name, to: file, attributes: attributes, in: schema, context: context)
+                try await files.attach(file.id, as: attachment, to: schema.incarnation, tenant: tenant)
+                return attachment
+            }
+            if let old, old.fileID != file.id, attachment.error == nil { try await release(old.fileID, from: schema, tenant) }
             return attachment
         }
     }
 
+    /// Takes a file from a collection that has no document of it any more.
+    private func release(_ fileID: String, from schema: CollectionSchema, _ tenant: TenantID) async throws {
+        try await turns.withTurn(at: "\(tenant)/\(fileID)") { try await files.detach(fileID, from: schema.incarnation, tenant: tenant) }
+    }
+
     private func update(
-        _ name: String, to file: UploadedFiles.File, attributes: Payload, in schema: CollectionSchema, context: CallContext
+        _ old: Document?, named name: String, to file: UploadedFiles.File, attributes: Payload, in schema: CollectionSchema, context: CallContext
     ) async throws -> Attachment {
         var attachment = Attachment(collection: schema.name, document: name, createdAt: Int64(Date().timeIntervalSince1970))
-        let old = try await document(named: name, in: schema, context: context)
         if let old, old.sha256 == file.sha256, old.fileID == file.id, old.attributes == attributes {
             attachment.createdAt = old.createdAt
             return attachment
@@ -145,16 +155,28 @@ struct Documents: Sendable {
     /// - Returns: Whether the file was attached.
     func detach(_ fileID: String, from schema: CollectionSchema, context: CallContext) async throws -> Bool {
         guard let attachment = try await files.attachment(of: fileID, to: schema.incarnation, tenant: context.tenant) else { return false }
-        let name = attachment.document
-        return try await turns.withTurn(at: "\(context.tenant)/\(schema.incarnationText)/\(name)") {
-            // The document may be another file's by now: then that one stays.
-            if let document = try await document(named: name, in: schema, context: context), document.fileID == fileID {
-                let ids = (0..<max(document.chunks, 1)).map { documentPointID(document: name, chunk: $0) }
-                try await coordinator.write([.delete(ids)], to: try CollectionName(schema.name), context: context)
-            }
-            try await files.detach(fileID, from: schema.incarnation, tenant: context.tenant)
-            return true
+        try await turns.withTurn(at: "\(context.tenant)/\(schema.incarnationText)/\(attachment.document)") {
+            try await remove(attachment.document, madeOf: fileID, from: schema, context: context)
+            try await release(fileID, from: schema, context.tenant)
         }
+        return true
+    }
+
+    /// Deletes a document's chunks, unless it is another file's by now.
+    private func remove(_ name: String, madeOf fileID: String, from schema: CollectionSchema, context: CallContext) async throws {
+        guard let document = try await document(named: name, in: schema, context: context), document.fileID == fileID else { return }
+        let ids = (0..<max(document.chunks, 1)).map { documentPointID(document: name, chunk: $0) }
+        try await coordinator.write([.delete(ids)], to: try CollectionName(schema.name), context: context)
+    }
+
+    /// Drops a collection, and first the uploads that go with it: if it is interrupted, the collection is still there to be dropped again.
+    ///
+    /// - Returns: Whether there was one.
+    func dropCollection(_ name: CollectionName, context: CallContext) async throws -> Bool {
+        if let schema = try await existingSchema(of: name, context: context), schema.embeddingModel != nil {
+            for id in try await files.attached(to: schema.incarnation, tenant: context.tenant) { try await release(id, from: schema, context.tenant) }
+        }
+        return try await coordinator.dropCollection(name, context: context)
     }
 
     /// Deletes an uploaded file and the documents that it is in the tenant's collections.

@@ -30,11 +30,16 @@ struct FileRoutes: Sendable {
         let form = try MultipartForm(body, contentType: request.headers[.contentType] ?? "")
         var file: MultipartForm.Part?
         var purpose: String?
+        var lifetime: UploadedFiles.Lifetime?
         for part in form.parts {
             switch part.name {
             case "file" where file == nil: file = part
             case "purpose" where purpose == nil: purpose = String(decoding: part.bytes, as: UTF8.self)
-            case "file", "purpose": throw RequestError.invalid(part.name, "\(part.name) occurs twice")
+            case "covey[lifetime]" where lifetime == nil:
+                // OpenAI's API has no word for a file that is only the source of a document.
+                lifetime = UploadedFiles.Lifetime(rawValue: String(decoding: part.bytes, as: UTF8.self))
+                guard lifetime != nil else { throw RequestError.invalid(part.name, "\(part.name) must be while_attached") }
+            case "file", "purpose", "covey[lifetime]": throw RequestError.invalid(part.name, "\(part.name) occurs twice")
             case _ where part.name.hasPrefix("expires_after"): throw RequestError.unsupported("expires_after")
             default: throw RequestError.invalid(part.name, "unknown field \(part.name)")
             }
@@ -48,7 +53,8 @@ struct FileRoutes: Sendable {
         }
         guard !file.bytes.isEmpty else { throw RequestError.invalid("file", "file is empty") }
         let created = try await files.create(
-            Array(file.bytes), filename: filename, purpose: purpose, contentType: file.contentType, tenant: context.call.tenant)
+            Array(file.bytes), filename: filename, purpose: purpose, contentType: file.contentType, lifetime: lifetime,
+            tenant: context.call.tenant)
         return Response(json: created.json)
     }
 

@@ -5,7 +5,8 @@ import Storage
 /// Files that clients uploaded, in the object store.
 ///
 /// A file's id is a hash of its content, name and purpose: the same upload twice is one file, and ingesting a folder again
-/// stores nothing anew.
+/// stores nothing anew. A file stays until it is deleted, unless its upload said that it goes with its last document; such a file is
+/// another one than what a client uploaded to stay, even if their contents are equal.
 ///
 /// | key below `files/<id>/` | object |
 /// | --- | --- |
@@ -24,17 +25,24 @@ struct UploadedFiles: Sendable {
         var sha256: String
         /// Seconds since 1970.
         var createdAt: Int64
+        var lifetime: Lifetime?
+    }
+
+    enum Lifetime: String, Codable, Sendable {
+        /// The file goes when no collection has a document of it any more.
+        case whileAttached = "while_attached"
     }
 
     /// Stores the file; content first, so that a file which is listed can be read.
-    func create(_ bytes: [UInt8], filename: String, purpose: String, contentType: String?, tenant: TenantID) async throws -> File {
+    func create(_ bytes: [UInt8], filename: String, purpose: String, contentType: String?, lifetime: Lifetime? = nil, tenant: TenantID) async throws -> File {
         let digest = sha256(bytes)
-        let identity = digest + Array("\(purpose)\n\(filename)".utf8)
+        let identity = digest + Array("\(purpose)\n\(filename)\(lifetime.map { "\n\($0.rawValue)" } ?? "")".utf8)
         let id = "file-" + hex(sha256(identity).prefix(12))
         if let file = try await find(id, tenant: tenant) { return file }
         let now = Date().timeIntervalSince1970
         let file = File(
-            id: id, filename: filename, bytes: bytes.count, purpose: purpose, contentType: contentType, sha256: hex(digest), createdAt: Int64(now))
+            id: id, filename: filename, bytes: bytes.count, purpose: purpose, contentType: contentType, sha256: hex(digest), createdAt: Int64(now),
+            lifetime: lifetime)
         try await store.put(key(id, tenant) + "content", bytes, ifAbsent: false)
         try await store.put(
             key(id, tenant) + "about/" + StoreKey.twentyDigits(UInt64(now * 1e6)), Array(try JSONEncoder().encode(file)), ifAbsent: false)
@@ -124,8 +132,24 @@ extension UploadedFiles {
         return found
     }
 
+    /// Files attached to a collection. Costs a listing of the tenant's files.
+    func attached(to incarnation: Incarnation, tenant: TenantID) async throws -> [String] {
+        let prefix = StoreKey.files(of: tenant)
+        do {
+            return try await store.listAll(prefix: prefix).filter { $0.hasSuffix("/attached/\(incarnation)") }
+                .compactMap { $0.dropFirst(prefix.count).split(separator: "/").first.map(String.init) }
+        } catch { throw ClusterError(error) }
+    }
+
+    /// Takes the file from a collection. If that was the last one and the file goes with it, it is deleted.
     func detach(_ id: String, from incarnation: Incarnation, tenant: TenantID) async throws {
-        do { try await store.delete(attachmentKey(id, incarnation, tenant)) } catch { throw ClusterError(error) }
+        do {
+            try await store.delete(attachmentKey(id, incarnation, tenant))
+            guard try await find(id, tenant: tenant)?.lifetime == .whileAttached,
+                try await store.list(prefix: key(id, tenant) + "attached/", after: nil, limit: 1).isEmpty
+            else { return }
+        } catch let error as StoreError { throw ClusterError(error) }
+        try await delete(id, tenant: tenant)
     }
 
     private func attachment(at key: String) async throws -> Attachment? {

@@ -69,7 +69,7 @@ struct VectorStoreRoutes: Sendable {
     @Sendable private func delete(_ request: Request, _ context: GatewayContext) async throws -> Response {
         try QueryParameters(request).finish()
         let schema = try await schema(context)
-        _ = try await coordinator.dropCollection(try CollectionName(schema.name), context: context.call)
+        _ = try await documents.dropCollection(try CollectionName(schema.name), context: context.call)
         return OpenAIPage.deleted(schema.name, "vector_store.deleted")
     }
 

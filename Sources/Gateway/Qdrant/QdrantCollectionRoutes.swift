@@ -4,8 +4,9 @@ import Model
 
 /// Qdrant's routes `/` and `/collections`.
 struct QdrantCollectionRoutes: Sendable {
-    let coordinator: Coordinator
+    let documents: Documents
     let configuration: GatewayConfiguration
+    private var coordinator: Coordinator { documents.coordinator }
     private var reading: RequestReading { RequestReading(configuration: configuration) }
 
     /// The version of Qdrant's API that the routes follow: what its clients compare themselves with.
@@ -101,7 +102,7 @@ struct QdrantCollectionRoutes: Sendable {
     @Sendable private func drop(_ request: Request, _ context: GatewayContext) async throws -> Response {
         let name = try CollectionName(context.parameter("name"))
         try checkParameters(request)
-        return QdrantReply.ok(.bool(try await coordinator.dropCollection(name, context: context.call)), context)
+        return QdrantReply.ok(.bool(try await documents.dropCollection(name, context: context.call)), context)
     }
 
     @Sendable private func describe(_ request: Request, _ context: GatewayContext) async throws -> Response {
