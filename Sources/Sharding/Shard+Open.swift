@@ -3,7 +3,7 @@ import Model
 import Storage
 
 extension Shard {
-    /// Entries read at once while a log is replayed. Reason: hides the latency of a store, bounds memory to 16 × 8 MiB.
+    /// Entries read at once while a log is replayed. Reason: hides the latency of a store, bounds memory to 16 requests.
     private static let readAhead = 16
 
     /// Opens a shard from the store alone: schema, newest manifest, its segments, then the tail of the log.
@@ -66,10 +66,10 @@ extension Shard {
                     do throws(ShardState.ApplyError) { _ = try state.apply(entry, byteCount: byteCount) } catch {
                         state.skip(StoreKey.log(log.shard, position: position), reason: "\(error)")
                     }
-                case .missing:
+                case .missing(let key):
                     guard toleratesGaps else { return nil }
-                    state.skip(StoreKey.log(log.shard, position: position), reason: "missing, though later entries exist")
-                case .damaged(let reason): state.skip(StoreKey.log(log.shard, position: position), reason: reason)
+                    state.skip(key, reason: "missing, though the log goes on")
+                case .damaged(let key, let reason): state.skip(key, reason: reason)
                 }
             }
             next += UInt64(batch.count)

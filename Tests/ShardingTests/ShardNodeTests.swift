@@ -79,24 +79,13 @@ struct ShardNodeTests {
             try await harness.upsert([harness.point(1, 0, ["text": .string(String(repeating: "x", count: 9 << 20))])], on: node)
         }
         #expect(large?.code == .invalidArgument)
+        let small = harness.node { $0.requestBytes = 8_000 }
+        let request = await #expect(throws: ClusterError.self) { try await harness.upsert((0..<200).map { harness.point($0) }, on: small) }
+        #expect(request == ClusterError(.invalidArgument, "the request has 9856 bytes for one shard, the limit is 8000"))
+        await small.close()
         let missing = ShardID(tenant: .default, incarnation: Incarnation(9), index: 0)
         let absent = await #expect(throws: ClusterError.self) { try await node.count(CountRequest(shard: missing), context: harness.context()) }
         #expect(absent?.code == .notFound)
-        await node.close()
-    }
-
-    @Test("a request larger than an entry is written as several, a document's points together")
-    func largeRequests() async throws {
-        let harness = try await Harness()
-        let node = harness.node { $0.entryBytes = 4_096 }
-        let points = (0..<40).flatMap { document in
-            (0..<3).map { Point(id: .uuid(high: UInt64(document), low: UInt64($0)), vector: [0, 0, 0, 0], payload: ["text": .string(String(repeating: "x", count: 300))]) }
-        }
-        let reply = try await harness.upsert(points, on: node)
-        #expect(reply.position > 10)
-        let all = try await harness.contents(node)
-        #expect(all.count == 120)
-        for document in Dictionary(grouping: all, by: { $0.id.hash }).values { #expect(Set(document.map(\.version)).count == 1) }
         await node.close()
     }
 
