@@ -25,7 +25,7 @@ struct LogStore: Sendable {
                 let manifest = try Manifest(decoding: bytes)
                 guard StoreKey.manifestVersion(at: key) == manifest.version else { throw .malformed("it holds version \(manifest.version)") }
                 return manifest
-            } catch { throw unreadable(key, error) }
+            } catch { throw ClusterError(error, in: key) }
         }
         throw ClusterError(.unavailable, "the newest manifest of shard \(shard) keeps changing")
     }
@@ -59,7 +59,7 @@ struct LogStore: Sendable {
                 guard object.dimension == dimension else { throw .malformed("it holds vectors of \(object.dimension) elements, its entry says \(dimension)") }
                 operations += object.operations
             } catch {
-                if case .needsNewerReader = error { throw unreadable(key, error) }
+                if case .needsNewerReader = error { throw ClusterError(error, in: key) }
                 return .damaged(key: key, error.description)
             }
             byteCount += bytes.count
@@ -77,7 +77,7 @@ struct LogStore: Sendable {
             guard entry.position == position else { return .damaged(key: key, "it holds position \(entry.position)") }
             return .entry(entry, byteCount: bytes.count)
         } catch {
-            if case .needsNewerReader = error { throw unreadable(key, error) }
+            if case .needsNewerReader = error { throw ClusterError(error, in: key) }
             return .damaged(key: key, error.description)
         }
     }
@@ -222,11 +222,6 @@ struct LogStore: Sendable {
     private func pause(_ delay: inout Duration) async {
         if delay > .zero { try? await Task.sleep(for: delay) }
         delay *= 2
-    }
-
-    private func unreadable(_ key: String, _ error: FormatError) -> ClusterError {
-        if case .needsNewerReader = error { return ClusterError(.failedPrecondition, "\(key): \(error)") }
-        return ClusterError(.dataLoss, "\(key): \(error)")
     }
 }
 

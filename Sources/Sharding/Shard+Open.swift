@@ -1,4 +1,3 @@
-import Foundation
 import Model
 import Storage
 
@@ -31,9 +30,7 @@ extension Shard {
         let key = StoreKey.schema(id.incarnation, of: id.tenant)
         guard let bytes = try await log.get(key) else { throw ClusterError(.notFound, "collection \(id.incarnation) is not in the store") }
         let schema: CollectionSchema
-        do { schema = try JSONDecoder().decode(CollectionSchema.self, from: Data(bytes)) } catch {
-            throw ClusterError(.dataLoss, "\(key): not a schema: \(error)")
-        }
+        do throws(FormatError) { schema = try CollectionSchema(stored: bytes) } catch { throw ClusterError(error, in: key) }
         try schema.validate()
         guard (0..<schema.shardCount).contains(id.index) else {
             throw ClusterError(.notFound, "collection \(schema.name) has shards 0..<\(schema.shardCount), not \(id.index)")

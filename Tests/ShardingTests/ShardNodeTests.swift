@@ -152,7 +152,7 @@ struct ShardNodeTests {
         for number in UInt64(1)...5 {
             let schema = CollectionSchema(
                 name: try CollectionName("c\(number)"), incarnation: Incarnation(number), dimension: 4, metric: .dot, shardCount: 1, createdAt: 0)
-            try await harness.store.put(StoreKey.schema(schema.incarnation, of: .default), Array(JSONEncoder().encode(schema)), ifAbsent: true)
+            try await harness.store.put(StoreKey.schema(schema.incarnation, of: .default), schema.stored(), ifAbsent: true)
             shards.append(schema.shard(0, of: .default))
             _ = try await node.append(AppendRequest(shard: shards.last!, operations: [.upsert([harness.point(number)])]), context: harness.context())
         }
@@ -216,6 +216,23 @@ struct ShardNodeTests {
         let error = await #expect(throws: ClusterError.self) { try await copy.upsert([copy.point(9)], on: other) }
         #expect(error?.code == .dataLoss)
         await other.close()
+    }
+
+    @Test("a damaged schema is reported by name")
+    func damagedSchema() async throws {
+        let memory = MemoryObjectStore()
+        let harness = try await Harness(store: memory)
+        let key = StoreKey.schema(harness.schema.incarnation, of: .default)
+        var image = memory.contents
+        // A digit of the dimension: still JSON, another collection.
+        let place = try #require(image[key]!.firstIndex(of: UInt8(ascii: "4")))
+        image[key]![place] = UInt8(ascii: "5")
+        let copy = try await Harness(store: MemoryObjectStore(objects: image))
+        let node = copy.node()
+        let error = await #expect(throws: ClusterError.self) { try await copy.contents(node) }
+        #expect(error?.code == .dataLoss && error?.message.hasPrefix(key) == true)
+        #expect(try await copy.status(node).damaged.first?.contains(key) == true)
+        await node.close()
     }
 
     @Test("a damaged manifest is reported by name")
