@@ -3,6 +3,7 @@
 import os
 import socket
 import subprocess
+import tempfile
 
 import pytest
 
@@ -15,7 +16,8 @@ def start(arguments, environment=None, text=None, tmp_path=None):
         path = tmp_path / "covey.yaml"
         path.write_text(text)
         command += ["--config", str(path)]
-    return subprocess.run(command, env={**os.environ, **(environment or {})}, capture_output=True, text=True, timeout=60)
+    with tempfile.TemporaryDirectory() as folder:  # where the default store would be
+        return subprocess.run(command, env={**os.environ, **(environment or {})}, cwd=folder, capture_output=True, text=True, timeout=60)
 
 
 @pytest.mark.parametrize(
