@@ -16,6 +16,7 @@ extension Target {
 
 extension Target.Dependency {
     static let nioCore = product(name: "NIOCore", package: "swift-nio")
+    static let nioHTTP1 = product(name: "NIOHTTP1", package: "swift-nio")
     static let nioPosix = product(name: "NIOPosix", package: "swift-nio")
     static let nioEmbedded = product(name: "NIOEmbedded", package: "swift-nio")
     static let hummingbird = product(name: "Hummingbird", package: "hummingbird")
@@ -60,7 +61,7 @@ let package = Package(
         .module("Wire", ["Model", .protobuf]),
         .module("HTTP2", ["CNGHTTP2"]),
         .module("OutboundHTTP", ["CCurl"]),
-        .module("Transport", ["HTTP2", "Wire", "Model", "Observability", .nioCore, .nioPosix, .protobuf, .logging]),
+        .module("Transport", ["HTTP2", "Wire", "Model", "Observability", .nioCore, .nioHTTP1, .nioPosix, .protobuf, .logging]),
 
         // Roles: they meet in `Model`, never in each other.
         .module("Embedding", ["OutboundHTTP", "Model", "CEmbeddingKernels"]),

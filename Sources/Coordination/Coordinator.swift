@@ -82,16 +82,19 @@ package final class Coordinator: Sendable {
     /// - Returns: How many collections could not be erased yet.
     package func finishDrops(context: CallContext) async throws(ClusterError) -> Int {
         var left = 0
-        for (name, record) in try await registry.all(of: context.tenant) where record.isDropped {
+        for (name, record) in try await registry.all(of: context.tenant).found where record.isDropped {
             if try await registry.isErased(record.schema.incarnation, tenant: context.tenant) { continue }
             if await !erase(record.schema, name, context) { left += 1 }
         }
         return left
     }
 
-    /// The tenant's collections in the order of their names.
+    /// The tenant's collections in the order of their names. One whose record is damaged is left out and named in the log; asking for
+    /// it by name says what is wrong.
     package func collections(context: CallContext) async throws(ClusterError) -> [CollectionSchema] {
-        try await registry.all(of: context.tenant).filter { !$0.record.isDropped }.map(\.record.schema)
+        let (found, damaged) = try await registry.all(of: context.tenant)
+        for error in damaged { log(.error, "a collection's record is unreadable", ["error": "\(error.message)"], context) }
+        return found.filter { !$0.record.isDropped }.map(\.record.schema)
     }
 
     /// - Throws: `notFound` if this tenant has no such collection.

@@ -31,9 +31,12 @@ package struct CoordinatorConfiguration: Sendable {
     package var maximumBatchPoints: Int = 50_000
     /// Size of one point's payload as JSON, in bytes. Default: 1 MiB: a payload is read whole for every hit.
     package var maximumPayloadBytes: Int = 1 << 20
-    /// Estimated size of one log entry, in bytes; a larger batch becomes several entries, one after the other.
-    /// Default: 4 MiB, half of what a log entry may have in the store.
+    /// Estimated size of one log entry, in bytes; a larger batch becomes several entries, one after the other, but for the
+    /// points of one document. Default: 4 MiB, half of what a log entry may have in the store.
     package var maximumEntryBytes: Int = 4 << 20
+    /// Estimated size of one document's points, in bytes: vectors and payloads. Default: 56 MiB, which fits a message between
+    /// nodes: some 20,000 chunks of 384 dimensions, or 20 MB of text.
+    package var maximumDocumentBytes: Int = 56 << 20
 
     package init() {}
 
@@ -48,7 +51,7 @@ package struct CoordinatorConfiguration: Sendable {
         }
         let counts: [(String, Int)] = [
             ("schemaCacheLimit", schemaCacheLimit), ("maximumLimit", maximumLimit), ("maximumBatchPoints", maximumBatchPoints),
-            ("maximumPayloadBytes", maximumPayloadBytes), ("maximumEntryBytes", maximumEntryBytes),
+            ("maximumPayloadBytes", maximumPayloadBytes), ("maximumEntryBytes", maximumEntryBytes), ("maximumDocumentBytes", maximumDocumentBytes),
         ]
         for (name, value) in counts where value < 1 { throw ClusterError(.invalidArgument, "\(name) must be at least 1, found \(value)") }
         if let defaultShardCount, !(1...CollectionSchema.maximumShardCount).contains(defaultShardCount) {

@@ -1,4 +1,3 @@
-import Foundation
 import Model
 import Storage
 
@@ -16,13 +15,12 @@ struct SchemaRegistry: Sendable {
         var schema: CollectionSchema
     }
 
-    /// What an object under `names/` holds.
+    /// What an object under `names/` holds, as JSON in a ``Frame`` with magic `CVNM`.
     private struct StoredRecord: Codable {
-        var format: Int
         var dropped: Bool
         var schema: CollectionSchema
     }
-    private static let format = 1
+    private static let frame = Frame(kind: "name record", magic: 0x4d4e_5643, version: 1)
     /// Races lost in a row before giving up: each means that somebody else made progress.
     private static let attempts = 8
 
@@ -30,7 +28,7 @@ struct SchemaRegistry: Sendable {
     func create(_ schema: CollectionSchema, named name: CollectionName, tenant: TenantID) async throws(ClusterError) -> Record {
         let schemaKey = StoreKey.schema(schema.incarnation, of: tenant)
         // First what the name will point to: whoever finds the name can open the shards.
-        try await put(schemaKey, try encoded(schema))
+        try await put(schemaKey, try encoded(CollectionSchema.frame, schema))
         do throws(ClusterError) {
             for _ in 0..<Self.attempts {
                 let newest = try await newest(name, tenant: tenant)
@@ -69,19 +67,22 @@ struct SchemaRegistry: Sendable {
         } catch { throw ClusterError(error) }
     }
 
-    /// The newest record of every name, dropped ones too, in the order of names.
-    func all(of tenant: TenantID) async throws(ClusterError) -> [(name: CollectionName, record: Record)] {
+    /// The newest record of every name, dropped ones too, in the order of names; of one that cannot be read, the error that names it.
+    func all(of tenant: TenantID) async throws(ClusterError) -> (found: [(name: CollectionName, record: Record)], damaged: [ClusterError]) {
         let prefix = StoreKey.names(of: tenant)
         var newest: [String: String] = [:]
         for key in try await list(prefix) {
             // Keys ascend, so the last one of a name is its newest.
             if let slash = key.lastIndex(of: "/"), slash > prefix.endIndex { newest[String(key[prefix.endIndex..<slash])] = key }
         }
-        var found: [(name: CollectionName, record: Record)] = []
+        var (found, damaged): ([(name: CollectionName, record: Record)], [ClusterError]) = ([], [])
         for (text, key) in newest.sorted(by: { $0.key < $1.key }) {
-            found.append((try CollectionName(text), try await read(key)))
+            do throws(ClusterError) { found.append((try CollectionName(text), try await read(key))) } catch {
+                guard error.code == .dataLoss || error.code == .failedPrecondition else { throw error }
+                damaged.append(error)
+            }
         }
-        return found
+        return (found, damaged)
     }
 
     /// Removes what marks a dropped collection as not yet erased.
@@ -102,8 +103,7 @@ struct SchemaRegistry: Sendable {
 
     /// Puts the record's version; `false` if somebody else was first.
     private func publish(_ record: Record, named name: CollectionName, tenant: TenantID) async throws(ClusterError) -> Bool {
-        let stored = StoredRecord(format: Self.format, dropped: record.isDropped, schema: record.schema)
-        let bytes = try encoded(stored)
+        let bytes = try encoded(Self.frame, StoredRecord(dropped: record.isDropped, schema: record.schema))
         do throws(StoreError) {
             try await store.put(StoreKey.name(of: tenant, collection: name, version: record.version), bytes, ifAbsent: true)
         } catch {
@@ -118,10 +118,7 @@ struct SchemaRegistry: Sendable {
         do { bytes = try await store.get(key) } catch { throw ClusterError(error) }
         guard let version = StoreKey.number(at: key) else { throw ClusterError(.dataLoss, "object \(key) is not a version of a name") }
         let stored: StoredRecord
-        do { stored = try JSONDecoder().decode(StoredRecord.self, from: Data(bytes)) } catch {
-            throw ClusterError(.dataLoss, "object \(key) is not a collection's record: \(error)")
-        }
-        guard stored.format == Self.format else { throw ClusterError(.dataLoss, "object \(key) has format \(stored.format), known is \(Self.format)") }
+        do throws(FormatError) { stored = try Self.frame.openJSON(bytes) } catch { throw ClusterError(error, in: key) }
         try stored.schema.validate()
         return Record(version: version, isDropped: stored.dropped, schema: stored.schema)
     }
@@ -134,9 +131,7 @@ struct SchemaRegistry: Sendable {
         do { return try await store.listAll(prefix: prefix) } catch { throw ClusterError(error) }
     }
 
-    private func encoded(_ value: some Encodable) throws(ClusterError) -> [UInt8] {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = .sortedKeys
-        do { return Array(try encoder.encode(value)) } catch { throw ClusterError(.internal, "\(error)") }
+    private func encoded(_ frame: Frame, _ value: some Encodable) throws(ClusterError) -> [UInt8] {
+        do throws(FormatError) { return try frame.wrap(json: value) } catch { throw ClusterError(.internal, "\(error)") }
     }
 }

@@ -1,6 +1,6 @@
 import Model
 
-/// A batch of operations, checked, and divided among the shards of a collection into log entries.
+/// A batch of operations, checked, and divided among the shards of a collection into requests, each of which is one log entry.
 ///
 /// The points of one document, and deletions that stand directly before them, are never divided: they change in one log
 /// entry, so a reader sees the old document or the new one (protocol, H24). Within a shard the order stays.
@@ -33,6 +33,7 @@ struct WritePlan {
                 for shard in Self.shards(of: filter, schema) { parts[shard].delete(operation, byteCount: 64) }
             }
         }
+        for part in parts { try part.check(limit: configuration.maximumDocumentBytes) }
         entries = parts.map { $0.finished() }
     }
 
@@ -95,6 +96,13 @@ private struct ShardPart {
         units[units.count - 1].points.append(point)
         units[units.count - 1].byteCount += byteCount
         units[units.count - 1].document = document
+    }
+
+    /// - Throws: `invalidArgument` for a document that is too large to change in one entry.
+    func check(limit: Int) throws(ClusterError) {
+        guard let unit = units.first(where: { $0.byteCount > limit }) else { return }
+        throw ClusterError(
+            .invalidArgument, "a document of \(unit.points.count) points has \(unit.byteCount) bytes with vectors and payloads, the limit is \(limit)")
     }
 
     /// Each entry as few operations: neighbouring upserts are one.

@@ -53,13 +53,13 @@ package struct Gateway: Sendable {
     /// - Parameter onBound: Called once with the port that it listens on.
     package func makeApplication(onBound: @escaping @Sendable (Int) async -> Void = { _ in }) -> some Service {
         let readiness = Readiness(coordinator: coordinator)
-        let server = HTTPServerBuilder.http1(
-            configuration: HTTP1Channel.Configuration(
-                additionalChannelHandlers: [QuiescenceHandler()],
-                idleTimeout: .nanoseconds(Int64(configuration.idleTimeout.seconds * 1e9)),
-                httpDecoderConfiguration: HTTP1Channel.Configuration.DecoderConfiguration(
-                    maxHeaderFieldSize: configuration.maximumHeaderBytes, maxHeaderListSize: configuration.maximumHeaderBytes,
-                    maxHeaderFieldCount: 100)))
+        let http1 = HTTP1Channel.Configuration(
+            additionalChannelHandlers: [QuiescenceHandler()],
+            idleTimeout: .nanoseconds(Int64(configuration.idleTimeout.seconds * 1e9)),
+            httpDecoderConfiguration: HTTP1Channel.Configuration.DecoderConfiguration(
+                maxHeaderFieldSize: configuration.maximumHeaderBytes, maxHeaderListSize: configuration.maximumHeaderBytes,
+                maxHeaderFieldCount: 100))
+        let server = HTTPServerBuilder { AcceptedChannel(http1: HTTP1Channel(responder: $0, configuration: http1)) }
         let gate = AdmissionGate(
             limit: configuration.maximumConcurrentRequests,
             limitPerTenant: keys.isEmpty ? nil : configuration.maximumConcurrentRequestsPerTenant)

@@ -12,9 +12,10 @@ package struct HTTP2Configuration: Sendable {
     /// Answers to pings and settings that may wait to be sent; a peer that causes more without reading is cut off. Default: 1,000.
     package var maximumQueuedAcknowledgements = 1_000
     /// Streams that the peer may open and reset at once, and per second from then on; a peer that exceeds it is cut off
-    /// (CVE-2023-44487). Default: 1,000 and 200: a hedging coordinator resets many, but not that many.
-    package var resetBurst = 1_000
-    package var resetsPerSecond = 200
+    /// (CVE-2023-44487), and with it every other call on its connection. Default: 10,000 of both, the queries that a node is made for:
+    /// when it is overloaded, the deadlines of all of them may pass.
+    package var resetBurst = 10_000
+    package var resetsPerSecond = 10_000
 
     package init() {}
 

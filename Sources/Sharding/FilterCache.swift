@@ -32,7 +32,8 @@ final class FilterCache: Sendable {
 extension Part {
     /// The live rows that pass `filter`.
     ///
-    /// - Complexity: O(rows × payload) for a filter that was not asked lately, else O(rows / 64).
+    /// - Complexity: O(rows / 64) for a filter that was asked lately; O(matches) where an index answers it; else O(payload) for
+    ///   each row that may pass.
     /// - Throws: `dataLoss` for a payload that cannot be read; the reason of `stop`.
     func admitted(by filter: Filter?, stop: StopSignal) throws(ClusterError) -> RowBitmap {
         guard let filter, !filter.isEmpty else { return live }
@@ -43,11 +44,18 @@ extension Part {
 
     private func passing(_ filter: Filter, stop: StopSignal) throws(ClusterError) -> RowBitmap {
         if let known = rows.filters.rows(passing: filter) { return known }
-        let keys = filter.payloadKeys
-        var passing = RowBitmap(rowCount: live.rowCount)
-        for row in 0..<count {
-            if row % 256 == 0 { try stop.check() }
-            if try passes(row, filter, keys: keys) { passing.insert(row) }
+        let (candidates, rest) = rows.narrowed(by: filter) ?? (RowBitmap(rowCount: live.rowCount, filled: true), filter)
+        var passing = candidates
+        if !rest.isEmpty {
+            let keys = rest.payloadKeys
+            passing = RowBitmap(rowCount: live.rowCount)
+            var asked = 0
+            try candidates.forEach { (row) throws(ClusterError) in
+                guard row < count else { return }
+                if asked % 256 == 0 { try stop.check() }
+                asked += 1
+                if try passes(row, rest, keys: keys) { passing.insert(row) }
+            }
         }
         // Of a block that still grows, later rows are missing.
         if count == live.rowCount { rows.filters.remember(passing, for: filter) }

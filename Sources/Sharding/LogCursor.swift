@@ -69,7 +69,7 @@ struct LogCursor {
         position += 1
         guard !isOver, entry.epoch == epoch, entry.writer == holder else { return .void }
         switch entry.content {
-        case .data: return .valid
+        case .data, .bulk: return .valid
         case .claim: return .void  // the same writer claims each epoch once
         case .release: holder = nil
         case .terminal: isOver = true

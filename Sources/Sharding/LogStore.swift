@@ -25,7 +25,7 @@ struct LogStore: Sendable {
                 let manifest = try Manifest(decoding: bytes)
                 guard StoreKey.manifestVersion(at: key) == manifest.version else { throw .malformed("it holds version \(manifest.version)") }
                 return manifest
-            } catch { throw unreadable(key, error) }
+            } catch { throw ClusterError(error, in: key) }
         }
         throw ClusterError(.unavailable, "the newest manifest of shard \(shard) keeps changing")
     }
@@ -38,24 +38,47 @@ struct LogStore: Sendable {
     }
 
     enum Found: Sendable {
+        /// - Parameter byteCount: Of all objects that it is made of.
         case entry(LogEntry, byteCount: Int)
-        case missing
-        case damaged(String)
+        case missing(key: String)
+        case damaged(key: String, String)
     }
 
-    /// The entry at a position.
+    /// The entry at a position, with the operations that its bulk objects hold.
     ///
     /// - Throws: `failedPrecondition` naming the object if a newer release wrote it: it is never skipped.
     func entry(at position: UInt64) async throws(ClusterError) -> Found {
+        let found = try await bareEntry(at: position)
+        guard case .entry(var entry, var byteCount) = found, case .bulk(let dimension, let request) = entry.content else { return found }
+        var operations: [LoggedOperation] = []
+        for record in request.objects {
+            let key = StoreKey.bulk(shard, name: record.name)
+            guard let bytes = try await get(key) else { return .missing(key: key) }
+            do throws(FormatError) {
+                let object = try BulkObject(decoding: bytes, of: record)
+                guard object.dimension == dimension else { throw .malformed("it holds vectors of \(object.dimension) elements, its entry says \(dimension)") }
+                operations += object.operations
+            } catch {
+                if case .needsNewerReader = error { throw ClusterError(error, in: key) }
+                return .damaged(key: key, error.description)
+            }
+            byteCount += bytes.count
+        }
+        entry.content = .data(dimension: dimension, [LoggedRequest(id: request.id, bodyHash: request.bodyHash, operations: operations)])
+        return .entry(entry, byteCount: byteCount)
+    }
+
+    /// The entry as it stands in the log.
+    private func bareEntry(at position: UInt64) async throws(ClusterError) -> Found {
         let key = StoreKey.log(shard, position: position)
-        guard let bytes = try await get(key) else { return .missing }
+        guard let bytes = try await get(key) else { return .missing(key: key) }
         do throws(FormatError) {
             let entry = try LogEntry(decoding: bytes)
-            guard entry.position == position else { return .damaged("it holds position \(entry.position)") }
+            guard entry.position == position else { return .damaged(key: key, "it holds position \(entry.position)") }
             return .entry(entry, byteCount: bytes.count)
         } catch {
-            if case .needsNewerReader = error { throw unreadable(key, error) }
-            return .damaged(error.description)
+            if case .needsNewerReader = error { throw ClusterError(error, in: key) }
+            return .damaged(key: key, error.description)
         }
     }
 
@@ -63,7 +86,7 @@ struct LogStore: Sendable {
     func fences() async throws(ClusterError) -> [UInt64] {
         var fences: [UInt64] = []
         for position in try await positions(from: 0) {
-            if case .entry(let entry, _) = try await entry(at: position), entry.isFence { fences.append(position) }
+            if case .entry(let entry, _) = try await bareEntry(at: position), entry.isFence { fences.append(position) }
         }
         return fences
     }
@@ -103,7 +126,7 @@ struct LogStore: Sendable {
                     }
                 }
             case .read:
-                let found = try? await self.entry(at: entry.position)
+                let found = try? await bareEntry(at: entry.position)
                 if case .entry(let foreign, _) = found { action = attempt.readReplied(foreign) } else { action = attempt.readReplied(nil) }
             }
         }
@@ -113,8 +136,20 @@ struct LogStore: Sendable {
     ///
     /// - Returns: False if another writer has this version: then the newest must be read again (protocol, H1).
     func add(_ manifest: Manifest) async throws(ClusterError) -> Bool {
-        let key = StoreKey.manifest(shard, version: manifest.version)
-        let bytes = manifest.encoded()
+        try await create(StoreKey.manifest(shard, version: manifest.version), manifest.encoded())
+    }
+
+    /// Puts an object of a large request, before the entry that names it.
+    func put(_ bulk: BulkRecord, bytes: [UInt8]) async throws(ClusterError) {
+        guard try await create(StoreKey.bulk(shard, name: bulk.name), bytes) else {
+            throw ClusterError(.internal, "\(StoreKey.bulk(shard, name: bulk.name)) exists with other bytes")
+        }
+    }
+
+    /// Creates an object, repeating a put without an outcome.
+    ///
+    /// - Returns: False if it exists with other bytes.
+    private func create(_ key: String, _ bytes: [UInt8]) async throws(ClusterError) -> Bool {
         var delay = retryDelay
         var lastError = StoreError.unavailable("no reply")
         for _ in 0..<6 {
@@ -134,7 +169,7 @@ struct LogStore: Sendable {
     // MARK: - Collecting what is superseded
 
     /// Deletes what `manifest` makes superfluous: log entries up to its position but for fences and the log's last (protocol,
-    /// H2, H3), segments that it does not name and that no other writer may still be making (H16), old manifests (H18).
+    /// H2, H3), bulk objects of positions up to there, named by an entry or not, as no reader applies an entry there any more, segments that it does not name and that no other writer may still be making (H16), old manifests (H18).
     ///
     /// - Parameters:
     ///   - manifest: The newest one, known to be so.
@@ -150,7 +185,10 @@ struct LogStore: Sendable {
         let manifests = try await listed(StoreKey.manifests(shard)).filter { key in
             StoreKey.manifestVersion(at: key).map { $0 + UInt64(manifestsKept) <= manifest.version } ?? false
         }
-        try await delete(entries.map { StoreKey.log(shard, position: $0) } + segments + manifests)
+        let bulk = try await listed(StoreKey.bulk(shard)).filter { key in
+            BulkRecord.position(of: String(key.dropFirst(StoreKey.bulk(shard).count))).map { $0 <= manifest.position } ?? false
+        }
+        try await delete(entries.map { StoreKey.log(shard, position: $0) } + bulk + segments + manifests)
     }
 
     /// Deletes everything but the fences: without them, a writer that slept through the end would find its next position
@@ -184,11 +222,6 @@ struct LogStore: Sendable {
     private func pause(_ delay: inout Duration) async {
         if delay > .zero { try? await Task.sleep(for: delay) }
         delay *= 2
-    }
-
-    private func unreadable(_ key: String, _ error: FormatError) -> ClusterError {
-        if case .needsNewerReader = error { return ClusterError(.failedPrecondition, "\(key): \(error)") }
-        return ClusterError(.dataLoss, "\(key): \(error)")
     }
 }
 

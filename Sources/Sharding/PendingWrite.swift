@@ -2,7 +2,7 @@ import Model
 import Storage
 import Synchronization
 
-/// A write that waits for its shard's log: one request, or one part of a large one.
+/// A write that waits for its shard's log: one request.
 final class PendingWrite: Sendable {
     enum Operation: Sendable {
         case upsert(LoggedPoint)
@@ -55,66 +55,38 @@ extension PendingWrite {
     /// Bytes of a request around its operations.
     static let requestOverhead = 256
 
-    /// Checks a request and cuts it into parts that fit into one log entry each. Points of one document stay together unless
-    /// they alone exceed an entry.
+    /// Checks a request: it becomes one entry, whatever its size, so that it takes effect whole (protocol, H24).
     ///
-    /// - Throws: `invalidArgument` naming the point and what is wrong with it.
-    static func parts(
-        of request: AppendRequest, id: RequestID, dimension: Int, entryBytes: Int, stop: StopSignal
-    ) throws(ClusterError) -> [PendingWrite] {
-        let limit = entryBytes - entryOverhead - requestOverhead
-        var parts: [PendingWrite] = []
+    /// - Throws: `invalidArgument` naming what is wrong, and with which point.
+    convenience init(
+        _ request: AppendRequest, id: RequestID, dimension: Int, configuration: ShardConfiguration, stop: StopSignal
+    ) throws(ClusterError) {
+        let limit = configuration.entryBytes - Self.entryOverhead - Self.requestOverhead
         var operations: [Operation] = []
-        var byteCount = 0
-
-        func close() {
-            let hash = sha256(canonicalBytes(operations))
-            var reader = ByteReader(hash)
-            let bodyHash = Nonce(high: (try? reader.read()) ?? 0, low: (try? reader.read()) ?? 0)
-            parts.append(
-                PendingWrite(
-                    key: RequestWindow.Key(id: id, bodyHash: bodyHash), work: .operations(operations), byteCount: byteCount + requestOverhead, stop: stop))
-            operations = []
-            byteCount = 0
-        }
-        /// Adds operations that belong together.
-        func add(_ group: [(operation: Operation, bytes: Int)]) throws(ClusterError) {
-            let total = group.reduce(0) { $0 + $1.bytes }
-            if byteCount > 0 && byteCount + total > limit { close() }
-            for (operation, bytes) in group {
-                guard bytes <= limit else { throw ClusterError(.invalidArgument, "\(operation.name) has \(bytes) bytes, the limit is \(limit)") }
-                if byteCount + bytes > limit { close() }
-                operations.append(operation)
-                byteCount += bytes
-            }
-        }
-
+        var byteCount = Self.requestOverhead
         for operation in request.operations {
             switch operation {
             case .upsert(let points):
-                var document: [(operation: Operation, bytes: Int)] = []
-                var hash: UInt64 = 0
                 for point in points {
                     let logged = try LoggedPoint(point, dimension: dimension)
-                    if !document.isEmpty && point.id.hash != hash {
-                        try add(document)
-                        document = []
+                    guard logged.byteCount <= limit else {
+                        throw ClusterError(.invalidArgument, "point \(point.id) has \(logged.byteCount) bytes, the limit is \(limit)")
                     }
-                    hash = point.id.hash
-                    document.append((.upsert(logged), logged.byteCount))
+                    operations.append(.upsert(logged))
+                    byteCount += logged.byteCount
                 }
-                try add(document)
             case .delete(let ids):
-                let perPart = limit / 17
-                for start in stride(from: 0, to: ids.count, by: perPart) {
-                    let some = Array(ids[start..<min(start + perPart, ids.count)])
-                    try add([(.delete(some), 5 + some.count * 17)])
-                }
-            case .deleteWhere(let filter): try add([(.deleteWhere(filter), 0)])
+                operations.append(.delete(ids))
+                byteCount += LoggedOperation.byteCount(deleting: ids.count)
+            case .deleteWhere(let filter): operations.append(.deleteWhere(filter))
             }
         }
-        if !operations.isEmpty || parts.isEmpty { close() }
-        return parts
+        guard byteCount <= configuration.requestBytes else {
+            throw ClusterError(.invalidArgument, "the request has \(byteCount) bytes for one shard, the limit is \(configuration.requestBytes)")
+        }
+        var reader = ByteReader(sha256(Self.canonicalBytes(operations)))
+        let bodyHash = Nonce(high: (try? reader.read()) ?? 0, low: (try? reader.read()) ?? 0)
+        self.init(key: RequestWindow.Key(id: id, bodyHash: bodyHash), work: .operations(operations), byteCount: byteCount, stop: stop)
     }
 
     /// Equal operations have equal bytes, in any process.
@@ -138,16 +110,6 @@ extension PendingWrite {
             }
         }
         return writer.bytes
-    }
-}
-
-extension PendingWrite.Operation {
-    fileprivate var name: String {
-        switch self {
-        case .upsert(let point): "point \(point.id)"
-        case .delete(let ids): "delete of \(ids.count) ids"
-        case .deleteWhere: "delete by filter"
-        }
     }
 }
 

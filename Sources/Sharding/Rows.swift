@@ -14,6 +14,12 @@ protocol Rows: AnyObject, Sendable {
     func payload(_ row: Int, only keys: Set<String>?) throws(FormatError) -> Payload
     /// Remembered bitmaps of filters.
     var filters: FilterCache { get }
+    /// What an index says of a filter: the rows that may pass and the conditions still to be asked of their payloads; `nil` without one.
+    func narrowed(by filter: Filter) -> (candidates: RowBitmap, rest: Filter)?
+}
+
+extension Rows {
+    func narrowed(by filter: Filter) -> (candidates: RowBitmap, rest: Filter)? { nil }
 }
 
 /// Some rows as of one moment: which of them are live.

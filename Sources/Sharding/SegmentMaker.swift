@@ -65,14 +65,18 @@ struct SegmentMaker {
         try writer.addSection("content", elements: order.map { rows[$0].rows.contentHash(rows[$0].row) })
         var ends: [UInt64] = []
         var end: UInt64 = 0
+        var index: PayloadIndexBuilder? = PayloadIndexBuilder()
         try writer.beginSection("payloads")
-        for rank in order {
+        for (row, rank) in order.enumerated() {
             let payload = rows[rank].rows.payloadBytes(rows[rank].row)
             try writer.append(payload)
             end += UInt64(payload.count)
             ends.append(end)
+            // What cannot be decoded is named by the filter that needs it, which an index would hide.
+            if let decoded = try? PayloadDecoder.decode(payload) { index?.add(decoded, row: row) } else { index = nil }
         }
         try writer.endSection()
         try writer.addSection("payload.ends", elements: ends)
+        try index?.write(into: writer)
     }
 }

@@ -18,11 +18,13 @@ import VectorMath
 /// | `content` | UInt64 | ``Hit/contentHash`` of each row |
 /// | `payload.ends` | UInt64 | where each row's payload ends in the next section |
 /// | `payloads` | bytes | JSON, row after row |
+/// | `filter.…` | | see ``PayloadIndex`` |
 @safe final class SegmentRows: Rows {
     let file: SegmentFile
     let index: SegmentIndex
     let count: Int
     let filters = FilterCache()
+    private let payloadIndex: PayloadIndex?
     private let integerCount: Int
     private nonisolated(unsafe) let ids: UnsafeBufferPointer<UInt64>
     private nonisolated(unsafe) let rowOfRank: UnsafeBufferPointer<UInt32>
@@ -51,6 +53,7 @@ import VectorMath
         unsafe contentHashes = try unsafe file.elements(of: "content", as: UInt64.self, count: count)
         unsafe payloadEnds = try unsafe file.elements(of: "payload.ends", as: UInt64.self, count: count)
         unsafe payloads = try unsafe file.bytes(of: "payloads")
+        payloadIndex = try PayloadIndex(file, rowCount: count)
         for rank in 0..<count {
             let row = unsafe Int(rowOfRank[rank])
             guard row < count, unsafe Int(rankOfRow[row]) == rank else {
@@ -88,6 +91,8 @@ import VectorMath
     }
     func payloadBytes(_ row: Int) -> [UInt8] { unsafe Array(mappedPayload(row)) }
     func vector(_ row: Int) -> [Float] { index.vector(row) }
+
+    func narrowed(by filter: Filter) -> (candidates: RowBitmap, rest: Filter)? { payloadIndex?.narrowed(by: filter, row: row(of:)) }
 
     private func mappedPayload(_ row: Int) -> UnsafeBufferPointer<UInt8> {
         let start = row == 0 ? 0 : unsafe Int(payloadEnds[row - 1])

@@ -1,9 +1,8 @@
-import Foundation
 import Model
 import Storage
 
 extension Shard {
-    /// Entries read at once while a log is replayed. Reason: hides the latency of a store, bounds memory to 16 × 8 MiB.
+    /// Entries read at once while a log is replayed. Reason: hides the latency of a store, bounds memory to 16 requests.
     private static let readAhead = 16
 
     /// Opens a shard from the store alone: schema, newest manifest, its segments, then the tail of the log.
@@ -31,9 +30,7 @@ extension Shard {
         let key = StoreKey.schema(id.incarnation, of: id.tenant)
         guard let bytes = try await log.get(key) else { throw ClusterError(.notFound, "collection \(id.incarnation) is not in the store") }
         let schema: CollectionSchema
-        do { schema = try JSONDecoder().decode(CollectionSchema.self, from: Data(bytes)) } catch {
-            throw ClusterError(.dataLoss, "\(key): not a schema: \(error)")
-        }
+        do throws(FormatError) { schema = try CollectionSchema(stored: bytes) } catch { throw ClusterError(error, in: key) }
         try schema.validate()
         guard (0..<schema.shardCount).contains(id.index) else {
             throw ClusterError(.notFound, "collection \(schema.name) has shards 0..<\(schema.shardCount), not \(id.index)")
@@ -66,10 +63,10 @@ extension Shard {
                     do throws(ShardState.ApplyError) { _ = try state.apply(entry, byteCount: byteCount) } catch {
                         state.skip(StoreKey.log(log.shard, position: position), reason: "\(error)")
                     }
-                case .missing:
+                case .missing(let key):
                     guard toleratesGaps else { return nil }
-                    state.skip(StoreKey.log(log.shard, position: position), reason: "missing, though later entries exist")
-                case .damaged(let reason): state.skip(StoreKey.log(log.shard, position: position), reason: reason)
+                    state.skip(key, reason: "missing, though the log goes on")
+                case .damaged(let key, let reason): state.skip(key, reason: reason)
                 }
             }
             next += UInt64(batch.count)

@@ -5,11 +5,11 @@ import Synchronization
 
 extension Shard {
     /// Turns everything appended so far into one segment; returns when it serves.
-    func seal() async throws(ClusterError) -> SealReply {
+    func seal(request: RequestID) async throws(ClusterError) -> SealReply {
         while let running = sealing { await running.value }
         let outcome = Mutex<Result<Void, ClusterError>>(.success(()))
         let task = Task {
-            let result = await self.runSeal(everything: true)
+            let result = await self.runSeal(everything: true, request: request)
             outcome.withLock { $0 = result }
         }
         sealing = task
@@ -30,28 +30,28 @@ extension Shard {
         guard isDue, sealing == nil, isUsable else { return }
         // Its parent is this shard: `close` waits for it.
         sealing = Task {
-            if case .failure(let error) = await runSeal(everything: false) {
-                environment.logger.warning("seal failed", metadata: ["shard": "\(id)", "error": "\(error)"])
+            if case .failure(let error) = await runSeal(everything: false, request: nil) {
+                environment.logger.warning("seal failed", metadata: logMetadata(nil).merging(["error": "\(error)"]) { $1 })
             }
         }
     }
 
-    private func runSeal(everything: Bool) async -> Result<Void, ClusterError> {
+    private func runSeal(everything: Bool, request: RequestID?) async -> Result<Void, ClusterError> {
         defer { sealing = nil }
         do throws(ClusterError) {
-            try await sealNow(everything: everything)
+            try await sealNow(everything: everything, request: request)
             return .success(())
         } catch { return .failure(error) }
     }
 
-    private func sealNow(everything: Bool) async throws(ClusterError) {
+    private func sealNow(everything: Bool, request: RequestID?) async throws(ClusterError) {
         let start = ContinuousClock.now
         if let damage = state.withLock({ $0.damage.first }) {
             throw ClusterError(.dataLoss, "shard \(id) is not sealed, as its log holds the deletes of what cannot be read: \(damage)")
         }
         guard state.withLock({ $0.tailRows > 0 || $0.cursor.position > $0.coveredPosition || $0.segments.count > 1 || $0.hasDeletedRows }) else { return }
         // Only an owner seals: the manifest's writer is the holder of its epoch.
-        _ = try await submit(PendingWrite(key: RequestWindow.Key(id: RequestID(""), bodyHash: Nonce(high: 0, low: 0)), work: .claim, byteCount: 0, stop: StopSignal()))
+        _ = try await submit(PendingWrite(key: RequestWindow.Key(id: request ?? RequestID("none"), bodyHash: Nonce(high: 0, low: 0)), work: .claim, byteCount: 0, stop: StopSignal()))
         guard let input = state.withLock({ $0.beginSeal(everything: everything) }) else { return }
         do throws(ClusterError) {
             let segment = input.liveCount > 0 ? try await build(input) : nil
@@ -66,11 +66,11 @@ extension Shard {
             environment.sealSeconds.observe(start.duration(to: .now))
             environment.logger.info(
                 "shard sealed",
-                metadata: [
-                    "shard": "\(id)", "position": "\(input.position)", "points": "\(input.liveCount)", "segments": "\(manifest.segments.count)",
+                metadata: logMetadata(request).merging([
+                    "position": "\(input.position)", "points": "\(input.liveCount)", "segments": "\(manifest.segments.count)",
                     "manifest": "\(manifest.version)", "duration": "\(start.duration(to: .now))",
-                ])
-            await collect(after: manifest)
+                ]) { $1 })
+            await collect(after: manifest, request: request)
         } catch {
             state.withLock { $0.abandonSeal() }
             throw error
@@ -100,13 +100,13 @@ extension Shard {
     }
 
     /// Deletes what the manifest superseded. A failure costs space only: the next seal collects again.
-    private func collect(after manifest: Manifest) async {
+    private func collect(after manifest: Manifest, request: RequestID?) async {
         let last = state.withLock { $0.cursor.position }
         do throws(ClusterError) {
             try await log.collect(
                 after: manifest, last: last, writer: writer, epoch: manifest.epoch, manifestsKept: environment.configuration.manifestsKept)
         } catch {
-            environment.logger.warning("superseded objects remain", metadata: ["shard": "\(id)", "error": "\(error)"])
+            environment.logger.warning("superseded objects remain", metadata: logMetadata(request).merging(["error": "\(error)"]) { $1 })
         }
     }
 }
@@ -125,7 +125,7 @@ extension ShardState.Segment {
             return ShardState.Segment(record: record, content: content)
         } catch {
             let reason = (error as? SegmentDamage)?.description ?? "\(error)"
-            environment.logger.error("segment unreadable", metadata: ["segment": "\(key)", "error": "\(reason)"])
+            environment.logger.error("segment unreadable", metadata: ["segment": "\(key)", "tenant": "\(shard.tenant)", "error": "\(reason)"])
             return ShardState.Segment(record: record, content: nil, damage: "\(key): \(reason)")
         }
     }

@@ -23,8 +23,9 @@ actor Shard {
     private var queuedBytes = 0
     private var writing: Task<Void, Never>?
     var sealing: Task<Void, Never>?
-    /// Counts the segments made, for their names.
+    /// Count the objects made, for their names.
     var segmentCounter = 0
+    private var bulkCounter = 0
 
     init(id: ShardID, schema: CollectionSchema, environment: ShardEnvironment, log: LogStore, writer: LogWriterID, state: consuming ShardState) {
         self.id = id
@@ -50,18 +51,12 @@ actor Shard {
 
     /// Makes the operations durable, then visible; see ``ShardService/append(_:context:)``.
     nonisolated func append(_ request: AppendRequest, context: CallContext) async throws(ClusterError) -> AppendReply {
-        let (dimension, entryBytes) = (schema.dimension, environment.configuration.entryBytes)
-        let parts = try await environment.compute(context) { stop throws(ClusterError) in
+        let (dimension, configuration) = (schema.dimension, environment.configuration)
+        let write = try await environment.compute(context) { _ throws(ClusterError) in
             // The write outlives this computation, and so does its stop signal.
-            try PendingWrite.parts(
-                of: request, id: context.requestID, dimension: dimension, entryBytes: entryBytes, stop: StopSignal(deadline: context.deadline))
+            try PendingWrite(request, id: context.requestID, dimension: dimension, configuration: configuration, stop: StopSignal(deadline: context.deadline))
         }
-        var reply = AppendReply(position: 0, superseded: 0)
-        for part in parts {
-            let partReply = try await submit(part)
-            reply = AppendReply(position: partReply.position, superseded: reply.superseded + partReply.superseded)
-        }
-        return reply
+        return try await submit(write)
     }
 
     /// Queues a write and waits for its outcome. Cancelling takes it back as long as it waits in the queue.
@@ -130,7 +125,7 @@ actor Shard {
     private func write(_ group: [PendingWrite]) async {
         let start = ContinuousClock.now
         do throws(ClusterError) {
-            try await becomeOwner()
+            try await becomeOwner(for: group[0].key.id)
             switch group[0].work {
             case .claim: group[0].finish(.success(AppendReply(position: state.withLock { $0.cursor.position }, superseded: 0)))
             case .terminal:
@@ -163,15 +158,9 @@ actor Shard {
             }
         }
         guard !requests.isEmpty else { return }
-        var superseded = Array(repeating: 0, count: requests.count)
-        var position: UInt64 = 0
-        let limit = environment.configuration.entryBytes - PendingWrite.entryOverhead
-        // Only what a filter resolved to can exceed an entry, and such a request is alone in its group.
-        for entry in requests.count == 1 ? requests[0].split(limit: limit).map({ [$0] }) : [requests] {
-            let counts: [Int]
-            (position, counts) = try await commit(.data(dimension: schema.dimension, entry))
-            for (request, count) in counts.enumerated() { superseded[request] += count }
-        }
+        // Only a request that is alone in its group can be larger than an entry.
+        let isBulk = requests[0].byteCount > environment.configuration.entryBytes - PendingWrite.entryOverhead
+        let (position, superseded) = try await isBulk ? commit(bulk: requests[0]) : commit(.data(dimension: schema.dimension, requests))
         for (writes, count) in zip(waiting, superseded) {
             writes.forEach { $0.finish(.success(AppendReply(position: position, superseded: count))) }
         }
@@ -202,13 +191,42 @@ actor Shard {
 
     /// Writes the owner's next entry and applies it.
     private func commit(_ content: LogEntry.Content) async throws(ClusterError) -> (position: UInt64, superseded: [Int]) {
-        let entry = state.withLock { $0.cursor.entry(content, nonce: .random()) }
+        try await commit(state.withLock { $0.cursor.entry(content, nonce: .random()) }, applying: content, moreBytes: 0)
+    }
+
+    /// Puts a request's operations beside the log, then writes the entry that names them.
+    ///
+    /// Until that entry is there nothing has happened: objects without one are deleted by a later seal.
+    private func commit(bulk request: LoggedRequest) async throws(ClusterError) -> (position: UInt64, superseded: [Int]) {
+        let cursor = state.withLock { $0.cursor }
+        var (records, byteCount): ([BulkRecord], Int) = ([], 0)
+        for operations in BulkObject.pieces(of: request.operations, limit: environment.configuration.entryBytes - BulkObject.overhead) {
+            let bytes = BulkObject(dimension: schema.dimension, operations: operations).encoded()
+            bulkCounter += 1
+            let name = BulkRecord.name(position: cursor.position + 1, epoch: cursor.epoch, incarnation: writer.incarnation, counter: bulkCounter)
+            records.append(BulkRecord(name: name, of: bytes))
+            try await log.put(records[records.count - 1], bytes: bytes)
+            environment.bytesWritten.add(bytes.count)
+            byteCount += bytes.count
+        }
+        let named = LogEntry.Content.bulk(dimension: schema.dimension, BulkRequest(id: request.id, bodyHash: request.bodyHash, objects: records))
+        return try await commit(cursor.entry(named, nonce: .random()), applying: .data(dimension: schema.dimension, [request]), moreBytes: byteCount)
+    }
+
+    /// - Parameters:
+    ///   - content: What the entry means: its own content, or the operations of its bulk objects.
+    ///   - moreBytes: Bytes of those objects.
+    private func commit(
+        _ entry: LogEntry, applying content: LogEntry.Content, moreBytes: Int
+    ) async throws(ClusterError) -> (position: UInt64, superseded: [Int]) {
         let bytes = entry.encoded()
         switch await log.append(entry, bytes: bytes) {
         case .committed:
             environment.entriesWritten.add()
             environment.bytesWritten.add(bytes.count)
-            return (entry.position, try apply(entry, byteCount: bytes.count))
+            var applied = entry
+            applied.content = content
+            return (entry.position, try apply(applied, byteCount: bytes.count + moreBytes))
         case .defeated(let foreign):
             throw fail(ClusterError(.aborted, "shard \(id) is owned by \(foreign.writer) since position \(foreign.position)"))
         case .unknown(let error):
@@ -226,8 +244,8 @@ actor Shard {
     ///
     /// The claim goes to the first missing position, never above a hole (protocol, H4). It counts only when nothing came
     /// after it and no manifest covers it: otherwise its position had been truncated (H3).
-    private func becomeOwner() async throws(ClusterError) {
-        // Each round that fails has applied an entry of somebody else; a shard contended for longer is given up.
+    private func becomeOwner(for request: RequestID) async throws(ClusterError) {
+        // Each round that fails has applied what somebody else wrote; a shard contended for longer is given up.
         for _ in 0..<32 {
             let cursor = state.withLock { $0.cursor }
             guard !cursor.isOver else { throw ClusterError(.notFound, "shard \(id) was dropped") }
@@ -245,10 +263,9 @@ actor Shard {
                     throw fail(ClusterError(.aborted, "shard \(id): the claim at position \(claim.position) came too late"))
                 }
                 _ = try apply(claim, byteCount: bytes.count)
-                environment.logger.info("shard claimed", metadata: ["shard": "\(id)", "epoch": "\(claim.epoch)", "position": "\(claim.position)"])
-            case .defeated(let foreign):
-                _ = try apply(foreign, byteCount: 0)
-                try await catchUp()
+                environment.logger.info(
+                    "shard claimed", metadata: logMetadata(request).merging(["epoch": "\(claim.epoch)", "position": "\(claim.position)"]) { $1 })
+            case .defeated: try await catchUp()
             case .unknown(let error):
                 throw fail(ClusterError(.unavailable, "shard \(id) cannot be claimed: \(error)"))
             }
@@ -264,6 +281,11 @@ actor Shard {
             }
             _ = try apply(entry, byteCount: byteCount)
         }
+    }
+
+    /// What every log line about this shard says; nobody requested what it does by itself.
+    nonisolated func logMetadata(_ request: RequestID?) -> Logger.Metadata {
+        ["shard": "\(id)", "tenant": "\(id.tenant)", "request": request.map { "\($0)" } ?? "none"]
     }
 
     /// Ends this opening of the shard; the first reason counts.
@@ -301,36 +323,6 @@ extension PendingWrite.Operation {
 }
 
 extension LoggedRequest {
-    /// The request in parts of at most `limit` bytes each. Only the last carries the request's own hash: until that is
-    /// committed, a repetition is applied again, which then finds less to delete.
-    fileprivate func split(limit: Int) -> [LoggedRequest] {
-        let perPart = max(1, (limit - PendingWrite.requestOverhead) / 17)
-        var parts: [LoggedRequest] = []
-        var current: [LoggedOperation] = []
-        var byteCount = PendingWrite.requestOverhead
-        func close() {
-            let number = UInt64(parts.count + 1)
-            parts.append(LoggedRequest(id: id, bodyHash: Nonce(high: bodyHash.high ^ number, low: ~bodyHash.low), operations: current))
-            current = []
-            byteCount = PendingWrite.requestOverhead
-        }
-        func add(_ operation: LoggedOperation, _ bytes: Int) {
-            if byteCount + bytes > limit && !current.isEmpty { close() }
-            current.append(operation)
-            byteCount += bytes
-        }
-        for operation in operations {
-            switch operation {
-            case .upsert(let point): add(operation, point.byteCount)
-            case .delete(let ids):
-                if ids.isEmpty { add(operation, 5) }
-                for start in stride(from: 0, to: ids.count, by: perPart) {
-                    let some = Array(ids[start..<min(start + perPart, ids.count)])
-                    add(.delete(some), 5 + 17 * some.count)
-                }
-            }
-        }
-        parts.append(LoggedRequest(id: id, bodyHash: bodyHash, operations: current))
-        return parts
-    }
+    /// Bytes in an entry, at most.
+    fileprivate var byteCount: Int { operations.reduce(PendingWrite.requestOverhead) { $0 + $1.byteCount } }
 }

@@ -9,8 +9,11 @@ package struct ShardConfiguration: Sendable {
     /// Live points of a segment up to which it is scanned exactly instead of by code. Default: 2,000, where both
     /// take well below a millisecond and the exact scan loses nothing. 0 always searches by code.
     package var exactScanThreshold: Int = 2_000
-    /// Bytes of one log entry. Default: 8 MiB, what every object store takes in a single put (protocol, H25).
+    /// Bytes of one log entry or bulk object. Default: 8 MiB, what every object store takes in a single put (protocol, H25).
     package var entryBytes: Int = 8 << 20
+    /// Bytes of one request, which takes effect whole; above ``entryBytes`` they lie in bulk objects beside the log. Default: 64 MiB,
+    /// the largest message between nodes.
+    package var requestBytes: Int = 64 << 20
     /// Bytes of writes that may wait for a shard's log. Default: 64 MiB; one more is refused with `resourceExhausted`.
     package var queueBytes: Int = 64 << 20
     /// Bytes of points in memory that no segment holds yet. Default: 1 GiB; writes beyond are refused with
@@ -29,15 +32,21 @@ package struct ShardConfiguration: Sendable {
 
     package init() {}
 
+    /// Room for the fields around a request and a few of its operations.
+    private static let minimumEntryBytes = 2_048
+
     /// - Throws: words for an operator that name the field and its value.
     package func validate() throws(ShardConfigurationError) {
         let positive = [
-            ("seal points", sealPoints), ("seal bytes", sealBytes), ("seal entries", sealEntries), ("unsealed bytes", unsealedBytes), ("entry bytes", entryBytes), ("queue bytes", queueBytes),
+            ("seal points", sealPoints), ("seal bytes", sealBytes), ("seal entries", sealEntries), ("unsealed bytes", unsealedBytes), ("entry bytes", entryBytes), ("request bytes", requestBytes), ("queue bytes", queueBytes),
             ("open shards", openShards), ("search threads", searchThreads), ("search queue", searchQueue), ("manifests kept", manifestsKept),
         ]
         for (field, value) in positive where value < 1 { throw ShardConfigurationError("\(field) must be at least 1, found \(value)") }
         guard exactScanThreshold >= 0 else { throw ShardConfigurationError("exact scan threshold must be at least 0, found \(exactScanThreshold)") }
         guard entryBytes <= 8 << 20 else { throw ShardConfigurationError("entry bytes must be at most \(8 << 20), found \(entryBytes)") }
+        guard entryBytes >= Self.minimumEntryBytes else {
+            throw ShardConfigurationError("entry bytes must be at least \(Self.minimumEntryBytes), found \(entryBytes)")
+        }
         guard entryBytes <= queueBytes else { throw ShardConfigurationError("queue bytes \(queueBytes) must be at least entry bytes \(entryBytes)") }
     }
 }

@@ -79,10 +79,11 @@ struct ShardState {
         case wrongDimension(expected: Int, found: Int)
     }
 
-    /// Applies the next entry; a void one changes nothing.
+    /// Applies the next entry, which has its operations with it; a void one changes nothing.
     ///
     /// - Returns: How many points each of its requests superseded.
     mutating func apply(_ entry: LogEntry, byteCount: Int) throws(ApplyError) -> [Int] {
+        if case .bulk(_, let request) = entry.content { preconditionFailure("entry \(entry.position) without the operations of \(request.objects.count) bulk objects") }
         if case .data(let dimension, _) = entry.content, dimension != self.dimension {
             throw .wrongDimension(expected: self.dimension, found: dimension)
         }

@@ -138,3 +138,10 @@ package enum FormatError: Error, Hashable, Sendable, CustomStringConvertible {
         }
     }
 }
+
+extension ClusterError {
+    /// - Parameter key: The object that cannot be read.
+    package init(_ error: FormatError, in key: String) {
+        if case .needsNewerReader = error { self.init(.failedPrecondition, "\(key): \(error)") } else { self.init(.dataLoss, "\(key): \(error)") }
+    }
+}

@@ -34,6 +34,12 @@ package struct Frame: Sendable {
         return writer.bytes
     }
 
+    /// The checksum that the object carries, right or not; 0 if it is too short to have one.
+    package func checksum(of object: [UInt8]) -> UInt32 {
+        var trailer = ByteReader(object, from: max(0, object.count - 4))
+        return (try? trailer.read()) ?? 0
+    }
+
     /// A reader of the body of `object`, whose checksum is right.
     package func open(_ object: [UInt8]) throws(FormatError) -> ByteReader {
         var reader = ByteReader(object)

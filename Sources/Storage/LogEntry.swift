@@ -13,17 +13,16 @@ import Model
 /// | 8 | 8 | epoch of the writer |
 /// | 16 | 8 | incarnation of the writer: random, new for each opening of a shard (H7) |
 /// | 24 | 16 | nonce of this entry: tells one's own entry from a foreign one (H5) |
-/// | 40 | 1 | kind: 0 data, 1 claim, 2 release, 3 terminal |
+/// | 40 | 1 | kind: 0 data, 1 claim, 2 release, 3 terminal, 4 bulk |
 /// | 41 | 1 + n | node: its name, length first |
-/// | | 4 | data only: dimension d of the vectors |
+/// | | 4 | data and bulk: dimension d of the vectors |
 /// | | 4 | data only: number of requests, then for each: |
 /// | | 1 + n | – request id, length first |
 /// | | 16 | – hash of the request's body (H19) |
-/// | | 4 | – number of operations, then for each its kind in 1 byte and: |
-/// | | | – – 1 upsert: point id, 8 bytes hash of the text, 4 bytes n, n bytes payload (JSON), d × 4 bytes vector |
-/// | | | – – 2 delete: 4 bytes n, then n point ids |
-///
-/// A point id is 0 and 8 bytes for an integer, 1 and 16 bytes for a UUID.
+/// | | 4 + … | – its operations, see ``LoggedOperation`` |
+/// | | 1 + n, 16 | bulk only: id and hash of the one request |
+/// | | 4 | bulk only: number of ``BulkObject``s that hold its operations, then for each: |
+/// | | 1 + n, 8, 4 | – name, bytes, checksum as ``BulkRecord`` has them |
 package struct LogEntry: Hashable, Sendable {
     package var position: UInt64
     package var epoch: UInt64
@@ -33,6 +32,8 @@ package struct LogEntry: Hashable, Sendable {
 
     package enum Content: Hashable, Sendable {
         case data(dimension: Int, [LoggedRequest])
+        /// A request too large for an entry: its operations are in objects that were put before.
+        case bulk(dimension: Int, BulkRequest)
         case claim
         /// The owner gives the shard up; the next one need not wait.
         case release
@@ -52,7 +53,7 @@ package struct LogEntry: Hashable, Sendable {
     package var isFence: Bool {
         switch content {
         case .claim, .terminal: true
-        case .data, .release: false
+        case .data, .bulk, .release: false
         }
     }
 }
@@ -79,45 +80,6 @@ package struct Nonce: Hashable, Sendable {
     package static func random() -> Nonce { Nonce(high: .random(in: .min ... .max), low: .random(in: .min ... .max)) }
 }
 
-/// What one request of a client does, with filters resolved to ids (protocol, H20).
-package struct LoggedRequest: Hashable, Sendable {
-    package var id: RequestID
-    /// First 16 bytes of the SHA-256 of the request as it came.
-    package var bodyHash: Nonce
-    package var operations: [LoggedOperation]
-
-    package init(id: RequestID, bodyHash: Nonce, operations: [LoggedOperation]) {
-        self.id = id
-        self.bodyHash = bodyHash
-        self.operations = operations
-    }
-}
-
-package enum LoggedOperation: Hashable, Sendable {
-    case upsert(LoggedPoint)
-    case delete([PointID])
-}
-
-package struct LoggedPoint: Hashable, Sendable {
-    package var id: PointID
-    /// `[dimension]`.
-    package var vector: [Float]
-    /// JSON.
-    package var payload: [UInt8]
-    /// See ``Hit/contentHash``.
-    package var contentHash: UInt64
-
-    package init(id: PointID, vector: [Float], payload: [UInt8], contentHash: UInt64) {
-        self.id = id
-        self.vector = vector
-        self.payload = payload
-        self.contentHash = contentHash
-    }
-
-    /// Bytes in an entry, at most.
-    package var byteCount: Int { 1 + 17 + 8 + 4 + payload.count + vector.count * 4 }
-}
-
 // MARK: - Bytes
 
 extension LogEntry {
@@ -135,12 +97,18 @@ extension LogEntry {
         case .claim: writer.append(UInt8(1))
         case .release: writer.append(UInt8(2))
         case .terminal: writer.append(UInt8(3))
+        case .bulk: writer.append(UInt8(4))
         }
         writer.append(short: self.writer.node.rawValue)
-        if case .data(let dimension, let requests) = content {
+        switch content {
+        case .data(let dimension, let requests):
             writer.append(UInt32(dimension))
             writer.append(UInt32(requests.count))
             for request in requests { request.encode(into: &writer) }
+        case .bulk(let dimension, let request):
+            writer.append(UInt32(dimension))
+            request.encode(into: &writer)
+        case .claim, .release, .terminal: break
         }
         return Self.frame.wrap(writer.bytes)
     }
@@ -165,57 +133,11 @@ extension LogEntry {
         case 1: content = .claim
         case 2: content = .release
         case 3: content = .terminal
+        case 4:
+            let dimension = Int(try reader.read(UInt32.self))
+            content = .bulk(dimension: dimension, try BulkRequest(decoding: &reader))
         default: throw .needsNewerReader(kind: "log entry of kind \(kind)", needs: Self.frame.version + 1, has: Self.frame.version)
         }
         guard reader.remaining == 0 else { throw .malformed("\(reader.remaining) bytes follow the last field") }
-    }
-}
-
-extension LoggedRequest {
-    fileprivate func encode(into writer: inout ByteWriter) {
-        writer.append(short: id.rawValue)
-        writer.append(bodyHash.high)
-        writer.append(bodyHash.low)
-        writer.append(UInt32(operations.count))
-        for operation in operations {
-            switch operation {
-            case .upsert(let point):
-                writer.append(UInt8(1))
-                writer.append(id: point.id)
-                writer.append(point.contentHash)
-                writer.append(UInt32(point.payload.count))
-                writer.append(bytes: point.payload)
-                writer.append(floats: point.vector)
-            case .delete(let ids):
-                writer.append(UInt8(2))
-                writer.append(UInt32(ids.count))
-                for id in ids { writer.append(id: id) }
-            }
-        }
-    }
-
-    fileprivate init(decoding reader: inout ByteReader, dimension: Int) throws(FormatError) {
-        id = RequestID(try reader.readShort())
-        bodyHash = Nonce(high: try reader.read(), low: try reader.read())
-        let count = try reader.readCount(of: 5)
-        operations = []
-        operations.reserveCapacity(count)
-        for _ in 0..<count {
-            switch try reader.read(UInt8.self) {
-            case 1:
-                let id = try reader.readID()
-                let contentHash: UInt64 = try reader.read()
-                let payload = try reader.read(count: try reader.readCount(of: 1))
-                let vector = try reader.readFloats(count: dimension)
-                operations.append(.upsert(LoggedPoint(id: id, vector: vector, payload: payload, contentHash: contentHash)))
-            case 2:
-                let idCount = try reader.readCount(of: 9)
-                var ids: [PointID] = []
-                ids.reserveCapacity(idCount)
-                for _ in 0..<idCount { ids.append(try reader.readID()) }
-                operations.append(.delete(ids))
-            case let tag: throw .needsNewerReader(kind: "log operation of kind \(tag)", needs: LogEntry.frame.version + 1, has: LogEntry.frame.version)
-            }
-        }
     }
 }

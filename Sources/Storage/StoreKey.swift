@@ -8,6 +8,7 @@ import Model
 /// | `names/<collection>/<version>` | the schema as JSON, or a tombstone; create-only, the highest version counts |
 /// | `c/<incarnation>/schema` | the schema as JSON; create-only |
 /// | `c/<incarnation>/s/<shard>/log/<position>` | one ``LogEntry``; create-only |
+/// | `c/<incarnation>/s/<shard>/bulk/<position>-<name>` | one ``BulkObject``; create-only |
 /// | `c/<incarnation>/s/<shard>/manifest/<max − version>` | one ``Manifest``; create-only; the newest lists first |
 /// | `c/<incarnation>/s/<shard>/segment/<name>` | one segment file; create-only |
 /// | `files/<file>/…` | an uploaded document |
@@ -35,6 +36,8 @@ package enum StoreKey {
     package static func shard(_ shard: ShardID) -> String { collection(shard.incarnation, of: shard.tenant) + "s/\(shard.index)/" }
     package static func log(_ shard: ShardID) -> String { Self.shard(shard) + "log/" }
     package static func log(_ shard: ShardID, position: UInt64) -> String { log(shard) + twentyDigits(position) }
+    package static func bulk(_ shard: ShardID) -> String { Self.shard(shard) + "bulk/" }
+    package static func bulk(_ shard: ShardID, name: String) -> String { bulk(shard) + name }
     package static func manifests(_ shard: ShardID) -> String { Self.shard(shard) + "manifest/" }
     package static func manifest(_ shard: ShardID, version: UInt64) -> String { manifests(shard) + twentyDigits(.max - version) }
     package static func segments(_ shard: ShardID) -> String { Self.shard(shard) + "segment/" }

@@ -8,6 +8,7 @@ final class ClientConnection: HTTP2Side {
     let openedAt = ContinuousClock.now
     private let authority: String
     private let configuration: PeerConfiguration
+    private let metrics: CallMetrics
     private let logger: Logger
     /// Tells the peer that this connection takes no more calls.
     private let onRetire: (ClientConnection, ClusterError) -> Void
@@ -19,11 +20,12 @@ final class ClientConnection: HTTP2Side {
     private var whenClosed: [CheckedContinuation<Void, Never>] = []
 
     init(
-        authority: String, configuration: PeerConfiguration, logger: Logger, onRetire: @escaping (ClientConnection, ClusterError) -> Void,
+        authority: String, configuration: PeerConfiguration, metrics: CallMetrics, logger: Logger, onRetire: @escaping (ClientConnection, ClusterError) -> Void,
         onFinish: @escaping (OutgoingCall) -> Void
     ) {
         self.authority = authority
         self.configuration = configuration
+        self.metrics = metrics
         self.logger = logger
         self.onRetire = onRetire
         self.onFinish = onFinish
@@ -32,7 +34,7 @@ final class ClientConnection: HTTP2Side {
     func makeHandler() throws(HTTP2Error) -> HTTP2Handler {
         let handler = HTTP2Handler(
             session: try HTTP2Session(.client, configuration: configuration.http2), side: self,
-            keepAliveInterval: configuration.keepAliveInterval, logger: logger)
+            keepAliveInterval: configuration.keepAliveInterval, metrics: metrics, logger: logger)
         self.handler = handler
         return handler
     }

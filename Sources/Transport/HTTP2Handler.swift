@@ -23,6 +23,7 @@ final class HTTP2Handler: ChannelInboundHandler {
     private(set) var session: HTTP2Session
     private let side: any HTTP2Side
     private let keepAliveInterval: Duration
+    private let metrics: CallMetrics
     private let logger: Logger
     private var context: ChannelHandlerContext?
     private var isReading = false
@@ -36,10 +37,11 @@ final class HTTP2Handler: ChannelInboundHandler {
     private static let writeBytes = 128 << 10
     private static let keepAliveMark: UInt8 = 1
 
-    init(session: consuming HTTP2Session, side: any HTTP2Side, keepAliveInterval: Duration, logger: Logger) {
+    init(session: consuming HTTP2Session, side: any HTTP2Side, keepAliveInterval: Duration, metrics: CallMetrics, logger: Logger) {
         self.session = session
         self.side = side
         self.keepAliveInterval = keepAliveInterval
+        self.metrics = metrics
         self.logger = logger
     }
 
@@ -63,6 +65,7 @@ final class HTTP2Handler: ChannelInboundHandler {
 
     private func begin() {
         guard keepAlive == nil else { return }
+        metrics.connections.add(1)
         scheduleKeepAlive()
         scheduleFlush()
     }
@@ -73,6 +76,7 @@ final class HTTP2Handler: ChannelInboundHandler {
         isReading = true
         heardSinceTick = true
         isPingUnanswered = false
+        metrics.receivedBytes.add(buffer.readableBytes)
         let input = buffer.readableBytesSpan
         do {
             for event in try session.receive(input) { handle(event, input: input) }
@@ -116,11 +120,14 @@ final class HTTP2Handler: ChannelInboundHandler {
         closeReason = reason
         _ = context
         self.context = nil
-        keepAlive?.cancel()
+        if let keepAlive {
+            keepAlive.cancel()
+            metrics.connections.add(-1)
+        }
         side.closed(reason)
     }
 
-    private var peer: String { context?.remoteAddress?.description ?? "a peer" }
+    var peer: String { context?.remoteAddress?.description ?? "a peer" }
 
     // MARK: Output
 
@@ -143,6 +150,7 @@ final class HTTP2Handler: ChannelInboundHandler {
                 let events = try session.send(limit: Self.writeBytes) { bytes in
                     var buffer = context.channel.allocator.buffer(capacity: bytes.byteCount)
                     buffer.writeBytes(bytes)
+                    metrics.sentBytes.add(bytes.byteCount)
                     context.write(wrapOutboundOut(buffer), promise: nil)
                     wrote = true
                 }

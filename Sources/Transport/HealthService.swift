@@ -30,10 +30,12 @@ final class HealthService: Sendable {
         }
     }
 
+    var isServing: Bool { state.withLock { $0.isServing } }
+
     func check(_ bytes: [UInt8]) throws(ClusterError) -> [UInt8] {
         let service = try Grpc_Health_V1_HealthCheckRequest(decoding: bytes).service
         guard services.contains(service) else { throw ClusterError(.notFound, "this node does not serve \"\(service)\"") }
-        return try reply(state.withLock { $0.isServing } ? .serving : .notServing)
+        return try reply(isServing ? .serving : .notServing)
     }
 
     /// Writes the status now and whenever it changes, until the reader leaves or the node stops.

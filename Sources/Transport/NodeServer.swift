@@ -3,9 +3,11 @@ import Logging
 import Model
 import NIOCore
 import NIOPosix
+import Observability
 import Synchronization
 
-/// Serves a node's services to its peers: gRPC over HTTP/2 on one port, with the standard health service.
+/// Serves a node's services to its peers: gRPC over HTTP/2 on one port, with the standard health service. The same port answers
+/// HTTP/1.1 with ``OperationsPages``, for an operator's tools.
 ///
 /// Requests run outside the event loops; their deadline, the caller's reset and the loss of the connection cancel their task.
 package final class NodeServer: Sendable {
@@ -14,15 +16,17 @@ package final class NodeServer: Sendable {
     private let logger: Logger
     private let health: HealthService
     private let shared: ServerShared
+    private let operations: OperationsPages
     private let listener = Mutex<(any Channel)?>(nil)
 
     /// - Parameters:
     ///   - shard, answer: What is served; what is absent is answered with `unimplemented`.
     ///   - group: Event loops, owned by the caller.
+    ///   - metrics: The node's: the server adds its own, and hands all out at `/metrics`.
     /// - Throws: `invalidArgument` for an impossible configuration.
     package init(
         configuration: NodeServerConfiguration, shard: (any ShardService)? = nil, answer: (any AnswerService)? = nil, group: any EventLoopGroup,
-        logger: Logger
+        metrics: Metrics = Metrics(), logger: Logger
     ) throws(ClusterError) {
         try configuration.validate()
         self.configuration = configuration
@@ -31,34 +35,38 @@ package final class NodeServer: Sendable {
         health = HealthService(
             services: [shard.map { _ in ServiceRoutes.shardService }, answer.map { _ in ServiceRoutes.generatorService }].compactMap(\.self))
         shared = ServerShared(
-            configuration: configuration, routes: ServiceRoutes(shard: shard, answer: answer, health: health, logger: logger), logger: logger)
+            configuration: configuration, routes: ServiceRoutes(shard: shard, answer: answer, health: health, logger: logger),
+            metrics: CallMetrics(.server, metrics: metrics), logger: logger)
+        operations = OperationsPages(metrics: metrics, health: health)
     }
 
     /// Listens, and returns the port that it has.
     ///
     /// - Throws: `unavailable` naming the address if it cannot be bound.
     package func start() async throws(ClusterError) -> Int {
-        let shared = shared
+        let (shared, operations) = (shared, operations)
         let bootstrap = ServerBootstrap(group: group)
             .serverChannelOption(.backlog, value: 1_024)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
             .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
             // Room for a large reply to be handed over in a few writes; the rest waits in the session.
             .childChannelOption(.writeBufferWaterMark, value: .init(low: 128 << 10, high: 512 << 10))
-            .childChannelInitializer { channel in Self.prepare(channel, shared) }
+            .childChannelInitializer { channel in Self.prepare(channel, shared, operations) }
         do {
             let channel = try await bootstrap.bind(host: configuration.host, port: configuration.port).get()
             listener.withLock { $0 = channel }
             return channel.localAddress?.port ?? configuration.port
+        } catch let error as IOError where error.errnoCode == EADDRINUSE {
+            throw ClusterError(.unavailable, "\(configuration.host):\(configuration.port) is in use by another process")
         } catch {
             throw ClusterError(.unavailable, "cannot listen on \(configuration.host):\(configuration.port): \(error)")
         }
     }
 
     /// The pipeline of a connection, from the socket up. (TLS will be a handler before the session.)
-    private static func prepare(_ channel: any Channel, _ shared: ServerShared) -> EventLoopFuture<Void> {
+    private static func prepare(_ channel: any Channel, _ shared: ServerShared, _ operations: OperationsPages) -> EventLoopFuture<Void> {
         channel.eventLoop.makeCompletedFuture {
-            let connection = ServerConnection(shared: shared, eventLoop: channel.eventLoop)
+            let connection = ServerConnection(shared: shared, eventLoop: channel.eventLoop) { channel.close(promise: nil) }
             do {
                 try shared.connectionOpened(NIOLoopBound(connection, eventLoop: channel.eventLoop), ObjectIdentifier(connection))
             } catch {
@@ -66,7 +74,7 @@ package final class NodeServer: Sendable {
                 throw error
             }
             do {
-                try channel.pipeline.syncOperations.addHandler(connection.makeHandler())
+                try channel.pipeline.syncOperations.addHandler(FirstBytesHandler(connection, operations, patience: shared.configuration.keepAliveInterval))
             } catch {
                 shared.connectionClosed(connection)
                 throw error

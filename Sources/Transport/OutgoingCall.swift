@@ -23,6 +23,8 @@ final class OutgoingCall: @unchecked Sendable {
     private var messages: [[UInt8]] = []
     private var unconsumedBytes = 0
     private(set) var outcome: Result<Void, ClusterError>?
+    private var metrics: CallMetrics?
+    private var startedAt = ContinuousClock.now
     private var waiter: CheckedContinuation<Result<[UInt8]?, ClusterError>, Never>?
 
     init(
@@ -35,6 +37,13 @@ final class OutgoingCall: @unchecked Sendable {
         self.lossCode = lossCode
         self.isStreaming = isStreaming
         assembler = MessageAssembler(limit: maximumMessageBytes)
+    }
+
+    /// Counts the call from now on until its end, which every call that is started comes to.
+    func isCounted(by metrics: CallMetrics) {
+        self.metrics = metrics
+        startedAt = .now
+        metrics.openStreams.add(1)
     }
 
     /// Waits for the next message (of a unary call, for the only one), or for `nil`, the end.
@@ -73,6 +82,10 @@ final class OutgoingCall: @unchecked Sendable {
                 outcome = .failure(ClusterError(.internal, "the reply to \(path) has no message"))
             }
         }
+        if let metrics {
+            metrics.openStreams.add(-1)
+            metrics.ended(path, outcome?.error?.code, since: startedAt)
+        }
         deliver()
     }
 
@@ -90,4 +103,8 @@ final class OutgoingCall: @unchecked Sendable {
         case .success: return .success(messages.isEmpty ? nil : messages.removeFirst())
         }
     }
+}
+
+extension Result {
+    fileprivate var error: Failure? { if case .failure(let error) = self { error } else { nil } }
 }

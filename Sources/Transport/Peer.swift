@@ -1,6 +1,7 @@
 import Logging
 import Model
 import NIOCore
+import Observability
 
 /// Another node, reached over one connection that many calls share.
 ///
@@ -16,13 +17,16 @@ package final class Peer: Sendable {
     ///   - group: Event loops, owned by the caller; the peer stays on one of them.
     /// - Throws: `invalidArgument` for an impossible configuration.
     package init(
-        host: String, port: Int, group: any EventLoopGroup, configuration: PeerConfiguration = PeerConfiguration(), logger: Logger
+        host: String, port: Int, group: any EventLoopGroup, configuration: PeerConfiguration = PeerConfiguration(), metrics: Metrics = Metrics(),
+        logger: Logger
     ) throws(ClusterError) {
         try configuration.validate()
         eventLoop = group.next()
         self.configuration = configuration
         core = .makeBoxSendingValue(
-            PeerCore(host: host, port: port, configuration: configuration, eventLoop: eventLoop, logger: logger), eventLoop: eventLoop)
+            PeerCore(
+                host: host, port: port, configuration: configuration, eventLoop: eventLoop,
+                metrics: CallMetrics(.client(peer: "\(host):\(port)"), metrics: metrics), logger: logger), eventLoop: eventLoop)
     }
 
     /// Fails what is under way, closes the connection and takes no more calls.

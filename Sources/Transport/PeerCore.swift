@@ -9,6 +9,7 @@ final class PeerCore {
     private let port: Int
     private let configuration: PeerConfiguration
     private let eventLoop: any EventLoop
+    private let metrics: CallMetrics
     private let logger: Logger
     private var state: PeerState
     private var connection: ClientConnection?
@@ -18,11 +19,12 @@ final class PeerCore {
     private var pause: Scheduled<Void>?
     private lazy var deadlines = DeadlineTimer(eventLoop: eventLoop) { [weak self] in self?.expire($0) }
 
-    init(host: String, port: Int, configuration: PeerConfiguration, eventLoop: any EventLoop, logger: Logger) {
+    init(host: String, port: Int, configuration: PeerConfiguration, eventLoop: any EventLoop, metrics: CallMetrics, logger: Logger) {
         self.host = host
         self.port = port
         self.configuration = configuration
         self.eventLoop = eventLoop
+        self.metrics = metrics
         self.logger = logger
         state = PeerState(initialBackOff: configuration.initialBackOff, maximumBackOff: configuration.maximumBackOff)
     }
@@ -32,6 +34,7 @@ final class PeerCore {
     // MARK: Calls
 
     func start(_ call: OutgoingCall) {
+        call.isCounted(by: metrics)
         if call.isCancelled.load(ordering: .relaxed) { return call.finish(.failure(ClusterError(.cancelled, "the caller went away"))) }
         if let deadline = call.context.deadline {
             if deadline <= .now { return call.finish(.failure(ClusterError(.deadlineExceeded, "the deadline passed before the call to \(address)"))) }
@@ -92,7 +95,7 @@ final class PeerCore {
 
     private func connect() {
         let connection = ClientConnection(
-            authority: address, configuration: configuration, logger: logger,
+            authority: address, configuration: configuration, metrics: metrics, logger: logger,
             onRetire: { [weak self] in self?.retired($0, $1) },
             onFinish: { [weak self] in self?.calls[ObjectIdentifier($0)] = nil })
         let bound = NIOLoopBound(connection, eventLoop: eventLoop)

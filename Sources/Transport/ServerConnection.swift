@@ -8,6 +8,8 @@ final class ServerConnection: HTTP2Side {
     private let shared: ServerShared
     private let eventLoop: any EventLoop
     private var handler: HTTP2Handler?
+    /// Closes the channel of a connection that does not speak HTTP/2, or has not spoken yet.
+    private let closeChannel: () -> Void
     private var streams: [HTTP2StreamID: ServerStream] = [:]
     /// Streams whose producers wait for their readers.
     private var blocked: Set<HTTP2StreamID> = []
@@ -16,15 +18,16 @@ final class ServerConnection: HTTP2Side {
 
     private static let drainMark: UInt8 = 2
 
-    init(shared: ServerShared, eventLoop: any EventLoop) {
+    init(shared: ServerShared, eventLoop: any EventLoop, closeChannel: @escaping () -> Void) {
         self.shared = shared
         self.eventLoop = eventLoop
+        self.closeChannel = closeChannel
     }
 
     func makeHandler() throws(HTTP2Error) -> HTTP2Handler {
         let handler = HTTP2Handler(
             session: try HTTP2Session(.server, configuration: shared.configuration.http2), side: self,
-            keepAliveInterval: shared.configuration.keepAliveInterval, logger: shared.logger)
+            keepAliveInterval: shared.configuration.keepAliveInterval, metrics: shared.metrics, logger: shared.logger)
         self.handler = handler
         return handler
     }
@@ -37,9 +40,9 @@ final class ServerConnection: HTTP2Side {
             if streams[stream] == nil { open(stream, headers) }
             if endsStream { inputEnded(stream) }  // a second block is the client's trailers, which say nothing
         case .headerListTooLarge(let stream, let byteCount, let endsStream):
-            streams[stream] = ServerStream(shared.configuration.maximumMessageBytes, hasInputEnded: endsStream)
+            begin(stream, .random(), hasInputEnded: endsStream)
             let limit = shared.configuration.http2.maximumHeaderListBytes
-            fail(stream, ClusterError(.resourceExhausted, "header list of \(byteCount) bytes, maximumHeaderListBytes is \(limit)"))
+            refuse(stream, ClusterError(.resourceExhausted, "header list of \(byteCount) bytes, maximumHeaderListBytes is \(limit)"))
         case .data(let stream, let range): data(stream, input.extracting(range))
         case .dataEnded(let stream): inputEnded(stream)
         case .sentEnd(let stream):
@@ -54,26 +57,32 @@ final class ServerConnection: HTTP2Side {
     }
 
     private func open(_ stream: HTTP2StreamID, _ headers: [HTTP2Header]) {
-        streams[stream] = ServerStream(shared.configuration.maximumMessageBytes, hasInputEnded: false)
+        var call = ServiceCall(requestID: headers["x-request-id"].flatMap(RequestID.init(header:)) ?? .random())
+        begin(stream, call.requestID, hasInputEnded: false)
         guard headers[":method"] == "POST" else { return refuse(stream, httpStatus: "405") }
         guard let type = headers["content-type"], type.hasPrefix("application/grpc") else { return refuse(stream, httpStatus: "415") }
-        if let encoding = headers["grpc-encoding"], encoding != "identity" {
-            return fail(stream, ClusterError(.unimplemented, "grpc-encoding \"\(encoding)\" is not supported, identity is"))
+        let path = headers[":path"] ?? ""
+        guard let route = shared.routes.routes[path] else {
+            return refuse(stream, ClusterError(.unimplemented, "this node does not serve \(path)"))
         }
-        var call = ServiceCall(requestID: headers["x-request-id"].flatMap(RequestID.init(header:)) ?? .random())
+        streams[stream]!.path = path
+        if let encoding = headers["grpc-encoding"], encoding != "identity" {
+            return refuse(stream, ClusterError(.unimplemented, "grpc-encoding \"\(encoding)\" is not supported, identity is"))
+        }
         if let timeout = headers["grpc-timeout"] {
             guard let duration = GRPC.duration(timeout: timeout) else {
-                return fail(stream, ClusterError(.invalidArgument, "grpc-timeout \"\(timeout)\" is not a timeout"))
+                return refuse(stream, ClusterError(.invalidArgument, "grpc-timeout \"\(timeout)\" is not a timeout"))
             }
             let deadline = ContinuousClock.now + duration
             call.deadline = deadline
             deadlines.watch(deadline)
         }
-        let path = headers[":path"] ?? ""
-        guard let route = shared.routes.routes[path] else {
-            return fail(stream, ClusterError(.unimplemented, "this node does not serve \(path)"))
-        }
         streams[stream]!.accepted = (route, call)
+    }
+
+    private func begin(_ stream: HTTP2StreamID, _ requestID: RequestID, hasInputEnded: Bool) {
+        streams[stream] = ServerStream(requestID, shared.configuration.maximumMessageBytes, hasInputEnded: hasInputEnded)
+        shared.metrics.openStreams.add(1)
     }
 
     private func data(_ stream: HTTP2StreamID, _ bytes: RawSpan) {
@@ -85,7 +94,7 @@ final class ServerConnection: HTTP2Side {
             try shared.reserve(bytes.byteCount)
             try streams[stream]!.receive(bytes)
         } catch {
-            fail(stream, error)
+            refuse(stream, error)
         }
     }
 
@@ -94,7 +103,7 @@ final class ServerConnection: HTTP2Side {
         streams[stream]!.hasInputEnded = true
         guard state.isReceiving, let (route, call) = state.accepted else { return }
         guard let message = state.messages.first, !state.assembler.isInside else {
-            return fail(stream, ClusterError(.invalidArgument, "the stream ended before its message did"))
+            return refuse(stream, ClusterError(.invalidArgument, "the stream ended before its message did"))
         }
         streams[stream]!.messages = []
         start(stream, route, message, call)
@@ -110,7 +119,7 @@ final class ServerConnection: HTTP2Side {
 
     fileprivate func finish(_ stream: HTTP2StreamID, reply: [UInt8]) {
         guard streams[stream]?.isAnswered == false else { return }
-        answered(stream)
+        answered(stream, nil)
         change { session throws(HTTP2Error) in
             try session.respond(stream, GRPC.replyHeaders, body: [GRPC.prefix(reply.count), reply], trailers: GRPC.successTrailers)
         }
@@ -147,7 +156,7 @@ final class ServerConnection: HTTP2Side {
 
     fileprivate func finishStreaming(_ stream: HTTP2StreamID) {
         guard let state = streams[stream], !state.isAnswered else { return }
-        answered(stream)
+        answered(stream, nil)
         change { session throws(HTTP2Error) in
             if state.hasBegunReply {
                 session.end(stream, trailers: GRPC.successTrailers)
@@ -159,9 +168,8 @@ final class ServerConnection: HTTP2Side {
 
     fileprivate func fail(_ stream: HTTP2StreamID, _ error: ClusterError) {
         guard let state = streams[stream], !state.isAnswered else { return }
-        answered(stream)
-        var trailers = GRPC.trailers(error)
-        if let (_, call) = state.accepted { trailers.append(HTTP2Header("x-request-id", call.requestID.rawValue)) }
+        answered(stream, error.code)
+        let trailers = GRPC.trailers(error) + [HTTP2Header("x-request-id", state.requestID.rawValue)]
         change { session throws(HTTP2Error) in
             if state.hasBegunReply {
                 session.end(stream, trailers: trailers)
@@ -171,9 +179,29 @@ final class ServerConnection: HTTP2Side {
         }
     }
 
+    /// Answers a request that reached no service, which would have logged it.
+    private func refuse(_ stream: HTTP2StreamID, _ error: ClusterError) {
+        logRefusal(of: stream, "\(error)")
+        fail(stream, error)
+    }
+
     private func refuse(_ stream: HTTP2StreamID, httpStatus: String) {
-        answered(stream)
-        change { session throws(HTTP2Error) in try session.respond(stream, endingWith: [HTTP2Header(":status", httpStatus)]) }
+        guard let state = streams[stream] else { return }
+        logRefusal(of: stream, "HTTP status \(httpStatus): not a gRPC request")
+        answered(stream, .unimplemented)
+        change { session throws(HTTP2Error) in
+            try session.respond(stream, endingWith: [HTTP2Header(":status", httpStatus), HTTP2Header("x-request-id", state.requestID.rawValue)])
+        }
+    }
+
+    private func logRefusal(of stream: HTTP2StreamID, _ reason: String) {
+        guard let state = streams[stream], !state.isAnswered else { return }
+        // Its tenant stands in the message, which was not read.
+        shared.logger.info(
+            "call refused",
+            metadata: [
+                "request": "\(state.requestID)", "method": "\(state.path ?? "unknown")", "peer": "\(handler?.peer ?? "unknown")", "error": "\(reason)",
+            ])
     }
 
     private func reset(_ stream: HTTP2StreamID, _ code: HTTP2ErrorCode) {
@@ -191,15 +219,18 @@ final class ServerConnection: HTTP2Side {
     // MARK: Ends
 
     /// Nothing more comes from the task of this stream.
-    private func answered(_ stream: HTTP2StreamID) {
+    private func answered(_ stream: HTTP2StreamID, _ code: ClusterError.Code?) {
         guard var state = streams.removeValue(forKey: stream) else { return }
         state.isAnswered = true
+        shared.metrics.ended(state.path, code, since: state.startedAt)
         release(&state, "the call is over")
         streams[stream] = state
     }
 
     private func closed(_ stream: HTTP2StreamID) {
         guard var state = streams.removeValue(forKey: stream) else { return }
+        shared.metrics.openStreams.add(-1)
+        if !state.isAnswered { shared.metrics.ended(state.path, .cancelled, since: state.startedAt) }
         release(&state, "the caller went away")
     }
 
@@ -242,6 +273,7 @@ final class ServerConnection: HTTP2Side {
     func drain() {
         guard !isDraining else { return }
         isDraining = true
+        guard handler != nil else { return closeChannel() }
         change { session throws(HTTP2Error) in
             session.announceShutdown()
             session.ping(mark: Self.drainMark)
@@ -249,11 +281,17 @@ final class ServerConnection: HTTP2Side {
     }
 
     /// Cancels what is running and closes the connection.
-    func abort() { handler?.close(ClusterError(.unavailable, "the node stops")) }
+    func abort() {
+        if let handler { handler.close(ClusterError(.unavailable, "the node stops")) } else { closeChannel() }
+    }
 }
 
 /// One request and its reply.
 struct ServerStream {
+    let requestID: RequestID
+    let startedAt = ContinuousClock.now
+    /// Of a method that is served.
+    var path: String?
     var accepted: (route: Route, call: ServiceCall)?
     var assembler: MessageAssembler
     var messages: [[UInt8]] = []
@@ -267,7 +305,8 @@ struct ServerStream {
     /// The producer of a streamed reply that waits for its reader.
     var writer: CheckedContinuation<Result<Void, ClusterError>, Never>?
 
-    init(_ maximumMessageBytes: Int, hasInputEnded: Bool) {
+    init(_ requestID: RequestID, _ maximumMessageBytes: Int, hasInputEnded: Bool) {
+        self.requestID = requestID
         assembler = MessageAssembler(limit: maximumMessageBytes)
         self.hasInputEnded = hasInputEnded
     }

@@ -7,6 +7,7 @@ import Synchronization
 final class ServerShared: Sendable {
     let configuration: NodeServerConfiguration
     let routes: ServiceRoutes
+    let metrics: CallMetrics
     let logger: Logger
     private let bufferedBytes = Atomic<Int>(0)
     private struct State {
@@ -17,9 +18,10 @@ final class ServerShared: Sendable {
     }
     private let state = Mutex(State())
 
-    init(configuration: NodeServerConfiguration, routes: ServiceRoutes, logger: Logger) {
+    init(configuration: NodeServerConfiguration, routes: ServiceRoutes, metrics: CallMetrics, logger: Logger) {
         self.configuration = configuration
         self.routes = routes
+        self.metrics = metrics
         self.logger = logger
     }
 

@@ -47,7 +47,7 @@ struct ServiceRoutes: Sendable {
     private mutating func add(_ answer: any AnswerService) {
         let path = "/\(Self.generatorService)/Answer"
         routes[path] = .streaming { [logger] bytes, call, writer throws(ClusterError) in
-            let (request, tenant) = try AnswerRequest.decode(bytes)
+            let (request, tenant) = try Self.decode(AnswerRequest.self, bytes, path, call, logger)
             do {
                 for try await event in answer.answer(request, context: call.context(tenant)) { try await writer.write(event.encoded()) }
             } catch {
@@ -60,12 +60,22 @@ struct ServiceRoutes: Sendable {
         _ path: String, _ serve: @escaping @Sendable (Request, CallContext) async throws(ClusterError) -> [UInt8]
     ) {
         routes[path] = .unary { [logger] bytes, call throws(ClusterError) in
-            let (request, tenant) = try Request.decode(bytes)
+            let (request, tenant) = try Self.decode(Request.self, bytes, path, call, logger)
             do throws(ClusterError) {
                 return try await serve(request, call.context(tenant))
             } catch {
                 throw Self.logged(error, path, tenant, call, logger)
             }
+        }
+    }
+
+    /// Reads a message. One that cannot be read is logged at once: who sends it is of another release, or no node.
+    private static func decode<Request: WireRequest>(
+        _ type: Request.Type, _ bytes: [UInt8], _ path: String, _ call: ServiceCall, _ logger: Logger
+    ) throws(ClusterError) -> (Request, TenantID) {
+        do throws(ClusterError) { return try Request.decode(bytes) } catch {
+            logger.info("call refused", metadata: ["method": "\(path)", "request": "\(call.requestID)", "error": "\(error)"])
+            throw error
         }
     }
 
@@ -78,7 +88,7 @@ struct ServiceRoutes: Sendable {
             }
         logger.log(
             level: level, "call failed",
-            metadata: ["method": "\(path)", "request_id": "\(call.requestID)", "tenant": "\(tenant)", "error": "\(error)"])
+            metadata: ["method": "\(path)", "request": "\(call.requestID)", "tenant": "\(tenant)", "error": "\(error)"])
         return error
     }
 }

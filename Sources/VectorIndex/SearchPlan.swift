@@ -18,12 +18,15 @@ struct SearchPlan {
         } else {
             let roots = Self.probedRoots(index.metric) * Float(index.listCount).squareRoot()
             // Lists have some 16 rows, so a large limit takes several times as many lists as would hold it.
-            probes = min(index.listCount, max(16, Int(roots), limit / 2))
+            probes = min(index.listCount, max(Self.leastProbes, Int(roots), limit / 2))
             let share = Float(probes) / Float(index.listCount)
             let admittedShare = Float(admitted) / Float(index.count)
             admittedRows = min(admitted, max(candidates, Int(Float(admitted) * min(1, share / admittedShare.squareRoot()))))
         }
     }
+
+    /// Lists probed by default at least: in a small segment they cost little, and there recall would vary most.
+    private static let leastProbes = 128
 
     /// Lists probed by default, in roots of the number of lists: more lists are better separated, so a smaller share of them
     /// suffices.

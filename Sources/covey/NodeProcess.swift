@@ -30,17 +30,18 @@ struct NodeProcess {
         log.level = configuration.logLevel
         log.bootstrap(node: name)
         logger = Logger(label: "covey")
+        metrics.collectProcess()
     }
 
     func runShard(_ node: Configuration.Node) async throws {
         let shards = try shardNode(NodeID(node.name))
-        let server = try NodeServer(configuration: serverConfiguration(node), shard: shards, group: group, logger: logger)
-        try await run([serving(server, at: node) { await shards.close() }])
+        let server = try NodeServer(configuration: serverConfiguration(node), shard: shards, group: group, metrics: metrics, logger: logger)
+        try await run([try await serving(server, at: node) { await shards.close() }])
     }
 
     func runGenerator(_ node: Configuration.Node) async throws {
-        let server = try NodeServer(configuration: serverConfiguration(node), answer: try generator(embedder: try embedder()), group: group, logger: logger)
-        try await run([serving(server, at: node)])
+        let server = try NodeServer(configuration: serverConfiguration(node), answer: try generator(embedder: try embedder()), group: group, metrics: metrics, logger: logger)
+        try await run([try await serving(server, at: node)])
     }
 
     func runCoordinator(_ node: Configuration.Node) async throws {
@@ -60,8 +61,8 @@ struct NodeProcess {
         peers.append(generatorPeer)
         let (gateway, sweeper) = try self.gateway(shards: services, generator: RemoteGenerator(peer: generatorPeer), embedder: try embedder())
         // The coordinator's own node port answers health checks.
-        let server = try NodeServer(configuration: serverConfiguration(node), group: group, logger: logger)
-        try await run([serving(server, at: node), serving(gateway), sweeper])
+        let server = try NodeServer(configuration: serverConfiguration(node), group: group, metrics: metrics, logger: logger)
+        try await run([try await serving(server, at: node), serving(gateway), sweeper])
         for peer in peers { await peer.close() }
     }
 
@@ -95,13 +96,27 @@ struct NodeProcess {
         if url.isEmpty {
             var path = configuration.text("embedding.model_path")
             if path.isEmpty { path = "\(cacheFolder)/models/all-MiniLM-L6-v2" }
-            return try MiniLMEmbedder(directory: path, workers: cores(unless: configuration.number("embedding.workers")))
+            do throws(ClusterError) {
+                return try MiniLMEmbedder(directory: path, workers: cores(unless: configuration.number("embedding.workers")))
+            } catch {
+                throw ConfigurationError("embedding.model_path \(path): \(error.message); `cluster/fetch-model` fetches the default model")
+            }
         }
+        try requireModel("embedding", url)
         var remote = RemoteEmbedderConfiguration(
             baseURL: url, model: configuration.text("embedding.model"), dimension: configuration.number("embedding.dimension"))
         remote.maximumTokens = configuration.number("embedding.maximum_tokens")
         remote.apiKey = secret("embedding.api_key")
         return try RemoteEmbedder(configuration: remote, client: HTTPClient())
+    }
+
+    private func requireModel(_ section: String, _ url: String) throws {
+        guard url.hasPrefix("http://") || url.hasPrefix("https://") else {
+            throw ConfigurationError("\(section).url must begin with http:// or https://, found \"\(url)\"")
+        }
+        guard !configuration.text("\(section).model").isEmpty else {
+            throw ConfigurationError("\(section).model is missing: \(section).url \(url) needs the name of a model there")
+        }
     }
 
     private func generator(embedder: any Embedder) throws -> Generator {
@@ -110,6 +125,7 @@ struct NodeProcess {
         generation.answerTokens = configuration.number("generation.answer_tokens")
         try generation.validate()
         let url = configuration.text("generation.url")
+        if !url.isEmpty { try requireModel("generation", url) }
         let model: (any LanguageModel)? =
             url.isEmpty
             ? nil
@@ -142,7 +158,7 @@ struct NodeProcess {
     }
 
     private func peer(_ node: Configuration.Node) throws -> Peer {
-        try Peer(host: node.address.host, port: node.address.port, group: group, logger: logger)
+        try Peer(host: node.address.host, port: node.address.port, group: group, metrics: metrics, logger: logger)
     }
 
     private func serverConfiguration(_ node: Configuration.Node) -> NodeServerConfiguration {
@@ -165,8 +181,15 @@ struct NodeProcess {
 
     private var drainTime: Duration { .seconds(configuration.number("gateway.drain_seconds")) }
 
-    private func serving(_ server: NodeServer, at node: Configuration.Node, afterwards: @escaping @Sendable () async -> Void = {}) -> ServedNode {
-        ServedNode(server: server, address: node.address, drainTime: drainTime, logger: logger, afterwards: afterwards)
+    /// Listens at once: a port in use is told before anything else has begun.
+    private func serving(
+        _ server: NodeServer, at node: Configuration.Node, afterwards: @escaping @Sendable () async -> Void = {}
+    ) async throws -> ServedNode {
+        do {
+            let port = try await server.start()
+            logger.info("listening for nodes", metadata: ["address": "\(Configuration.Address(host: node.address.host, port: port))"])
+        } catch { throw ConfigurationError("nodes: the address of \(node.name) cannot be used: \(error.message)") }
+        return ServedNode(server: server, drainTime: drainTime, afterwards: afterwards)
     }
 
     private func serving(_ gateway: Gateway) -> some Service {
@@ -191,17 +214,13 @@ struct NodeProcess {
     }
 }
 
-/// A node's server as a service: it listens until it is told to stop, then drains.
+/// A node's server as a service: it serves until it is told to stop, then drains.
 private struct ServedNode: Service {
     let server: NodeServer
-    let address: Configuration.Address
     let drainTime: Duration
-    let logger: Logger
     let afterwards: @Sendable () async -> Void
 
     func run() async throws {
-        let port = try await server.start()
-        logger.info("listening for nodes", metadata: ["address": "\(Configuration.Address(host: address.host, port: port))"])
         try? await gracefulShutdown()
         await server.drain(timeout: drainTime)
         await afterwards()

@@ -37,10 +37,12 @@ struct SettingValues {
     }
 
     private mutating func read(file: String) throws {
-        let text: String
-        do { text = try String(contentsOfFile: file, encoding: .utf8) } catch {
-            throw ConfigurationError("cannot read the configuration \(file): \(error.localizedDescription)")
+        var isFolder: ObjCBool = false
+        guard FileManager.default.fileExists(atPath: file, isDirectory: &isFolder) else { throw ConfigurationError("there is no configuration file \(file)") }
+        guard !isFolder.boolValue, let bytes = FileManager.default.contents(atPath: file) else {
+            throw ConfigurationError("cannot read the configuration \(file): \(isFolder.boolValue ? "it is a folder" : "no permission, or the disk failed")")
         }
+        guard let text = String(validating: bytes, as: UTF8.self) else { throw ConfigurationError("the configuration \(file) is not UTF-8 text") }
         let root: Node?
         do { root = try Yams.compose(yaml: text) } catch { throw ConfigurationError("\(file) is not YAML: \(error)") }
         guard let root, root != Node("", Tag(.null)) else { return }

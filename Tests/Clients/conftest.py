@@ -4,13 +4,16 @@
 a test session. `make_cluster` starts further ones, with other settings, for tests that stop nodes or need API keys.
 """
 
+import http.server
 import json
 import os
+import queue
 import shutil
 import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -143,6 +146,58 @@ class Cluster:
                 process.kill()
                 process.wait()
         self.processes.clear()
+
+
+class PacedModel:
+    """A chat model behind OpenAI's API whose answers come at the pace that a test sets.
+
+    `pieces` makes the pieces of an answer, given the request; it may block. `requests` are the bodies that came, `left` those
+    whose caller went away before the end.
+    """
+
+    def __init__(self):
+        self.pieces = lambda body: ["Yes."]
+        self.requests = queue.Queue()
+        self.left = queue.Queue()
+        model = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self):
+                body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+                model.requests.put(body)
+                self.send_response(200)
+                self.send_header("content-type", "text/event-stream")
+                self.end_headers()
+                try:
+                    for piece in model.pieces(body):
+                        self.event(json.dumps({"choices": [{"index": 0, "delta": {"content": piece}, "finish_reason": None}]}))
+                    self.event(json.dumps({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}))
+                    self.event("[DONE]")
+                except OSError:
+                    model.left.put(body)
+
+            def event(self, text):
+                self.wfile.write(f"data: {text}\n\n".encode())
+                self.wfile.flush()
+
+            def log_message(self, *arguments):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}/v1"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def close(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+@pytest.fixture
+def paced_model():
+    model = PacedModel()
+    yield model
+    model.close()
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 import os
 import socket
 import subprocess
+import tempfile
 
 import pytest
 
@@ -15,7 +16,8 @@ def start(arguments, environment=None, text=None, tmp_path=None):
         path = tmp_path / "covey.yaml"
         path.write_text(text)
         command += ["--config", str(path)]
-    return subprocess.run(command, env={**os.environ, **(environment or {})}, capture_output=True, text=True, timeout=60)
+    with tempfile.TemporaryDirectory() as folder:  # where the default store would be
+        return subprocess.run(command, env={**os.environ, **(environment or {})}, cwd=folder, capture_output=True, text=True, timeout=60)
 
 
 @pytest.mark.parametrize(
@@ -39,6 +41,11 @@ def start(arguments, environment=None, text=None, tmp_path=None):
         ("keys:\n  - {tenant: a, sha256: abc}\n", ["64 hexadecimal digits"]),
         ("gateway: [1\n", ["not YAML"]),
         ("- a\n", ["expected keys and values"]),
+        ("gateway:\n  body_mib: 1.5\n", ["gateway.body_mib", "whole number", '"1.5"']),
+        ("embedding:\n  url: there\n  model: m\n", ["embedding.url must begin with http://", '"there"']),
+        ("embedding:\n  url: http://127.0.0.1:9/v1\n", ["embedding.model is missing", "http://127.0.0.1:9/v1"]),
+        ("generation:\n  url: http://127.0.0.1:9/v1\n", ["generation.model is missing"]),
+        ("embedding:\n  model_path: /nonexistent\n", ["embedding.model_path /nonexistent", "cluster/fetch-model"]),
     ],
 )
 def test_a_bad_file_is_refused_with_its_place(text, words, tmp_path):
@@ -51,6 +58,12 @@ def test_a_bad_file_is_refused_with_its_place(text, words, tmp_path):
 def test_a_missing_file_is_named():
     result = start(["--config", "/nonexistent/covey.yaml"])
     assert result.returncode != 0 and "/nonexistent/covey.yaml" in result.stderr
+
+
+def test_a_folder_or_a_binary_file_is_no_configuration(tmp_path):
+    assert "it is a folder" in start(["--config", str(tmp_path)]).stderr
+    (tmp_path / "binary").write_bytes(b"\xff\xfe")
+    assert "not UTF-8" in start(["--config", str(tmp_path / "binary")]).stderr
 
 
 def test_an_unknown_flag_is_refused_with_a_suggestion():
@@ -76,6 +89,19 @@ def test_a_port_in_use_is_named(tmp_path):
         result = start(["--gateway-address", f"127.0.0.1:{port}", "--store-path", str(tmp_path / "store")])
     assert result.returncode != 0
     assert str(port) in result.stderr and "in use" in result.stderr.lower(), result.stderr
+
+
+@pytest.mark.parametrize("role", ["coordinator", "shard", "generator"])
+def test_a_node_port_in_use_is_named_and_nothing_else_is_said(role, tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        nodes = ",".join(f"{name}={name}@127.0.0.1:{port if name == role else 0}" for name in ["coordinator", "shard", "generator"])
+        command = [BINARY, role, "--nodes", nodes, "--gateway-address", "127.0.0.1:0", "--store-path", str(tmp_path / "store"), "--log-level", "error"]
+        result = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert result.returncode != 0
+    assert result.stderr == f"Error: nodes: the address of {role} cannot be used: 127.0.0.1:{port} is in use by another process\n"
 
 
 def test_help_teaches_and_version_answers():

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from pathlib import Path
 
 import grpc
@@ -194,6 +195,47 @@ def test_bytes_that_are_no_message_are_refused(shard_channel):
     with pytest.raises(grpc.RpcError) as error:
         shard_channel.unary_unary("/covey.v1.Shard/Search")(b"\xff" * 40, timeout=10)
     assert error.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+
+
+def refusals(protos, cluster):
+    """Calls that are refused before their tenant is known, and the code that says so."""
+    address = cluster.addresses["shard-1"]
+    big = [("grpc.max_send_message_length", -1)]
+
+    def raw(path, message, **more):
+        with grpc.insecure_channel(address, options=big, **more) as channel:
+            channel.unary_unary(path)(message, timeout=60, metadata=[("x-request-id", f"refused{path.replace('/', '-')}-{len(message)}")])
+
+    yield grpc.StatusCode.UNIMPLEMENTED, lambda: raw("/covey.v1.Shard/NoSuchMethod", b"")
+    yield grpc.StatusCode.INVALID_ARGUMENT, lambda: raw("/covey.v1.Shard/Search", b"\xff" * 40)
+    yield grpc.StatusCode.UNIMPLEMENTED, lambda: raw("/covey.v1.Shard/Status", b"x" * 1_000, compression=grpc.Compression.Gzip)
+    yield grpc.StatusCode.RESOURCE_EXHAUSTED, lambda: raw("/covey.v1.Shard/Append", bytes((64 << 20) + 1))
+
+
+def test_a_refused_call_has_its_request_id_in_the_error_and_in_the_log(protos, cluster):
+    for code, call in refusals(protos, cluster):
+        with pytest.raises(grpc.RpcError) as error:
+            call()
+        assert error.value.code() == code
+        (request_id,) = [value for key, value in error.value.trailing_metadata() if key == "x-request-id"]
+        assert request_id.startswith("refused-covey.v1.Shard-")
+        (line,) = [line for line in cluster.log("shard-1").splitlines() if f"request={request_id}" in line]
+        assert "call refused" in line and "/covey.v1.Shard/" in line
+
+
+def test_every_node_hands_out_its_metrics(cluster, protos, shard_channel):
+    protos.shard_stub(shard_channel).Status(protos.shard.StatusRequest(tenant="default"), timeout=10)
+    for name, address in cluster.addresses.items():
+        with urllib.request.urlopen(f"http://{address}/metrics", timeout=10) as reply:
+            text = reply.read().decode()
+        assert "covey_rpc_server_connections" in text and "process_resident_memory_bytes" in text, name
+        if name == "shard-1":
+            assert 'covey_rpc_server_calls_total{method="covey.v1.Shard/Status",code="ok"}' in text and "covey_shard_codes_scanned" in text
+        with urllib.request.urlopen(f"http://{address}/readyz", timeout=10) as reply:
+            assert reply.status == 200
+    _, text = cluster.get("/metrics")
+    for name in ["shard-1", "generator"]:
+        assert f'covey_rpc_client_connections{{peer="{cluster.addresses[name]}"}}' in text.decode()
 
 
 def test_a_hundred_calls_at_a_time(protos, shard_channel, shard_id):

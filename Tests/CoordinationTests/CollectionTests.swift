@@ -50,6 +50,22 @@ import Testing
         #expect(schemas == [StoreKey.schema(winners[0].incarnation, of: .default)])
     }
 
+    @Test("a collection whose record is damaged is named when it is asked for, and the others are listed")
+    func damagedRecord() async throws {
+        let memory = MemoryObjectStore()
+        let cluster = try FakeCluster(store: memory)
+        for text in ["a", "b", "c"] {
+            _ = try await cluster.coordinator.createCollection(try CollectionName(text), dimension: 2, metric: .dot, context: cluster.context)
+        }
+        let key = StoreKey.name(of: .default, collection: try CollectionName("b"), version: 1)
+        var image = memory.contents
+        image[key]![40] ^= 1
+        let other = try FakeCluster.coordinator(cluster.nodes, MemoryObjectStore(objects: image))
+        #expect(try await other.collections(context: cluster.context).map(\.name) == ["a", "c"])
+        let error = await #expect(throws: ClusterError.self) { try await other.schema(of: try CollectionName("b"), context: cluster.context) }
+        #expect(error?.code == .dataLoss && error?.message.hasPrefix(key) == true)
+    }
+
     @Test("creating and dropping at once ends in a state that both kinds explain", arguments: 1...5)
     func churn(round: Int) async throws {
         let store = MemoryObjectStore()

@@ -66,7 +66,7 @@ final class FakeNode: ShardService {
         if state.withLock({ $0.dropped.contains(shard) }) { throw ClusterError(.notFound, "shard \(shard) was dropped") }
         do {
             let bytes = try await store.get(StoreKey.schema(shard.incarnation, of: shard.tenant))
-            return try JSONDecoder().decode(CollectionSchema.self, from: Data(bytes))
+            return try CollectionSchema(stored: bytes)
         } catch { throw ClusterError(.notFound, "shard \(shard) has no schema: \(error)") }
     }
 

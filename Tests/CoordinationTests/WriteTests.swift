@@ -43,6 +43,20 @@ import Testing
         #expect(entries[2] == [.upsert([Point(id: .integer(5), vector: [1, 1])])])
     }
 
+    @Test("a document too large for a message between nodes is refused with its size and the limit, before anything is written")
+    func largeDocument() async throws {
+        let cluster = try FakeCluster(nodes: 1) { $0.maximumDocumentBytes = 10_000 }
+        let name = try await cluster.make("c")
+        let points = (0..<100).map { Point(id: .uuid(high: 1, low: UInt64($0)), vector: [1, 1], payload: ["text": .string(String(repeating: "x", count: 100))]) }
+        let error = await #expect(throws: ClusterError.self) { try await cluster.coordinator.write([.upsert(points)], to: name, context: cluster.context) }
+        #expect(error?.code == .invalidArgument)
+        #expect(error?.message.contains("100 points") == true && error?.message.contains("limit is 10000") == true)
+        #expect(cluster.nodes[0].appends.isEmpty)
+        // Points that are no document's are divided as they come.
+        let others = points.enumerated().map { Point(id: .integer(UInt64($0.offset)), vector: $0.element.vector, payload: $0.element.payload) }
+        try await cluster.coordinator.write([.upsert(others)], to: name, context: cluster.context)
+    }
+
     @Test("the order of operations stays, and small neighbours share an entry")
     func order() async throws {
         let cluster = try FakeCluster(nodes: 1)

@@ -11,9 +11,10 @@ struct JSONValueTests {
         #expect(try JSONValue(parsing: value.serialized()) == value)
     }
 
-    @Test("integers stay integers")
-    func integers() throws {
-        #expect(try JSONValue(parsing: Array("[1,1.5]".utf8)) == .array([.integer(1), .number(1.5)]))
+    @Test("integers stay integers and floating-point numbers stay those, whole ones too", arguments: [1.5, 1, -0.0, 1e300, 1e-300] as [Double])
+    func numbers(number: Double) throws {
+        let value = JSONValue.array([.integer(1), .number(number)])
+        #expect(try JSONValue(parsing: value.serialized()) == value)
     }
 
     @Test("equal values have equal bytes")
@@ -22,7 +23,7 @@ struct JSONValueTests {
         #expect(String(decoding: a.serialized(), as: UTF8.self) == #"{"a":2,"b":1}"#)
     }
 
-    @Test("what is no JSON is refused", arguments: ["", "{", "nul", "\u{1}"])
+    @Test("what is no JSON is refused", arguments: ["", "{", "nul", "\u{1}", "[1,]", #"{"a":1,}"#, #"{"a":1,"a":2}"#])
     func refuses(text: String) { #expect(throws: ClusterError.self) { try JSONValue(parsing: Array(text.utf8)) } }
 }
 

@@ -17,7 +17,7 @@ struct Harness: Sendable {
         schema = CollectionSchema(
             name: try CollectionName("test"), incarnation: Incarnation(0xabc), dimension: dimension, metric: metric, shardCount: 1, createdAt: 0)
         let key = StoreKey.schema(schema.incarnation, of: .default)
-        try? await store.put(key, Array(JSONEncoder().encode(schema)), ifAbsent: true)
+        try? await store.put(key, try schema.stored(), ifAbsent: true)
         _ = try await store.size(key)
     }
 

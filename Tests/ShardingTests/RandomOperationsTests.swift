@@ -12,7 +12,7 @@ struct RandomOperationsTests {
         func configure(_ configuration: inout ShardConfiguration) {
             configuration.sealPoints = 60
             configuration.exactScanThreshold = 0
-            configuration.entryBytes = 4_096
+            configuration.entryBytes = 2_048  // many requests are larger than an entry
         }
         var node = harness.node("a", configure)
         var model = ShardModel()

@@ -79,24 +79,13 @@ struct ShardNodeTests {
             try await harness.upsert([harness.point(1, 0, ["text": .string(String(repeating: "x", count: 9 << 20))])], on: node)
         }
         #expect(large?.code == .invalidArgument)
+        let small = harness.node { $0.requestBytes = 8_000 }
+        let request = await #expect(throws: ClusterError.self) { try await harness.upsert((0..<200).map { harness.point($0) }, on: small) }
+        #expect(request == ClusterError(.invalidArgument, "the request has 9856 bytes for one shard, the limit is 8000"))
+        await small.close()
         let missing = ShardID(tenant: .default, incarnation: Incarnation(9), index: 0)
         let absent = await #expect(throws: ClusterError.self) { try await node.count(CountRequest(shard: missing), context: harness.context()) }
         #expect(absent?.code == .notFound)
-        await node.close()
-    }
-
-    @Test("a request larger than an entry is written as several, a document's points together")
-    func largeRequests() async throws {
-        let harness = try await Harness()
-        let node = harness.node { $0.entryBytes = 4_096 }
-        let points = (0..<40).flatMap { document in
-            (0..<3).map { Point(id: .uuid(high: UInt64(document), low: UInt64($0)), vector: [0, 0, 0, 0], payload: ["text": .string(String(repeating: "x", count: 300))]) }
-        }
-        let reply = try await harness.upsert(points, on: node)
-        #expect(reply.position > 10)
-        let all = try await harness.contents(node)
-        #expect(all.count == 120)
-        for document in Dictionary(grouping: all, by: { $0.id.hash }).values { #expect(Set(document.map(\.version)).count == 1) }
         await node.close()
     }
 
@@ -163,7 +152,7 @@ struct ShardNodeTests {
         for number in UInt64(1)...5 {
             let schema = CollectionSchema(
                 name: try CollectionName("c\(number)"), incarnation: Incarnation(number), dimension: 4, metric: .dot, shardCount: 1, createdAt: 0)
-            try await harness.store.put(StoreKey.schema(schema.incarnation, of: .default), Array(JSONEncoder().encode(schema)), ifAbsent: true)
+            try await harness.store.put(StoreKey.schema(schema.incarnation, of: .default), schema.stored(), ifAbsent: true)
             shards.append(schema.shard(0, of: .default))
             _ = try await node.append(AppendRequest(shard: shards.last!, operations: [.upsert([harness.point(number)])]), context: harness.context())
         }
@@ -227,6 +216,23 @@ struct ShardNodeTests {
         let error = await #expect(throws: ClusterError.self) { try await copy.upsert([copy.point(9)], on: other) }
         #expect(error?.code == .dataLoss)
         await other.close()
+    }
+
+    @Test("a damaged schema is reported by name")
+    func damagedSchema() async throws {
+        let memory = MemoryObjectStore()
+        let harness = try await Harness(store: memory)
+        let key = StoreKey.schema(harness.schema.incarnation, of: .default)
+        var image = memory.contents
+        // A digit of the dimension: still JSON, another collection.
+        let place = try #require(image[key]!.firstIndex(of: UInt8(ascii: "4")))
+        image[key]![place] = UInt8(ascii: "5")
+        let copy = try await Harness(store: MemoryObjectStore(objects: image))
+        let node = copy.node()
+        let error = await #expect(throws: ClusterError.self) { try await copy.contents(node) }
+        #expect(error?.code == .dataLoss && error?.message.hasPrefix(key) == true)
+        #expect(try await copy.status(node).damaged.first?.contains(key) == true)
+        await node.close()
     }
 
     @Test("a damaged manifest is reported by name")

@@ -22,9 +22,55 @@ struct FormatTests {
         segments: [SegmentRecord(name: "a-b-1", from: 0, to: 42, byteCount: 9_000, checksum: 5, rowCount: 100_000, deletedRows: [0, 5, 99_999])],
         requests: [RememberedRequest(id: RequestID("r"), bodyHash: Nonce(high: 3, low: 4), position: 40, superseded: 2)])
 
+    static let bulkRequest = BulkRequest(
+        id: RequestID("r1"), bodyHash: Nonce(high: 5, low: 6),
+        objects: [BulkRecord(name: "p-e-i-1", byteCount: 9_000, checksum: 8), BulkRecord(name: "p-e-i-2", byteCount: 10, checksum: 9)])
+
+    @Test("a bulk object is read as it was written; every flipped bit, every cut and another object in its place is noticed")
+    func bulkObjects() throws {
+        guard case .data(_, let requests) = Self.data.content else { throw ClusterError(.internal, "not data") }
+        let object = BulkObject(dimension: 2, operations: requests[0].operations)
+        let bytes = object.encoded()
+        let record = BulkRecord(name: "n", of: bytes)
+        #expect(try BulkObject(decoding: bytes, of: record) == object)
+        #expect(hex(bytes.prefix(12)) == "4356424b" + "0100" + "0100" + "4c000000")
+        for offset in bytes.indices {
+            for bit in 0..<8 {
+                var damaged = bytes
+                damaged[offset] ^= 1 << bit
+                #expect(throws: FormatError.self) { try BulkObject(decoding: damaged, of: record) }
+            }
+            #expect(throws: FormatError.self) { try BulkObject(decoding: Array(bytes[..<offset]), of: record) }
+        }
+        let other = BulkObject(dimension: 2, operations: [.delete([.uuid(high: 1, low: 2), .integer(4)]), object.operations[0]]).encoded()
+        #expect(other.count == bytes.count)
+        #expect(throws: FormatError.self) { try BulkObject(decoding: other, of: record) }
+    }
+
+    @Test("operations are cut into pieces that hold them all, in order, each within the limit", arguments: [64, 100, 1_000])
+    func pieces(limit: Int) {
+        let operations: [LoggedOperation] = (0..<40).map { number in
+            number % 3 == 0
+                ? .delete((0..<UInt64(number)).map(PointID.integer))
+                : .upsert(LoggedPoint(id: .integer(UInt64(number)), vector: [1, 2], payload: [], contentHash: 0))
+        }
+        let pieces = BulkObject.pieces(of: operations, limit: limit)
+        #expect(pieces.allSatisfy { $0.reduce(0) { $0 + $1.byteCount } <= limit && !$0.isEmpty })
+        func ids(_ operations: [LoggedOperation]) -> [PointID] {
+            operations.flatMap { operation in
+                switch operation {
+                case .upsert(let point): [point.id]
+                case .delete(let ids): ids
+                }
+            }
+        }
+        #expect(ids(pieces.flatMap(\.self)) == ids(operations))
+        #expect(BulkRecord.position(of: BulkRecord.name(position: 77, epoch: 1, incarnation: 2, counter: 3)) == 77)
+    }
+
     @Test("entries of every kind are read as they were written")
     func entries() throws {
-        for content in [Self.data.content, .claim, .release, .terminal] {
+        for content in [Self.data.content, .bulk(dimension: 2, Self.bulkRequest), .claim, .release, .terminal] {
             var entry = Self.data
             entry.content = content
             #expect(try LogEntry(decoding: entry.encoded()) == entry)

@@ -2,6 +2,7 @@ import Logging
 import Model
 import NIOCore
 import NIOPosix
+import Observability
 import Synchronization
 import Transport
 
@@ -147,13 +148,14 @@ struct Loopback {
 
     static func with<Result>(
         shard: (any ShardService)? = nil, answer: (any AnswerService)? = nil, server: (inout NodeServerConfiguration) -> Void = { _ in },
-        peer: (inout PeerConfiguration) -> Void = { _ in }, _ body: (Loopback) async throws -> Result
+        peer: (inout PeerConfiguration) -> Void = { _ in }, metrics: (server: Metrics, client: Metrics) = (Metrics(), Metrics()),
+        _ body: (Loopback) async throws -> Result
     ) async throws -> Result {
         var configuration = NodeServerConfiguration()
         server(&configuration)
-        let node = try NodeServer(configuration: configuration, shard: shard, answer: answer, group: group, logger: quietLogger())
+        let node = try NodeServer(configuration: configuration, shard: shard, answer: answer, group: group, metrics: metrics.server, logger: quietLogger())
         let port = try await node.start()
-        let loopback = Loopback(server: node, port: port, peer: try makePeer(port: port, peer))
+        let loopback = Loopback(server: node, port: port, peer: try makePeer(port: port, metrics: metrics.client, peer))
         let result: Swift.Result<Result, any Error>
         do { result = .success(try await body(loopback)) } catch { result = .failure(error) }
         await loopback.peer.close()
@@ -161,9 +163,9 @@ struct Loopback {
         return try result.get()
     }
 
-    static func makePeer(port: Int, _ change: (inout PeerConfiguration) -> Void = { _ in }) throws -> Peer {
+    static func makePeer(port: Int, metrics: Metrics = Metrics(), _ change: (inout PeerConfiguration) -> Void = { _ in }) throws -> Peer {
         var configuration = PeerConfiguration()
         change(&configuration)
-        return try Peer(host: "127.0.0.1", port: port, group: group, configuration: configuration, logger: quietLogger())
+        return try Peer(host: "127.0.0.1", port: port, group: group, configuration: configuration, metrics: metrics, logger: quietLogger())
     }
 }

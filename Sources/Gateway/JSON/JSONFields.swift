@@ -118,25 +118,16 @@ extension JSONFields {
 }
 
 extension JSONInput {
-    var double: Double? {
-        switch self {
-        case .integer(let value): Double(value)
-        case .unsigned(let value): Double(value)
-        case .number(let value): value
-        default: nil
-        }
-    }
-
     /// The value as one dense vector.
     ///
     /// - Throws: `badRequest` naming `path`; `unsupported` for named, sparse and multi-vectors.
     package func vector(at path: String) throws -> [Float] {
         switch self {
-        case .numbers(let text, let count):
+        case .numbers(_, let count):
             guard count <= CollectionSchema.maximumDimension else {
                 throw RequestError.invalid(path, "\(path) has \(count) numbers, the limit is \(CollectionSchema.maximumDimension)")
             }
-            let floats = NumberText.floats(in: text, count: count)
+            let floats = floats ?? []
             guard let offset = floats.firstIndex(where: { !$0.isFinite }) else { return floats }
             throw RequestError.invalid("\(path)[\(offset)]", "\(path)[\(offset)] does not fit a 32-bit float")
         case .array(let elements):

@@ -30,11 +30,11 @@ package enum JSONOutput: Sendable {
         case .unsigned(let value): bytes.append(contentsOf: String(value).utf8)
         case .number(let value): bytes.append(contentsOf: (value.isFinite ? value.description : "null").utf8)
         case .float(let value): bytes.append(contentsOf: (value.isFinite ? value.description : "null").utf8)
-        case .string(let value): Self.write(value, to: &bytes)
+        case .string(let value): JSONValue.write(value, to: &bytes)
         case .floats(let values): Self.write(values, to: &bytes) { value, bytes in JSONOutput.float(value).write(to: &bytes) }
         case .array(let values): Self.write(values, to: &bytes) { value, bytes in value.write(to: &bytes) }
         case .object(let members): Self.write(members, to: &bytes)
-        case .value(let value): Self.write(value, to: &bytes)
+        case .value(let value): value.write(to: &bytes)
         }
     }
 
@@ -51,43 +51,11 @@ package enum JSONOutput: Sendable {
         bytes.append(UInt8(ascii: "{"))
         for (offset, member) in members.enumerated() {
             if offset > 0 { bytes.append(UInt8(ascii: ",")) }
-            write(member.0, to: &bytes)
+            JSONValue.write(member.0, to: &bytes)
             bytes.append(UInt8(ascii: ":"))
             member.1.write(to: &bytes)
         }
         bytes.append(UInt8(ascii: "}"))
-    }
-
-    private static func write(_ value: JSONValue, to bytes: inout [UInt8]) {
-        switch value {
-        case .null: JSONOutput.null.write(to: &bytes)
-        case .bool(let value): JSONOutput.bool(value).write(to: &bytes)
-        case .integer(let value): bytes.append(contentsOf: String(value).utf8)
-        case .number(let value): JSONOutput.number(value).write(to: &bytes)
-        case .string(let value): write(value, to: &bytes)
-        case .array(let values): write(values, to: &bytes) { value, bytes in write(value, to: &bytes) }
-        case .object(let members): write(members.sorted { $0.key < $1.key }.map { ($0.key, .value($0.value)) }, to: &bytes)
-        }
-    }
-
-    private static func write(_ string: String, to bytes: inout [UInt8]) {
-        bytes.append(UInt8(ascii: "\""))
-        for byte in string.utf8 {
-            switch byte {
-            case UInt8(ascii: "\""), UInt8(ascii: "\\"):
-                bytes.append(UInt8(ascii: "\\"))
-                bytes.append(byte)
-            case 0x0a: bytes.append(contentsOf: "\\n".utf8)
-            case 0x0d: bytes.append(contentsOf: "\\r".utf8)
-            case 0x09: bytes.append(contentsOf: "\\t".utf8)
-            case 0..<0x20:
-                let digits = String(byte, radix: 16)
-                bytes.append(contentsOf: (digits.utf8.count == 1 ? "\\u000" : "\\u00").utf8)
-                bytes.append(contentsOf: digits.utf8)
-            default: bytes.append(byte)
-            }
-        }
-        bytes.append(UInt8(ascii: "\""))
     }
 }
 

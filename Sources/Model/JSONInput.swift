@@ -1,8 +1,6 @@
-import Model
-
-/// A JSON value as a client sent it, before a route has said what each part means.
+/// A JSON value as it was sent, before its reader has said what each part means.
 ///
-/// It differs from ``Model/JSONValue`` in three ways that the public edge needs: members keep their order, integers up to
+/// It differs from ``JSONValue`` in three ways that the public edge needs: members keep their order, integers up to
 /// 2^64 − 1 keep all their digits (Qdrant's ids do), and an array of numbers stays text until a route asks for it
 /// as a vector or as values. So a vector of 1,536 numbers never becomes 1,536 enum values.
 package enum JSONInput: Sendable {
@@ -24,7 +22,7 @@ package enum JSONInput: Sendable {
     }
 
     /// What the value is called in an error.
-    var kind: String {
+    package var kind: String {
         switch self {
         case .null: "null"
         case .bool: "a boolean"
@@ -36,15 +34,31 @@ package enum JSONInput: Sendable {
         }
     }
 
-    var isNull: Bool { if case .null = self { true } else { false } }
+    package var isNull: Bool { if case .null = self { true } else { false } }
 
     /// The elements of an array, numbers included; `nil` if this is no array.
-    var elements: [JSONInput]? {
+    package var elements: [JSONInput]? {
         switch self {
         case .array(let elements): elements
         case .numbers(let text, let count): NumberText.values(in: text, count: count)
         default: nil
         }
+    }
+
+    /// The value as a floating-point number if it is any number.
+    package var double: Double? {
+        switch self {
+        case .integer(let value): Double(value)
+        case .unsigned(let value): Double(value)
+        case .number(let value): value
+        default: nil
+        }
+    }
+
+    /// The elements of an array of numbers as single-precision floats, infinite where one does not fit; `nil` if this is no
+    /// non-empty array of numbers. O(bytes), one allocation.
+    package var floats: [Float]? {
+        if case .numbers(let text, let count) = self { NumberText.floats(in: text, count: count) } else { nil }
     }
 
     /// The value as payloads keep it. An integer above `Int64.max` becomes the nearest floating-point number.

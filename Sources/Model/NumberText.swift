@@ -1,5 +1,3 @@
-import Foundation
-
 /// JSON numbers as text, and what they are worth.
 enum NumberText {
     /// A number's parts, as the scanner meets them.

@@ -1,0 +1,82 @@
+import Foundation
+import Model
+import Testing
+
+@Suite("JSON of strangers") struct JSONReaderTests {
+    private func read(_ text: String) throws -> JSONInput { try JSONReader.read(Array(text.utf8)) }
+
+    @Test(
+        "reads what Foundation reads",
+        arguments: [
+            "null", "true", " [ ] ", "{}", "-0", "0.5", "-12.25e-3", "1E+2", "123456789012345678", "-9223372036854775808", "0.1", "1e-7",
+            "3.141592653589793238462643383279", "2.2250738585072014e-308", "1.7976931348623157e308",
+            "[1,2.5,-3.5e-4,\"x\",null]", "[1, 2 ,3\n]", "{\"a\":{\"b\":[{\"c\":[[]]}]}}", "\"\\u00e9\\ud83d\\ude00\\n\\\"\\/\"", "\"äöü 漢字\"",
+        ])
+    func agreesWithFoundation(text: String) throws {
+        let expected = try JSONSerialization.jsonObject(with: Data(text.utf8), options: .fragmentsAllowed)
+        #expect(isSame(try read(text).jsonValue, expected))
+    }
+
+    @Test("an integer of more than 64 bits is the nearest number")
+    func longInteger() throws { #expect(try read("179769313486231570000000000000000000000").jsonValue == .number(1.7976931348623157e38)) }
+
+    private func isSame(_ value: JSONValue, _ other: Any) -> Bool {
+        switch (value, other) {
+        case (.null, is NSNull): true
+        case (.bool(let value), let other as Bool): value == other
+        case (.integer(let value), let other as NSNumber): value == other.int64Value
+        case (.number(let value), let other as NSNumber): value == other.doubleValue
+        case (.string(let value), let other as String): value == other
+        case (.array(let values), let others as [Any]): values.count == others.count && zip(values, others).allSatisfy { isSame($0, $1) }
+        case (.object(let members), let others as [String: Any]): members.count == others.count && members.allSatisfy { isSame($0.value, others[$0.key] ?? 0) }
+        default: false
+        }
+    }
+
+    @Test(
+        "says where a text goes wrong",
+        arguments: [
+            ("", "byte 0"), ("{\"a\":1,}", "byte 7"), ("[1,]", "byte 3"), ("[1 2]", "byte 3"), ("01", "byte 1"), ("+1", "byte 0"), ("1.", "byte 2"),
+            ("1e", "byte 2"), ("-", "byte 1"), ("nul", "byte 0"), ("\"a\nb\"", "byte 2"), ("\"\\x\"", "byte 2"), ("\"\\ud800x\"", "byte 7"),
+            ("{\"a\":1 \"b\":2}", "byte 7"), ("{1:2}", "byte 1"), ("{\"a\":1,\"a\":2}", "occurs twice"), ("[1]]", "byte 3"), ("\"abc", "byte 4"),
+            ("[1,\n 2,\n x]", "line 3, column 2"),
+        ])
+    func namesThePlace(text: String, place: String) throws {
+        let error = #expect(throws: ClusterError.self) { try read(text) }
+        #expect(error?.code == .invalidArgument)
+        #expect(error?.message.contains(place) == true, "\(error?.message ?? "")")
+    }
+
+    @Test("bounds the depth")
+    func depth() throws {
+        let deepest = String(repeating: "[", count: JSONReader.maximumDepth) + String(repeating: "]", count: JSONReader.maximumDepth)
+        _ = try read(deepest)
+        #expect(throws: ClusterError.self) { try read("[" + deepest + "]") }
+        #expect(throws: ClusterError.self) { try read(String(repeating: "[", count: 1_000_000)) }
+        #expect(throws: ClusterError.self) { try read(String(repeating: "{\"a\":", count: 1_000_000)) }
+    }
+
+    @Test("no cut and no flipped byte of a request crashes it", arguments: [1, 2, 3] as [UInt64])
+    func survivesDamage(seed: UInt64) throws {
+        var random = SplitMix64(seed: seed)
+        let text = Array("{\"points\":[{\"id\":1,\"vector\":[0.1,-2e3,4],\"payload\":{\"k\":\"\\u00e9\\ud83d\\ude00\",\"n\":null}}]}".utf8)
+        for length in 0..<text.count { #expect(throws: ClusterError.self) { try JSONReader.read(Array(text[..<length])) } }
+        for _ in 0..<20_000 {
+            var damaged = text
+            damaged[Int(random.next() % UInt64(text.count))] = UInt8(truncatingIfNeeded: random.next())
+            _ = try? JSONReader.read(damaged).jsonValue
+        }
+    }
+}
+
+struct SplitMix64: RandomNumberGenerator {
+    private var state: UInt64
+    init(seed: UInt64) { state = seed }
+    mutating func next() -> UInt64 {
+        state &+= 0x9e37_79b9_7f4a_7c15
+        var z = state
+        z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
+        z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
+        return z ^ (z >> 31)
+    }
+}
