@@ -135,7 +135,7 @@ def main():
     parser.add_argument("--only", help=f"indexes, separated by commas, of: covey,{','.join(PEERS)}")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--quick", action="store_true", help="one way to build each index and one round, to see that everything runs")
-    parser.add_argument("--seconds", type=float, default=0.4, help="for each setting, mode and round (default: %(default)s; at least 3 passes)")
+    parser.add_argument("--seconds", type=float, default=0.3, help="for each setting, mode and round (default: %(default)s; at least 2 passes)")
     parser.add_argument("--core", type=int, default=max(os.sched_getaffinity(0)), help="the core that all are pinned to (default: %(default)s)")
     parser.add_argument("--covey", default=str(ROOT / ".build" / "release" / "covey"), help="its binary (default: %(default)s)")
     parser.add_argument("--covey-options", default="", help="more options of covey bench")

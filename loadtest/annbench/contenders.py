@@ -2,7 +2,7 @@
 
 LEVELS = (0.90, 0.95, 0.99)
 MODES = (("recall", "qps"), ("recall_batch", "qps_batch"))
-_TRIES, _FRONT = 4, 10
+_TRIES, _FRONT = 2, 6
 
 
 def pareto(points, recall, rate):
@@ -27,7 +27,7 @@ def contenders(points):
     chosen = []
     for recall, rate in MODES:
         front = pareto(points, recall, rate)
-        chosen += front[:: max(1, len(front) // _FRONT)]
+        chosen += front[:: -(-len(front) // _FRONT)] if front else []
         for level in LEVELS:
             chosen += best_at(points, level, recall, rate, _TRIES)
     return [point for number, point in enumerate(chosen) if point not in chosen[:number]]

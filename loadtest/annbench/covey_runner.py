@@ -32,7 +32,15 @@ def covey_lines(binary, pin, vectors: VectorSet, query, options=()):
         yield {
             "kind": "covey-exact" if exact else "measured", "index": "covey", "query": query, "setting": line.get("settings", {}), "config": {},
             "recall": line["recall"], "recall_batch": line.get("recall_batch", line["recall"]),
-            "qps": line.get("qps_median", line["qps"]), "qps_batch": line.get("qps_batch_median", line.get("qps_batch", line["qps"])),
+            **_rates(line, "qps"), **_rates(line, "qps_batch"),
             "ram_bytes_per_vector": line.get("bytes_per_vector"), "build_s": line.get("build_s"),
             "file_mb": round((line.get("bytes_per_vector", 0) + line.get("raw_bytes_per_vector", 0)) * vectors.count / 1e6, 2), "line": line,
         }
+
+
+def _rates(line, name):
+    """The median pass where the bench tells it, as for the libraries; and by processor time if it tells that."""
+    rates = {name: line.get(f"{name}_median", line.get(name, line["qps"]))}
+    if f"{name}_cpu" in line:
+        rates[f"{name}_cpu"] = line[f"{name}_cpu"]
+    return rates

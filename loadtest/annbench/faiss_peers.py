@@ -57,6 +57,10 @@ class _FaissLists(_Faiss):
         self._index.train(vectors)
         self._index.add(vectors)
 
+    def build_few(self, vectors, config):
+        self._index = faiss.IndexFlatIP(vectors.shape[1])  # lists cannot be trained on so few; the call is the same
+        self._index.add(vectors)
+
     def apply(self, setting):
         self._index.k_factor = setting["factor"]
         faiss.extract_index_ivf(self._index.base_index).nprobe = setting["probes"]

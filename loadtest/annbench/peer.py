@@ -34,6 +34,11 @@ class Peer(ABC):
     @abstractmethod
     def build(self, vectors, config): ...
 
+    def build_few(self, vectors, config):
+        """An index of so few vectors that a search costs next to nothing but the call, and ready for one."""
+        self.build(vectors, config)
+        self.apply(self.ladders(config, len(vectors), vectors.shape[1])[0][0])
+
     @abstractmethod
     def save(self, folder): ...
 

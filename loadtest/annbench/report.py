@@ -1,6 +1,8 @@
 """The table, the ratios and the plot of a file of measurements.
 
-    report.py MEASUREMENTS.jsonl [FOLDER]      prints the tables; with a folder, draws the plots into it
+    report.py MEASUREMENTS.jsonl [FOLDER] [--cpu]      prints the tables; with a folder, draws the plots into it
+
+`--cpu`: queries per second of processor time, for a machine that others use too.
 """
 
 import json
@@ -18,7 +20,8 @@ EARLIER = json.loads((Path(__file__).parent / "earlier_figures.json").read_text(
 class Measurements:
     """All lines of a file; points are medians over rounds."""
 
-    def __init__(self, path):
+    def __init__(self, path, clock="wall"):
+        self.clock = clock
         self.lines = [json.loads(line) for line in Path(path).read_text().splitlines()]
         self.set = self.lines[0]["set"]
         self.run = next(line for line in self.lines if line["kind"] == "run")
@@ -30,10 +33,15 @@ class Measurements:
         self.points = {}
         for (query, index, _, _), lines in groups.items():
             numbers = [key for key, value in lines[0].items() if isinstance(value, (int, float)) and key != "round"]
+            if clock == "cpu" and "qps_cpu" not in lines[0]:
+                continue
             point = lines[0] | {key: statistics.median(line[key] for line in lines if line.get(key) is not None) for key in numbers}
+            if clock == "cpu":
+                point |= {rate: point[f"{rate}_cpu"] for _, rate in MODES}
             self.points.setdefault(query, {}).setdefault(index, []).append(point)
 
     def median(self, kind, field):
+        field += "_cpu" if self.clock == "cpu" else ""
         values = [line[field] for line in self.lines if line["kind"] == kind and field in line]
         return statistics.median(values) if values else None
 
@@ -51,12 +59,12 @@ def _shown(value):
     return f"{value:,.0f}" if value else "—"
 
 
-def text(path):
+def text(path, clock="wall"):
     """The report in Markdown."""
-    measured = Measurements(path)
+    measured = Measurements(path, clock)
     lines = []
     for query, indexes in measured.points.items():
-        lines += [f"### {measured.set}, {query} ({measured.run['time']}, {measured.run['rounds']} rounds, one thread)", ""]
+        lines += [f"### {measured.set}, {query} ({measured.run['time']}, {measured.run['rounds']} rounds, one thread{', per processor second' if clock == 'cpu' else ''})", ""]
         lines += _table(measured, indexes) + [""]
         if "covey" in indexes and len(indexes) > 1:
             lines += _ratios(measured, indexes) + [""]
@@ -127,7 +135,7 @@ def _shortfalls(measured, indexes):
     return [*lines, ""]
 
 
-def plots(path, folder):
+def plots(path, folder, clock="wall"):
     """Draws recall against queries/s, one file for each query file; gives the paths."""
     import matplotlib
 
@@ -135,7 +143,7 @@ def plots(path, folder):
     matplotlib.rcParams["svg.hashsalt"] = "covey"
     from matplotlib import pyplot
 
-    measured = Measurements(path)
+    measured = Measurements(path, clock)
     for query, indexes in measured.points.items():
         figure, panels = pyplot.subplots(1, 2, figsize=(11, 4.6), sharey=True)
         for panel, (recall, rate), title in zip(panels, MODES, ("one query at a time", "one batch")):
@@ -156,7 +164,8 @@ def plots(path, folder):
 
 
 if __name__ == "__main__":
-    print(text(sys.argv[1]))
-    if len(sys.argv) > 2:
-        for plot in plots(sys.argv[1], sys.argv[2]):
-            print(f"plot: {plot}")
+    files = [argument for argument in sys.argv[1:] if argument != "--cpu"]
+    chosen = "cpu" if "--cpu" in sys.argv else "wall"
+    print(text(files[0], chosen))
+    for plot in plots(*files, chosen) if len(files) > 1 else ():
+        print(f"plot: {plot}")

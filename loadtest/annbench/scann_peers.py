@@ -34,6 +34,10 @@ class ScaNN(Peer):
         self._index = builder.build()
         self._index.set_num_threads(1)
 
+    def build_few(self, vectors, config):
+        self._index = scann.scann_ops_pybind.builder(vectors, K, "dot_product").score_brute_force().build()
+        self._reorder = self._probes = -1
+
     def save(self, folder):
         self._index.serialize(str(folder), relative_path=True)
 

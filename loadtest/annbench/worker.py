@@ -130,7 +130,7 @@ def measure(vectors, name, config, settings, seconds):
             rates = {}
             for rate, run in (("qps", lambda: timed_singles(peer, prepared)), ("qps_batch", lambda: timed_batch(peer, queries))):
                 passes, begin = [], time.perf_counter()
-                while len(passes) < 3 or (time.perf_counter() - begin < seconds and len(passes) < 50):
+                while len(passes) < 2 or (time.perf_counter() - begin < seconds and len(passes) < 50):
                     passes.append(run())
                 rates[rate] = len(queries) / statistics.median(timing.wall for timing in passes)
                 rates[f"{rate}_cpu"] = len(queries) / statistics.median(timing.processor for timing in passes)
@@ -138,15 +138,11 @@ def measure(vectors, name, config, settings, seconds):
 
 
 def overhead(vectors, name, config):
-    base = unit(numpy.random.default_rng(1).standard_normal((4_096, vectors.dimension), dtype=numpy.float32))
+    few = unit(numpy.random.default_rng(1).standard_normal((16, vectors.dimension), dtype=numpy.float32))
     peer = peer_class(name)()
-    if name.startswith(("faiss-ivf", "scann")):
-        # Lists of no more than some vectors each: one is probed.
-        config = peer.configs(65_536, vectors.dimension)[0]
-    peer.build(base, config)
-    peer.apply(peer.ladders(config, len(base), vectors.dimension)[0][0])
-    prepared = peer.prepared(base[:500])
-    emit(kind="overhead", call_us=round(min(timed_singles(peer, prepared).processor for _ in range(20)) / 500 * 1e6, 2))
+    peer.build_few(few, config)
+    prepared = peer.prepared(few) * 50
+    emit(kind="overhead", call_us=round(min(timed_singles(peer, prepared).processor for _ in range(20)) / len(prepared) * 1e6, 2))
 
 
 def exact(vectors):
