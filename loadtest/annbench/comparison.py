@@ -61,6 +61,12 @@ class Comparison:
                 file.flush()
 
             note({"kind": "run", "time": time.strftime("%Y-%m-%d %H:%M"), "rounds": self._arguments.rounds, "core": self._arguments.core})
+            if not self._arguments.rounds:
+                for (name, query), points in scouted.items():
+                    for point in points:
+                        rates = {f"{rate}_cpu": point[rate] for rate in ("qps", "qps_batch")}
+                        built = facts[name, json.dumps(point["config"])]
+                        note(point | rates | {"kind": "measured", "index": name, "build_s": built["build_s"], "file_mb": built["file_mb"]})
             for name in dict.fromkeys(name for name, _ in indexes):
                 config = next(config for other, config in indexes if other == name)
                 for line in self._worker(vectors, name, config, "overhead"):
@@ -73,8 +79,9 @@ class Comparison:
                     self._say(f"{set_name}: round {round_number + 1} of {self._arguments.rounds}: {name}")
                     for line in self._measured(vectors, name, settings, facts):
                         note(line | {"round": round_number})
-        print(report.text(path), flush=True)
-        for plot in report.plots(path, self._out):
+        clock = "wall" if self._arguments.rounds else "cpu"
+        print(report.text(path, clock), flush=True)
+        for plot in report.plots(path, self._out, clock):
             print(f"plot: {plot}")
         print(f"measurements: {path}")
 
@@ -133,7 +140,7 @@ def main():
     parser = argparse.ArgumentParser(prog="loadtest/peers", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--set", default=",".join(SETS), help="sets, separated by commas (default: %(default)s)")
     parser.add_argument("--only", help=f"indexes, separated by commas, of: covey,{','.join(PEERS)}")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=3, help="0: only build and sweep, and report the sweeps by processor time (default: %(default)s)")
     parser.add_argument("--quick", action="store_true", help="one way to build each index and one round, to see that everything runs")
     parser.add_argument("--seconds", type=float, default=0.3, help="for each setting, mode and round (default: %(default)s; at least 2 passes)")
     parser.add_argument("--core", type=int, default=max(os.sched_getaffinity(0)), help="the core that all are pinned to (default: %(default)s)")
