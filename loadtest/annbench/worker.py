@@ -89,14 +89,15 @@ def timed_singles(peer, prepared):
 
 def scout(vectors, name, config):
     peer = load(vectors, name, config)
+    ladders = peer.ladders(config, vectors.count, vectors.dimension)
     for query_name in vectors.query_paths:
         judge, queries = RecallJudge(vectors, query_name), vectors.unit_queries(query_name)
-        prepared, front = peer.prepared(queries), []
-        peer.apply(peer.ladders(config, vectors.count, vectors.dimension)[0][-1])
+        prepared, front, near = peer.prepared(queries), [], []
+        peer.apply(ladders[0][-1])
         timed_batch(peer, queries[:200])  # pages of the index are in memory after that
         hopeless = 0  # so many first places of a list find too little, whatever the second knob says
-        for steps in peer.ladders(config, vectors.count, vectors.dimension):
-            last = flat = 0
+        for steps in ladders:
+            last = flat = off = 0
             for place, setting in list(enumerate(steps))[hopeless:]:
                 peer.apply(setting)
                 timing = timed_batch(peer, queries)
@@ -105,17 +106,23 @@ def scout(vectors, name, config):
                 flat = flat + 1 if recall < last + 0.0005 else 0
                 last = max(last, recall)
                 if recall < LOWEST_RECALL:
-                    hopeless = max(hopeless, place + 1)
+                    hopeless = max(hopeless, place + 1) if len(steps) > 1 else 0
                 # Single queries are timed where the batch is not far from the best for its recall.
                 elif all(rate > 0.75 * other for other_recall, other in front if other_recall >= recall):
+                    off = 0
                     front.append((recall, rate))
+                    near.append(setting)
                     singles = timed_singles(peer, prepared)
                     emit(
                         kind="scout", query=query_name, setting=setting, recall_batch=recall, qps_batch=rate,
                         recall=judge.recall(numpy.stack(singles.result)), qps=len(queries) / singles.processor,
                     )
-                if flat >= 2 or recall >= 0.9965 or rate < LOWEST_RATE:
+                else:
+                    off += 1
+                if flat >= 2 or (off >= 2 and near and near[-1] in steps) or recall >= 0.998 or rate < LOWEST_RATE:
                     break
+        # A further query file has other recalls, but its best settings are among those that were near the best for the first.
+        ladders = [[setting] for setting in near]
 
 
 def measure(vectors, name, config, settings, seconds):
