@@ -15,7 +15,7 @@ from pathlib import Path
 
 import report
 from contenders import contenders
-from covey_runner import covey_lines
+from covey_runner import CoveyRunner
 from peer import PEERS, peer_class
 from vector_set import CACHE, ROOT, VectorSet
 from worker import index_folder
@@ -34,6 +34,7 @@ class Comparison:
             if name != "covey":
                 peer_class(name)
         self._pin = ["taskset", "-c", str(arguments.core)]
+        self._covey = CoveyRunner(arguments.covey, self._pin, arguments.covey_options.split()) if "covey" in self._names else None
         self._out = Path(arguments.out)
         self._out.mkdir(parents=True, exist_ok=True)
 
@@ -53,6 +54,10 @@ class Comparison:
         for (name, query), points in scouted.items():
             for point in contenders(points):
                 settings.setdefault((name, json.dumps(point["config"])), {}).setdefault(query, []).append(point["setting"])
+
+        if self._covey and self._arguments.rounds:
+            self._say(f"{set_name}: sweeping covey")
+            self._covey_settings = {query: self._covey.chosen(vectors, query, self._arguments.scout_again) for query in vectors.query_paths}
 
         path = self._out / f"{set_name}.jsonl"
         with open(path, "w") as file:
@@ -88,7 +93,8 @@ class Comparison:
     def _measured(self, vectors, name, settings, facts):
         if name == "covey":
             for query in vectors.query_paths:
-                yield from covey_lines(self._arguments.covey, self._pin, vectors, query, self._arguments.covey_options.split())
+                chosen = self._covey_settings[query]
+                yield from self._covey.lines(vectors, query, chosen)
             return
         for (other, config), chosen in settings.items():
             if other != name:
@@ -145,7 +151,7 @@ def main():
     parser.add_argument("--seconds", type=float, default=0.3, help="for each setting, mode and round (default: %(default)s; at least 2 passes)")
     parser.add_argument("--core", type=int, default=max(os.sched_getaffinity(0)), help="the core that all are pinned to (default: %(default)s)")
     parser.add_argument("--covey", default=str(ROOT / ".build" / "release" / "covey"), help="its binary (default: %(default)s)")
-    parser.add_argument("--covey-options", default="", help="more options of covey bench")
+    parser.add_argument("--covey-options", default="", help="more options of covey bench, one way to build for all that is measured")
     parser.add_argument("--scout-again", action="store_true", help="sweep anew what earlier runs swept")
     parser.add_argument("--out", default=str(CACHE / "peers" / "results"), help="folder of measurements and plots (default: %(default)s)")
     arguments = parser.parse_args()

@@ -33,7 +33,7 @@ class FaissHNSW(_Faiss):
 
     @staticmethod
     def ladders(config, count, dimension):
-        return [[{"ef": ef} for ef in ladder(10, 640, 18)]]
+        return [[{"ef": ef} for ef in ladder(10, 640, 28)]]
 
     def build(self, vectors, config):
         self._index = faiss.IndexHNSWFlat(vectors.shape[1], config["m"], faiss.METRIC_INNER_PRODUCT)

@@ -16,7 +16,7 @@ class HNSWlib(Peer):
 
     @staticmethod
     def ladders(config, count, dimension):
-        return [[{"ef": ef} for ef in ladder(10, 640, 18)]]
+        return [[{"ef": ef} for ef in ladder(10, 640, 28)]]
 
     def build(self, vectors, config):
         self._index = hnswlib.Index("ip", vectors.shape[1])
@@ -54,7 +54,7 @@ class _USearch(Peer):
 
     @staticmethod
     def ladders(config, count, dimension):
-        return [[{"ef": ef} for ef in ladder(10, 640, 18)]]
+        return [[{"ef": ef} for ef in ladder(10, 640, 28)]]
 
     def build(self, vectors, config):
         self._index = Index(

@@ -99,6 +99,9 @@ def _ratios(measured, indexes):
             if not theirs:
                 cells.append(f"{level:.2f}: no library reaches it")
                 continue
+            if not ours:
+                cells.append(f"{level:.2f}: not reached ({name} does)")
+                continue
             cell = f"{level:.2f}: {ours / theirs:.2f} of {name}"
             if rate == "qps":
                 free = max(

@@ -21,7 +21,7 @@ class ScaNN(Peer):
 
     @staticmethod
     def ladders(config, count, dimension):
-        probes = ladder(1, config["leaves"] // 2, 15)
+        probes = ladder(1, config["leaves"] // 2, 20)
         reorders = ladder(12, 1_200, 10)[::-1]
         return [[{"reorder": reorder, "probes": probe} for probe in probes] for reorder in reorders]
 

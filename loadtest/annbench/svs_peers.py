@@ -18,7 +18,7 @@ class Vamana(Peer):
 
     @staticmethod
     def ladders(config, count, dimension):
-        return [[{"window": window} for window in ladder(10, 640, 18)]]
+        return [[{"window": window} for window in ladder(10, 640, 28)]]
 
     def build(self, vectors, config):
         # On vectors of unit length Euclidean distance orders as the inner product does; its pruning makes the better graph.
