@@ -201,7 +201,8 @@ VK_TARGET static void keep_largest(uint64_t *keys, size_t count, size_t keep) {
             const __m512i eight = _mm512_loadu_si512(keys + i);
             const __mmask8 greater = _mm512_cmpgt_epu64_mask(eight, bound);
             const size_t taken = (size_t)__builtin_popcount(greater);
-            _mm512_mask_compressstoreu_epi64(keys + above, greater, eight);
+            // Packed in a register: Zen 4 takes a hundred cycles to pack into memory. What is stored past the greater ones was read.
+            _mm512_storeu_si512(keys + above, _mm512_maskz_compress_epi64(greater, eight));
             _mm512_storeu_si512(aside + below, _mm512_maskz_compress_epi64((__mmask8)~greater, eight));
             above += taken;
             below += 8 - taken;

@@ -14,9 +14,9 @@ final class StopSignal: Sendable {
     var isRaised: Bool { reason != nil }
 
     var reason: ClusterError? {
-        if cancelled.load(ordering: .relaxed) { return ClusterError(.cancelled, "the caller went away") }
+        // First, because whoever carries the call also cancels its task when the deadline passes.
         if let deadline, ContinuousClock.now >= deadline { return ClusterError(.deadlineExceeded, "the deadline passed at the shard") }
-        return nil
+        return cancelled.load(ordering: .relaxed) ? ClusterError(.cancelled, "the caller went away") : nil
     }
 
     func check() throws(ClusterError) {
