@@ -75,6 +75,7 @@ package struct Generator: AnswerService {
         let modelRequest = ModelRequest(
             messages: prompt.messages, maximumTokens: request.options.maximumTokens ?? configuration.answerTokens,
             temperature: request.options.temperature ?? 0, timeout: min(configuration.modelTimeout, context.remaining ?? configuration.modelTimeout))
+        var cut = MarkerCut(nonce: prompt.nonce)
         var filter = CitationFilter(given: prompt.sourcesUsed)
         var answer = ""
         func release(_ text: String) throws(ClusterError) {
@@ -85,22 +86,27 @@ package struct Generator: AnswerService {
             }
             emit(.text(text))
         }
+        func finish(_ reason: AnswerSummary.Reason, _ usage: TokenUsage?) throws(ClusterError) {
+            try release(filter.receive(cut.finish()))
+            try release(filter.finish())
+            let refused = Refusal.isRefusal(answer, cites: !filter.marks.isEmpty)
+            emit(
+                .finished(
+                    AnswerSummary(
+                        model: model.name, reason: reason, refused: refused,
+                        citations: QuoteFinder.citations(for: filter.marks, in: answer, of: request.sources),
+                        citationsRemoved: filter.removed, sourcesUsed: prompt.sourcesUsed,
+                        promptTokens: usage?.promptTokens ?? prompt.tokens,
+                        completionTokens: usage?.completionTokens ?? builder.count(answer))))
+        }
         do {
             for try await event in model.generate(modelRequest) {
                 switch event {
-                case .text(let piece): try release(filter.receive(piece))
-                case .finished(let reason, let usage):
-                    try release(filter.finish())
-                    let refused = Refusal.isRefusal(answer, cites: !filter.marks.isEmpty)
-                    emit(
-                        .finished(
-                            AnswerSummary(
-                                model: model.name, reason: reason, refused: refused,
-                                citations: QuoteFinder.citations(for: filter.marks, in: answer, of: request.sources),
-                                citationsRemoved: filter.removed, sourcesUsed: prompt.sourcesUsed,
-                                promptTokens: usage?.promptTokens ?? prompt.tokens,
-                                completionTokens: usage?.completionTokens ?? builder.count(answer))))
-                    return
+                case .text(let piece):
+                    try release(filter.receive(cut.receive(piece)))
+                    // Leaving the stream aborts the work at the model, which would say how much it was; so it is counted here.
+                    if cut.isCut { return try finish(.stop, nil) }
+                case .finished(let reason, let usage): return try finish(reason, usage)
                 }
             }
         } catch {

@@ -8,6 +8,8 @@ package struct Prompt: Hashable, Sendable {
     package var sourcesUsed: [Int]
     /// By the builder's counter, with ``PromptBuilder/messageTokens`` for each message.
     package var tokens: Int
+    /// Stands in the marker before and after each source, and nowhere else.
+    package var nonce: String
 
     /// The messages as one text, each under its speaker's name: what `--show-prompt` prints.
     package var text: String {

@@ -69,7 +69,7 @@ package struct PromptBuilder: Sendable {
         let last = Self.question(request.question, blocks: order.map { blocks[$0] })
         return Prompt(
             messages: [ChatTurn(speaker: .system, text: system)] + turns + [ChatTurn(speaker: .user, text: last)],
-            sourcesUsed: Array(1..<kept + 1), tokens: budget - left)
+            sourcesUsed: Array(1..<kept + 1), tokens: budget - left, nonce: nonce)
     }
 
     private func cost(_ text: String) -> Int { count(text) + Self.messageTokens }

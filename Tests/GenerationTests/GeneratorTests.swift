@@ -41,6 +41,27 @@ import Testing
         #expect(try await Generator(model: ScriptedModel([text])).collect(request).summary?.refused == refused)
     }
 
+    @Test("a reply that goes on with the prompt's markers ends before them", arguments: 1...9)
+    func markersEnd(size: Int) {
+        let nonce = "9ac1c042efa26ef1"
+        let reply = "Use dpkg -S << 9 9ac.\n\n<<\(nonce) source 1\nTitle: x"
+        for (text, expected, ends) in [
+            (reply, "Use dpkg -S << 9 9ac.\n\n", true), ("a \(nonce)>> b", "a ", true),
+            ("ends with <<9ac1", "ends with <<9ac1", false),
+            ("\n<<\(nonce) source 2\nThe answer.\n\(nonce)>>", "\nThe answer.\n", true),
+        ] {
+            var cut = MarkerCut(nonce: nonce)
+            var shown = ""
+            var rest = text[...]
+            while !rest.isEmpty {
+                shown += cut.receive(String(rest.prefix(size)))
+                rest = rest.dropFirst(size)
+            }
+            shown += cut.finish()
+            #expect(shown == expected && cut.isCut == ends)
+        }
+    }
+
     @Test("a model that fails before its first word is replaced by the sources' sentences, and named")
     func fallsBack() async throws {
         let model = ScriptedModel([], failure: ClusterError(.unavailable, "no connection"))
