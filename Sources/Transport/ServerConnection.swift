@@ -250,9 +250,9 @@ final class ServerConnection: HTTP2Side {
             guard let deadline = state.accepted?.call.deadline else { continue }
             if deadline > now {
                 next = min(next ?? deadline, deadline)
-            } else if state.isAnswered || (state.hasBegunReply && handler?.session.pendingBytes(of: stream) ?? 0 > 0) {
+            } else if state.isAnswered || state.hasBegunReply, handler?.session.pendingBytes(of: stream) ?? 0 > 0 {
                 reset(stream, .cancel)  // the reader is too slow even for the trailers
-            } else {
+            } else if !state.isAnswered {  // else the answer is out; a reset now would take its status away
                 fail(stream, ClusterError(.deadlineExceeded, "the deadline passed before the answer was ready"))
             }
         }
