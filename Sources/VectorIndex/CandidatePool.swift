@@ -19,8 +19,8 @@ struct CandidatePool {
         self.storage = storage
     }
 
-    /// Rows to scan between two cuts: few at first, so that the bound rises early.
-    var stretch: Int { floor == .min ? max(2 * keep, 256) : max(4 * keep, 1_024) }
+    /// Rows to scan between two cuts, and between two looks at whether to stop: few at first, so that the bound rises early.
+    var stretch: Int { min(floor == .min ? max(2 * keep, 256) : max(4 * keep, 1_024), 16_384) }
 
     /// Lets `body` add candidates of so many rows and cuts them to the best when there are many.
     ///
