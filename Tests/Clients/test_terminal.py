@@ -24,9 +24,15 @@ class Typist:
         self.screen = b""
         self.process = subprocess.Popen(
             [BINARY, *arguments], stdin=slave, stdout=slave, stderr=slave, env={**cluster.environment, "COVEY_URL": cluster.url},
-            start_new_session=True, preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+            start_new_session=True, preexec_fn=self.take_terminal,
         )
         os.close(slave)
+
+    @staticmethod
+    def take_terminal():
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+        # A shell starts what it runs in the background with SIGINT ignored, and children inherit that.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
     def type(self, keys):
         os.write(self.master, keys if isinstance(keys, bytes) else keys.encode())
