@@ -88,7 +88,7 @@ let package = Package(
         .target(name: "TestServers", dependencies: ["Model", .nioCore, .nioPosix], path: "Tests/TestServers"),
 
         .tests("ArchitectureTests", []),
-        .tests("ModelTests", ["Model"]),
+        .tests("ModelTests", ["VectorMath", "Model"]),
         .tests("VectorMathTests", ["VectorMath", "CVectorKernels", "Model"]),
         .tests("StorageTests", ["Storage", "Model"]),
         .tests("VectorIndexTests", ["VectorIndex", "VectorMath", "Storage", "Model"]),
@@ -103,7 +103,7 @@ let package = Package(
         .tests("CoordinationTests", ["Coordination", "Placement", "Storage", "VectorMath", "Model", "Observability", .logging]),
         .tests("ShardingTests", ["Sharding", "VectorIndex", "Storage", "VectorMath", "Model", "Observability", .logging]),
         .tests("GenerationTests", ["Generation", "Embedding", "OutboundHTTP", "TestServers", "Model"]),
-        .tests("GatewayTests", ["Gateway", "Coordination", "Ingestion", "Generation", "Embedding", "Storage", "Model", "Observability", .hummingbird]),
+        .tests("GatewayTests", ["VectorMath", "Gateway", "Coordination", "Ingestion", "Generation", "Embedding", "Storage", "Model", "Observability", .hummingbird]),
         .tests("ConsoleTests", ["Console", "OutboundHTTP", "Storage", "VectorIndex", "TestServers", "Model"]),
     ],
     swiftLanguageModes: [.v6]

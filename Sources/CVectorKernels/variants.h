@@ -35,10 +35,14 @@ static inline uint64_t vk_byte_key(const vk_bytes *bytes, int32_t product, uint3
 static inline float vk_round_bytes(const float *difference, size_t dimension, float largest, uint8_t *out) {
     float scale = largest / 127;
     int fits = scale >= 0x1p-126f && scale <= 0x1.fffffep127f;
+    if (!fits) {
+        memset(out, 128, dimension);
+        return 0;
+    }
     // Rounded down from half above; 128.5 keeps the number positive.
-    float inverse = fits ? 1 / scale : 0;
+    float inverse = 1 / scale;
     for (size_t i = 0; i < dimension; i++) out[i] = (uint8_t)(int32_t)(difference[i] * inverse + 128.5f);
-    return fits ? scale : 0;
+    return scale;
 }
 
 void vk_quickselect(uint64_t *keys, size_t count, size_t keep);

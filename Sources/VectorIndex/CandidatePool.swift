@@ -6,6 +6,7 @@ import VectorMath
 /// than a heap; the cut sets the bound that further candidates have to pass.
 struct CandidatePool {
     let keep: Int
+    private let kernels: Kernels
     /// The first `count` are the candidates, as ``RankKey``.
     private(set) var storage: [UInt64]
     private(set) var count = 0
@@ -14,8 +15,9 @@ struct CandidatePool {
     /// Scores up to it are refused: one below the worst kept, since of equals the smaller row is kept.
     private var floor = Int32.min
 
-    init(keep: Int, storage: [UInt64]) {
+    init(keep: Int, storage: [UInt64], kernels: Kernels) {
         self.keep = keep
+        self.kernels = kernels
         self.storage = storage
     }
 
@@ -24,8 +26,7 @@ struct CandidatePool {
 
     /// Lets `body` add candidates of so many rows and cuts them to the best when there are many.
     ///
-    /// - Parameters:
-    ///   - body: Gets where to put them and the score that they have to exceed; returns how many it put.
+    /// - Parameter body: Gets where to put them and the score that they have to exceed; returns how many it put.
     mutating func scan(_ rows: Int, _ body: (inout MutableSpan<UInt64>, Int32) -> Int) {
         SearchScratch.grow(&storage, to: count + rows + Kernels.blockRows, filler: 0)
         let (taken, floor) = (count, floor)
@@ -40,9 +41,9 @@ struct CandidatePool {
     /// Leaves only the best `keep`.
     mutating func finish() {
         guard count > keep else { return }
-        let (taken, kept) = (count, keep)
+        let (taken, kept, kernels) = (count, keep, kernels)
         var keys = storage.mutableSpan
-        Kernels.best.keepLargest(kept, ofFirst: taken, in: &keys)
+        kernels.keepLargest(kept, ofFirst: taken, in: &keys)
         count = keep
         var worst = UInt64.max
         for index in 0..<keep { worst = min(worst, storage[index]) }

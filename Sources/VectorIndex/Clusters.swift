@@ -25,7 +25,7 @@ struct Clusters {
         let listCount = max(1, vectors.count / parameters.listSize)
         let regionCount = max(1, min(listCount, Int(Self.regionRoots * Double(listCount).squareRoot().rounded())))
         var regionOfRow = [UInt32](repeating: 0, count: vectors.count)
-        var centres = KMeans(
+        let centres = KMeans(
             Self.sample(min(vectors.count, regionCount * parameters.samplePerRegion), of: vectors, random: &random), count: regionCount,
             iterations: parameters.iterations, random: &random)
         centres.assign(vectors, into: &regionOfRow)
@@ -36,19 +36,16 @@ struct Clusters {
         var listOfRow = [UInt32](repeating: 0, count: vectors.count)
         for _ in 0..<parameters.iterations {
             Self.settle(vectors, members, centres, listCentres, into: &listOfRow)
-            listCentres = Self.means(vectors, listOfRow, previous: listCentres)
+            listCentres = vectors.means(of: listOfRow, previous: listCentres)
         }
 
         // Lists go to the nearest region, and regions to the middle of their lists.
-        var listVectors = ByteVectors(dimension: vectors.dimension, capacity: listCentres.count / vectors.dimension)
-        let zero = [Float](repeating: 0, count: vectors.dimension)
-        for start in stride(from: 0, to: listCentres.count, by: vectors.dimension) {
-            listVectors.append(listCentres.span.extracting(start..<start + vectors.dimension), origin: zero.span)
-        }
+        let listVectors = ByteVectors(rounding: listCentres, dimension: vectors.dimension)
         let rowsOfList = Self.grouped(listOfRow, count: listVectors.count)
         var regionOfList = [UInt32](repeating: 0, count: listVectors.count)
         centres.assign(listVectors, into: &regionOfList)
-        centres = KMeans(centroids: Self.means(listVectors, regionOfList, previous: centres.centroids), dimension: vectors.dimension)
+        let regionVectors = ByteVectors(
+            rounding: listVectors.means(of: regionOfList, previous: centres.centroids), dimension: vectors.dimension)
         members = Self.grouped(regionOfList, count: centres.count)
 
         regions = ByteVectors(dimension: vectors.dimension)
@@ -58,8 +55,7 @@ struct Clusters {
             let kept = members.filter { !rowsOfList[Int($0)].isEmpty }
             guard !kept.isEmpty else { continue }
             regionStarts.append(UInt32(lists.count))
-            let start = region * vectors.dimension
-            regions.append(centres.centroids.span.extracting(start..<start + vectors.dimension), origin: zero.span)
+            regions.append(region, of: regionVectors)
             for list in kept {
                 listStarts.append(UInt32(order.count))
                 lists.append(Int(list), of: listVectors)
@@ -70,7 +66,7 @@ struct Clusters {
         listStarts.append(UInt32(order.count))
     }
 
-    static func sample(_ size: Int, of vectors: ByteVectors, random: inout SplitMix64) -> ByteVectors {
+    private static func sample(_ size: Int, of vectors: ByteVectors, random: inout SplitMix64) -> ByteVectors {
         guard size < vectors.count else { return vectors }
         var sample = ByteVectors(dimension: vectors.dimension, capacity: size)
         for row in random.sample(size, below: vectors.count) { sample.append(row, of: vectors) }
@@ -89,11 +85,7 @@ struct Clusters {
         _ vectors: ByteVectors, _ members: [[UInt32]], _ regions: KMeans, _ lists: [Float], into assigned: inout [UInt32]
     ) {
         let dimension = vectors.dimension
-        var listVectors = ByteVectors(dimension: dimension, capacity: lists.count / dimension)
-        let zero = [Float](repeating: 0, count: dimension)
-        for start in stride(from: 0, to: lists.count, by: dimension) {
-            listVectors.append(lists.span.extracting(start..<start + dimension), origin: zero.span)
-        }
+        let listVectors = ByteVectors(rounding: lists, dimension: dimension)
         var regionOfList = [UInt32](repeating: 0, count: listVectors.count)
         regions.assign(listVectors, into: &regionOfList)
         let listsOfRegion = grouped(regionOfList, count: regions.count)
@@ -117,29 +109,5 @@ struct Clusters {
             ByteCentroids(centroids.span, dimension: dimension).assign(rows: subset.bytes.span, scales: subset.scales.span, into: &out)
             for (row, place) in zip(rows, chosen) { assigned[Int(row)] = candidates[Int(place)] }
         }
-    }
-
-    /// The mean of each group's vectors; a group without any keeps its previous centre.
-    private static func means(_ vectors: ByteVectors, _ groups: [UInt32], previous: [Float]) -> [Float] {
-        let dimension = vectors.dimension
-        var sums = [Float](repeating: 0, count: previous.count)
-        var sizes = [Int](repeating: 0, count: previous.count / dimension)
-        for (row, group) in groups.enumerated() {
-            sizes[Int(group)] += 1
-            let start = Int(group) * dimension
-            unsafe sums.withUnsafeMutableBufferPointer { all in
-                var sum = unsafe MutableSpan(_unsafeElements: all.extracting(start..<start + dimension))
-                vectors.add(row, to: &sum)
-            }
-        }
-        for (group, size) in sizes.enumerated() {
-            let range = group * dimension..<(group + 1) * dimension
-            if size == 0 { sums.replaceSubrange(range, with: previous[range]) }
-            else {
-                let inverse = 1 / Float(size)
-                for element in range { sums[element] *= inverse }
-            }
-        }
-        return sums
     }
 }

@@ -31,7 +31,7 @@ extension SegmentIndex {
         var result = SegmentSearchResult()
         result.byCode = true
         let prepared = prepare(query, scratch: &scratch)
-        var pool = CandidatePool(keep: plan.candidates, storage: scratch.candidates)
+        var pool = CandidatePool(keep: plan.candidates, storage: scratch.candidates, kernels: kernels)
         scratch.candidates = []
         defer { scratch.candidates = pool.storage }
 
@@ -44,7 +44,7 @@ extension SegmentIndex {
                 let best = scratch.listKeys.max().map(RankKey.floatScore) ?? 0
                 rows.fill(
                     &scratch.rowTables, for: scratch.query, weight: prepared.weight, reference: best,
-                    floats: &scratch.tableFloats)
+                    floats: &scratch.tableFloats, kernels: kernels)
             }
             seen += spansOfLists(admits, prepared, again: round > 0, scratch: &scratch)
             guard rows.scan(
@@ -104,12 +104,12 @@ extension SegmentIndex {
         if byCode {
             var reference = -Float.infinity
             for index in 0..<regionCount { reference = max(reference, RankKey.floatScore(scratch.regionKeys[index])) }
-            lists.fill(&scratch.listTables, for: scratch.query, weight: query.weight, reference: reference, floats: &scratch.tableFloats)
+            lists.fill(&scratch.listTables, for: scratch.query, weight: query.weight, reference: reference, floats: &scratch.tableFloats, kernels: kernels)
             for index in 0..<regionCount {
                 let key = scratch.regionKeys[index]
-                scratch.spans.append(lists.rowSpan(lists.children(of: Int(RankKey.row(key))), parent: RankKey.floatScore(key), scratch.listTables))
+                lists.add(lists.children(of: Int(RankKey.row(key))), parent: RankKey.floatScore(key), scratch.listTables, to: &scratch.spans)
             }
-            var pool = CandidatePool(keep: keep, storage: scratch.rowKeys)
+            var pool = CandidatePool(keep: keep, storage: scratch.rowKeys, kernels: kernels)
             scratch.rowKeys = []
             defer { scratch.rowKeys = pool.storage }
             guard lists.scan(scratch.spans, scratch.listTables, admits: nil, pool: &pool, kernels: kernels, shouldStop: shouldStop) else {
@@ -172,7 +172,7 @@ extension SegmentIndex {
             } else {
                 seen += children.count
             }
-            scratch.spans.append(rows.rowSpan(children, parent: RankKey.floatScore(key) + shift * lists.bias(list), scratch.rowTables))
+            rows.add(children, parent: RankKey.floatScore(key) + shift * lists.bias(list), scratch.rowTables, to: &scratch.spans)
         }
         return seen
     }

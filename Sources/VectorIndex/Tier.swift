@@ -76,8 +76,7 @@ import VectorMath
     /// What a query's similarity to children is added up from.
     struct Tables: Sendable {
         fileprivate var bytes: [UInt8] = []
-        /// Similarity ≈ the parent's + `offset` + `step` · score.
-        fileprivate var offset: Float = 0
+        /// What one unit of a score is worth; what all children of all parents share is left out.
         fileprivate var step: Float = 1
         fileprivate var biasWeight: Int32 = 0
         /// Similarity of the parent whose children's scores start at 0.
@@ -90,7 +89,7 @@ import VectorMath
     ///   - weight: w, see above.
     ///   - reference: About the similarity of the best parent.
     ///   - floats: Scratch.
-    func fill(_ tables: inout Tables, for query: [Float], weight: Float, reference: Float, floats: inout [Float]) {
+    func fill(_ tables: inout Tables, for query: [Float], weight: Float, reference: Float, floats: inout [Float], kernels: Kernels) {
         SearchScratch.grow(&floats, to: subspaces * 18, filler: 0)
         SearchScratch.grow(&tables.bytes, to: subspaces * 16, filler: 0)
         let bounds = bounds
@@ -98,19 +97,27 @@ import VectorMath
         var bytesOut = tables.bytes.mutableSpan
         // So that the greatest bias, 255 · unit, stays below 2^30 in the kernel's multiplication.
         let leastStep = abs(weight) * biasRange.unit / 1_000
-        let (base, step) = unsafe Kernels.best.fillTables(
+        let (_, step) = unsafe kernels.fillTables(
             query: query.span, centroids: span(over: codebookPointer), bounds: bounds.span, leastStep: leastStep.isFinite ? leastStep : 1,
             floats: &floatsOut, bytes: &bytesOut)
         tables.step = step
-        tables.offset = base - weight * biasRange.lowest
         tables.biasWeight = Self.clamped(weight * biasRange.unit / step * Kernels.biasUnit, to: 1_000 * Kernels.biasUnit)
         tables.reference = reference
     }
 
-    /// A span of children whose parent has the given similarity.
+    /// Children of one parent that are scanned between two looks at whether to stop, at most: all rows may be in one list.
+    private static let longestSpan = 8_192
+
+    /// Adds the children of a parent that has the given similarity.
     @inline(__always)
-    func rowSpan(_ children: Range<Int>, parent similarity: Float, _ tables: Tables) -> Kernels.RowSpan {
-        Kernels.RowSpan(children, base: Self.clamped((similarity - tables.reference) / tables.step, to: 1e9))
+    func add(_ children: Range<Int>, parent similarity: Float, _ tables: Tables, to spans: inout [Kernels.RowSpan]) {
+        let base = Self.clamped((similarity - tables.reference) / tables.step, to: 1e9)
+        var start = children.lowerBound
+        while start < children.upperBound {
+            let end = min(start + Self.longestSpan, children.upperBound)
+            spans.append(Kernels.RowSpan(start..<end, base: base))
+            start = end
+        }
     }
 
     /// To the nearest integer within ±`limit`; 0 for what is no number.

@@ -17,6 +17,15 @@ package struct ByteVectors: Sendable {
         scales.reserveCapacity(capacity)
     }
 
+    /// Rounds all of `vectors`, row-major `[n, dimension]`.
+    package init(rounding vectors: [Float], dimension: Int) {
+        self.init(dimension: dimension, capacity: vectors.count / dimension)
+        let zeros = [Float](repeating: 0, count: dimension)
+        for start in stride(from: 0, to: vectors.count, by: dimension) {
+            append(vectors.span.extracting(start..<start + dimension), origin: zeros.span)
+        }
+    }
+
     /// Adds `vector` − `origin`, rounded.
     package mutating func append(_ vector: Span<Float>, origin: Span<Float>) {
         precondition(vector.count == dimension, "\(vector.count) elements, dimension \(dimension)")
@@ -41,6 +50,29 @@ package struct ByteVectors: Sendable {
         unsafe bytes.withUnsafeBufferPointer { bytes in
             for element in 0..<dimension { sum[element] += unsafe Float(Int32(bytes[start + element]) - 128) * scale }
         }
+    }
+
+    /// The mean of each group's vectors, `[groups, dimension]`; of a group without any, its `previous` one.
+    ///
+    /// - Parameter groups: Of each vector, below the number of groups, which is that of `previous`.
+    package func means(of groups: [UInt32], previous: [Float]) -> [Float] {
+        var sums = [Float](repeating: 0, count: previous.count)
+        var sizes = [Int](repeating: 0, count: previous.count / dimension)
+        for (row, group) in groups.enumerated() {
+            sizes[Int(group)] += 1
+            let start = Int(group) * dimension
+            unsafe sums.withUnsafeMutableBufferPointer { all in
+                var sum = unsafe MutableSpan(_unsafeElements: all.extracting(start..<start + dimension))
+                add(row, to: &sum)
+            }
+        }
+        for (group, size) in sizes.enumerated() {
+            let inverse = 1 / Float(size)
+            for element in group * dimension..<(group + 1) * dimension {
+                sums[element] = size == 0 ? previous[element] : sums[element] * inverse
+            }
+        }
+        return sums
     }
 
     /// What the bytes of a vector stand for.

@@ -28,11 +28,6 @@ package struct KMeans: Sendable {
         }
     }
 
-    package init(centroids: [Float], dimension: Int) {
-        self.centroids = centroids
-        self.dimension = dimension
-    }
-
     /// The cluster of each vector: the one with the nearest centroid, the first of equals. The centroids are rounded to bytes
     /// for it.
     package func assign(_ vectors: ByteVectors, into assigned: inout [UInt32]) {
@@ -46,20 +41,7 @@ package struct KMeans: Sendable {
         var sizes = [Int](repeating: 0, count: count)
         for cluster in assigned { sizes[Int(cluster)] += 1 }
         refillEmpty(&sizes, assigned: &assigned, random: &random)
-        for cluster in sizes.indices where sizes[cluster] > 0 {
-            for element in cluster * dimension..<(cluster + 1) * dimension { centroids[element] = 0 }
-        }
-        for row in assigned.indices {
-            let start = Int(assigned[row]) * dimension
-            unsafe centroids.withUnsafeMutableBufferPointer { all in
-                var sum = unsafe MutableSpan(_unsafeElements: all.extracting(start..<start + dimension))
-                vectors.add(row, to: &sum)
-            }
-        }
-        for cluster in sizes.indices where sizes[cluster] > 0 {
-            let inverse = 1 / Float(sizes[cluster])
-            for element in cluster * dimension..<(cluster + 1) * dimension { centroids[element] *= inverse }
-        }
+        centroids = vectors.means(of: assigned, previous: centroids)
     }
 
     /// Gives each empty cluster a vector out of a cluster that has more than one, larger ones more likely.
@@ -82,26 +64,22 @@ package struct KMeans: Sendable {
 /// Centroids in signed bytes with one scale for all, as the assignment wants them.
 package struct ByteCentroids: Sendable {
     private let dimension: Int
-    private var bytes: [Int8] = []
-    private var halfNorms: [Float] = []
+    private let bytes: [Int8]
+    private let halfNorms: [Float]
     private let scale: Float
 
     /// - Parameter centroids: Row-major `[n, dimension]`, n ≥ 1.
     package init(_ centroids: Span<Float>, dimension: Int) {
         self.dimension = dimension
-        var largest: Float = 0
-        for index in centroids.indices { largest = max(largest, abs(centroids[index])) }
-        let step = largest / 127
-        let inverse = step >= .leastNormalMagnitude && step.isFinite ? 1 / step : 0
-        scale = inverse > 0 ? step : 0
-        bytes.reserveCapacity(centroids.count)
-        for start in stride(from: 0, to: centroids.count, by: dimension) {
-            var sum: Float = 0
-            for element in start..<start + dimension {
-                bytes.append(Int8(truncatingIfNeeded: Int32(centroids[element] * inverse + 128.5) - 128))
-                sum += centroids[element] * centroids[element]
-            }
-            halfNorms.append(sum / 2)
+        var (difference, rounded) = ([Float](repeating: 0, count: centroids.count), [UInt8](repeating: 0, count: centroids.count))
+        let zeros = difference
+        var differenceOut = difference.mutableSpan
+        var roundedOut = rounded.mutableSpan
+        scale = Kernels.best.round(centroids, less: zeros.span, difference: &differenceOut, bytes: &roundedOut)
+        bytes = rounded.map { Int8(bitPattern: $0 ^ 128) }
+        halfNorms = stride(from: 0, to: centroids.count, by: dimension).map {
+            let centroid = centroids.extracting($0..<$0 + dimension)
+            return Kernels.best.dot(centroid, centroid) / 2
         }
     }
 

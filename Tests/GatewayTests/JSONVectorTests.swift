@@ -2,6 +2,7 @@ import Foundation
 import Gateway
 import Model
 import Testing
+import VectorMath
 
 @Suite("Vectors and ids in JSON of strangers") struct JSONVectorTests {
     private func read(_ text: String) throws -> JSONInput { try JSONReader.read(Array(text.utf8)) }
@@ -56,17 +57,5 @@ import Testing
         let values = try measure { (try JSONValue(parsing: text)["vector"]?.array ?? []).map { Float($0.double ?? 0) } }
         #expect(sums[0] == sums[1] && sums[0] == sums[2])
         print("benchmark: \(text.count) bytes, 1536 numbers, µs: \(ours) here, \(values) here as JSONValue, \(foundation) Foundation into [Float]")
-    }
-}
-
-struct SplitMix64: RandomNumberGenerator {
-    private var state: UInt64
-    init(seed: UInt64) { state = seed }
-    mutating func next() -> UInt64 {
-        state &+= 0x9e37_79b9_7f4a_7c15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
-        z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
-        return z ^ (z >> 31)
     }
 }

@@ -1,6 +1,7 @@
 import Foundation
 import Model
 import Testing
+import VectorMath
 
 @Suite("JSON of strangers") struct JSONReaderTests {
     private func read(_ text: String) throws -> JSONInput { try JSONReader.read(Array(text.utf8)) }
@@ -66,17 +67,5 @@ import Testing
             damaged[Int(random.next() % UInt64(text.count))] = UInt8(truncatingIfNeeded: random.next())
             _ = try? JSONReader.read(damaged).jsonValue
         }
-    }
-}
-
-struct SplitMix64: RandomNumberGenerator {
-    private var state: UInt64
-    init(seed: UInt64) { state = seed }
-    mutating func next() -> UInt64 {
-        state &+= 0x9e37_79b9_7f4a_7c15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
-        z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
-        return z ^ (z >> 31)
     }
 }

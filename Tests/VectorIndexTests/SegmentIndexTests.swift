@@ -163,6 +163,30 @@ struct SegmentIndexTests {
         #expect(reversed.map(\.row) == [499, 498, 497])
     }
 
+    @Test("vectors at the ends of the numbers' range are indexed, and near ones stay near", arguments: Metric.allCases, [1e-40, 1e-20, 1e18, 1e30, 3e38] as [Float])
+    func hugeAndTiny(metric: Metric, magnitude: Float) throws {
+        var vectors = Sample.clustered(600, dimension: 9, metric: metric, seed: 4)
+        let largest = vectors.joined().map(abs).max()!
+        vectors = vectors.map { $0.map { $0 / largest * magnitude } }
+        let sample = try Sample(vectors: vectors, metric: metric)
+        var scratch = SearchScratch()
+        for threshold in [0, 1_000] {
+            #expect(sample.index.find(vectors[0], limit: 10, exactBelow: threshold, scratch: &scratch).hits.count == 10)
+        }
+    }
+
+    @Test("a list of many rows is looked at in parts, so that a search can stop in it")
+    func longList() throws {
+        let sample = try Sample(vectors: [[Float]](repeating: [0.6, 0.8], count: 40_000), metric: .euclid)
+        var scratch = SearchScratch()
+        var asked = 0
+        let result = sample.index.find([1, 0], limit: 5, exactBelow: 0, scratch: &scratch, shouldStop: {
+            asked += 1
+            return asked == 3
+        })
+        #expect(result.stopped && result.codesScanned < 40_000)
+    }
+
     @Test("the same seed gives the same bytes, and every instruction set the same hits", arguments: Metric.allCases)
     func deterministic(metric: Metric) throws {
         let all = Sample.clustered(3_020, dimension: 37, metric: metric, seed: 5)
