@@ -1,7 +1,7 @@
 /// Ends a reply where the model begins to copy the prompt's markers: what follows are sources, not an answer.
 ///
-/// Small models do so when they should have stopped. The marker is cut off by its nonce, which no answer can hold otherwise. Text that may be the
-/// beginning of a marker is held back until that is decided.
+/// Small models do so when they should have stopped. The marker is known by its nonce, which no answer holds otherwise, or by half of it after the brackets: small models miscopy it. Text that may be the
+/// beginning of a marker is held back until that is decided. White space before the first word goes.
 package struct MarkerCut {
     private let markers: [String]
     private var held = ""
@@ -10,7 +10,7 @@ package struct MarkerCut {
     /// Whether a marker was met: the reply is over.
     package private(set) var isCut = false
 
-    package init(nonce: String) { markers = ["<<\(nonce)", nonce] }
+    package init(nonce: String) { markers = ["<<\(nonce.prefix(4))", nonce] }
 
     /// - Returns: What can be shown.
     package mutating func receive(_ text: String) -> String {
@@ -35,7 +35,7 @@ package struct MarkerCut {
             }
             isCut = true
             held = ""
-            return before
+            return begun(before)
         }
         var keep = held.endIndex
         for marker in markers {
@@ -46,13 +46,19 @@ package struct MarkerCut {
         }
         let shown = String(held[..<keep])
         held.removeSubrange(..<keep)
-        if !shown.allSatisfy(\.isWhitespace) { hasBegun = true }
-        return shown
+        return begun(shown)
     }
 
     /// What was held back, at the end of the reply.
     package mutating func finish() -> String {
         defer { held = "" }
-        return held
+        return begun(held)
+    }
+
+    private mutating func begun(_ text: String) -> String {
+        guard !hasBegun else { return text }
+        let text = text.drop(while: \.isWhitespace)
+        hasBegun = !text.isEmpty
+        return String(text)
     }
 }

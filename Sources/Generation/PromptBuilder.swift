@@ -32,7 +32,7 @@ package struct PromptBuilder: Sendable {
     ) throws(ClusterError) -> Prompt {
         let nonce = Self.nonce(for: request, using: &random)
         let system = Self.instructions(nonce: nonce, caller: request.history.filter { $0.speaker == .system }.map(\.text))
-        let frame = Self.question(request.question, blocks: [])
+        let frame = Self.question(request.question, blocks: request.sources.isEmpty ? [] : [""])
         var left = budget - cost(system) - cost(frame)
         guard left >= 0 else {
             throw ClusterError(.invalidArgument, "question and instructions need \(budget - left) tokens, the prompt's budget is \(budget)")
@@ -42,7 +42,7 @@ package struct PromptBuilder: Sendable {
         let historyCosts = history.map { cost($0.text) }
         let reserved = min(historyCosts.reduce(0, +), Int(Double(budget) * historyShare))
         let blocks = request.sources.enumerated().map { Self.block($0.element, number: $0.offset + 1, nonce: nonce) }
-        let blockCosts = blocks.map(count)
+        let blockCosts = blocks.map { count($0 + Self.blockEnd) }
         // The best source goes before history; the others take what history leaves.
         var kept = 0
         while kept < blocks.count, blockCosts[kept] <= (kept == 0 ? left : left - reserved) {
@@ -79,11 +79,12 @@ package struct PromptBuilder: Sendable {
         stride(from: 0, to: count, by: 2) + stride(from: 1, to: count, by: 2).reversed()
     }
 
-    /// 128 random bits in hexadecimal that no text of the request contains.
+    /// 32 random bits in hexadecimal that no text of the request contains: short, so that small models can copy it and prompts stay short.
+    /// It need not be hard to guess, since it is drawn after the texts and drawn again while one of them holds it.
     private static func nonce(for request: AnswerRequest, using random: inout some RandomNumberGenerator) -> String {
         let texts = [request.question] + request.history.map(\.text) + request.sources.flatMap { [$0.document, $0.title, $0.text] + $0.headings }
         while true {
-            let nonce = fixedHex(random.next()) + fixedHex(random.next())
+            let nonce = String(fixedHex(random.next()).prefix(8))
             if !texts.contains(where: { $0.contains(nonce) }) { return nonce }
         }
     }
@@ -106,8 +107,10 @@ package struct PromptBuilder: Sendable {
         return "<<\(nonce) source \(number)\nTitle: \(title)\n\(place.isEmpty ? "" : "Place: \(place)\n")\n\(source.text)\n\(nonce)>>"
     }
 
+    private static let blockEnd = "\n\n"
+
     private static func question(_ question: String, blocks: [String]) -> String {
-        (blocks.isEmpty ? "" : "Sources:\n\n" + blocks.joined(separator: "\n\n") + "\n\n") + "Question: \(question)"
+        (blocks.isEmpty ? "" : "Sources:\n\n" + blocks.joined(separator: blockEnd) + blockEnd) + "Question: \(question)"
     }
 
     /// White space as single spaces: a title cannot begin a line of its own.

@@ -43,12 +43,12 @@ import Testing
 
     @Test("a reply that goes on with the prompt's markers ends before them", arguments: 1...9)
     func markersEnd(size: Int) {
-        let nonce = "9ac1c042efa26ef1"
+        let nonce = "9ac1c042"
         let reply = "Use dpkg -S << 9 9ac.\n\n<<\(nonce) source 1\nTitle: x"
         for (text, expected, ends) in [
             (reply, "Use dpkg -S << 9 9ac.\n\n", true), ("a \(nonce)>> b", "a ", true),
-            ("ends with <<9ac1", "ends with <<9ac1", false),
-            ("\n<<\(nonce) source 2\nThe answer.\n\(nonce)>>", "\nThe answer.\n", true),
+            ("ends with <<9ac", "ends with <<9ac", false), ("a\n<<9ac1c04caaffee source 1>", "a\n", true),
+            ("\n<<\(nonce) source 2\nThe answer.\n\(nonce)>>", "The answer.\n", true),
         ] {
             var cut = MarkerCut(nonce: nonce)
             var shown = ""
