@@ -71,13 +71,13 @@ extension SegmentIndex {
     }
 
     /// What the tiers need to know of a query.
-    private struct PreparedQuery {
+    struct PreparedQuery {
         /// w, see ``Tier``.
         var weight: Float
         var norm: Float
     }
 
-    private func prepare(_ query: Span<Float>, scratch: inout SearchScratch) -> PreparedQuery {
+    func prepare(_ query: Span<Float>, scratch: inout SearchScratch) -> PreparedQuery {
         if scratch.query.count != dimension { scratch.query = [Float](repeating: 0, count: dimension) }
         let origin = origin
         scratch.byteQuery.set(query, less: origin.span, difference: &scratch.query, kernels: kernels)
@@ -150,7 +150,7 @@ extension SegmentIndex {
     ///
     /// - Parameter again: Lists of earlier rounds of this search are left out.
     /// - Returns: How many admitted rows they hold.
-    private func spansOfLists(
+    func spansOfLists(
         _ admits: RowBitmap?, _ query: PreparedQuery, again: Bool, scratch: inout SearchScratch
     ) -> Int {
         scratch.spans.removeAll(keepingCapacity: true)
