@@ -97,7 +97,7 @@ static void dot_tables(
         for (size_t c = 0; c < VK_CENTROIDS; c++) {
             float sum = 0;
             for (size_t i = bounds[s]; i < bounds[s + 1]; i++) sum += query[i] * centroids[i * VK_CENTROIDS + c];
-            tables[c] = sum;
+            tables[c] = !(sum >= -VK_TABLE_LIMIT) ? -VK_TABLE_LIMIT : sum > VK_TABLE_LIMIT ? VK_TABLE_LIMIT : sum;
         }
         finish_table(tables, lowest + s, highest + s);
     }
@@ -121,6 +121,7 @@ static void encode(const float *vector, const float *centroids, const uint32_t *
                 float difference = vector[i] - centroids[i * VK_CENTROIDS + c];
                 sum -= difference * difference;
             }
+            if (!(sum >= VK_LEAST_SUM)) sum = VK_LEAST_SUM;
             if (sum > best) {
                 best = sum;
                 codes[s] = (uint8_t)c;

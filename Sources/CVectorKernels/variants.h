@@ -31,6 +31,12 @@ static inline uint64_t vk_byte_key(const vk_bytes *bytes, int32_t product, uint3
     return vk_float_key(scaled - bias, row);
 }
 
+// Where products overflow, sums are infinite or no number, and comparisons with those differ between instructions. Entries of tables keep
+// within this, so that their differences are finite, too; what is no number counts as the least.
+#define VK_TABLE_LIMIT 1e38f
+// The same for what `encode` compares, negative squared distances.
+#define VK_LEAST_SUM (-0x1.fffffep127f)
+
 // See `to_bytes`: what remains once the largest magnitude is known.
 static inline float vk_round_bytes(const float *difference, size_t dimension, float largest, uint8_t *out) {
     float scale = largest / 127;

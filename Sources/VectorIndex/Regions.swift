@@ -12,8 +12,8 @@ import VectorMath
     init(_ file: SegmentFile, count: Int, dimension: Int) throws(SegmentError) {
         self.count = count
         unsafe bytePointer = try unsafe file.elements(of: IndexSection.regions + IndexSection.bytes, as: UInt8.self, count: count * dimension)
-        unsafe scalePointer = try unsafe file.elements(of: IndexSection.regions + IndexSection.scales, as: Float.self, count: count)
-        unsafe biasPointer = try unsafe file.elements(of: IndexSection.regions + IndexSection.biases, as: Float.self, count: count)
+        unsafe scalePointer = try unsafe file.scales(of: IndexSection.regions, count: count)
+        unsafe biasPointer = try unsafe file.biases(of: IndexSection.regions, count: count)
     }
 
     var memoryByteCount: Int { unsafe bytePointer.count + 8 * count }

@@ -81,11 +81,11 @@ extension SegmentIndex {
     }
 }
 
-/// The best rows so far. Scores of the Euclidean metric are kept squared until the end.
+/// The best rows so far, in the order of their final scores.
 struct Best {
     private var top: TopK<RowHit>
     private let metric: Metric
-    /// What a score has to reach to matter, once there are enough.
+    /// What a kernel's score has to reach to matter, once there are enough.
     private var bound: Float?
 
     init(limit: Int, metric: Metric, precedes: @escaping (Int, Int) -> Bool) {
@@ -95,18 +95,16 @@ struct Best {
         }
     }
 
+    /// - Parameter value: The kernel's score: for the Euclidean metric the square of the final one.
     @inline(__always)
-    mutating func offer(_ row: Int, _ score: Float) {
-        if let bound, metric.higherIsBetter ? score < bound : score > bound { return }
+    mutating func offer(_ row: Int, _ value: Float) {
+        if let bound, metric.higherIsBetter ? value < bound : value > bound { return }
+        let score = metric == .euclid ? value.squareRoot() : value
         // Finite vectors can still overflow into a score that is no number: it ranks last.
-        let score = score.isNaN ? metric.worstScore : score
-        top.offer(RowHit(row: row, score: score))
-        if top.isFull { bound = top.last?.score }
+        top.offer(RowHit(row: row, score: score.isNaN ? metric.worstScore : score))
+        // Different squares may have the same root, and then rows decide: the bound is a little above the worst one's square.
+        if top.isFull { bound = top.last.map { metric == .euclid ? $0.score * $0.score * 1.000_001 : $0.score } }
     }
 
-    func hits() -> [RowHit] {
-        let hits = top.sorted()
-        guard metric == .euclid else { return hits }
-        return hits.map { RowHit(row: $0.row, score: $0.score.squareRoot()) }
-    }
+    func hits() -> [RowHit] { top.sorted() }
 }

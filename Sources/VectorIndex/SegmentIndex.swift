@@ -53,8 +53,8 @@ import VectorMath
         regions = try Regions(file, count: regionCount, dimension: dimension)
         lists = try Tier(IndexSection.lists, of: file, count: listCount, parents: regionCount, dimension: dimension, subspaces: subspaces)
         rows = try Tier(IndexSection.rows, of: file, count: count, parents: listCount, dimension: dimension, subspaces: subspaces)
-        norm = try unsafe file.elements(of: IndexSection.norm, as: Float.self, count: 1)[0]
-        let mean = try unsafe Array(file.elements(of: IndexSection.mean, as: Float.self, count: dimension))
+        norm = try unsafe file.floats(of: IndexSection.norm, count: 1, "a number from 0 on") { $0 >= 0 }[0]
+        let mean = try unsafe Array(file.floats(of: IndexSection.mean, count: dimension, "a finite number") { $0.isFinite })
         origin = metric == .dot ? [Float](repeating: 0, count: dimension) : mean
         unsafe vectorPointer = try unsafe file.elements(of: IndexSection.vectors, as: Float.self, count: count * dimension)
     }

@@ -43,8 +43,8 @@ import VectorMath
         unsafe startPointer = unsafe starts
         let blocks = (count + Kernels.blockRows - 1) / Kernels.blockRows
         unsafe bytePointer = try unsafe file.elements(of: name + IndexSection.bytes, as: UInt8.self, count: count * dimension)
-        unsafe scalePointer = try unsafe file.elements(of: name + IndexSection.scales, as: Float.self, count: count)
-        unsafe biasPointer = try unsafe file.elements(of: name + IndexSection.biases, as: Float.self, count: count)
+        unsafe scalePointer = try unsafe file.scales(of: name, count: count)
+        unsafe biasPointer = try unsafe file.biases(of: name, count: count)
         unsafe codebookPointer = try unsafe file.elements(of: name + IndexSection.codebooks, as: Float.self, count: dimension * 16)
         unsafe codePointer = try unsafe file.elements(of: name + IndexSection.codes, as: UInt8.self, count: blocks * subspaces * 8)
         unsafe codeBiasPointer = try unsafe file.elements(of: name + IndexSection.codeBiases, as: UInt8.self, count: blocks * Kernels.blockRows)

@@ -91,4 +91,22 @@ struct ExplainTests {
         #expect(write?.code == .invalidArgument && write?.message.contains("vector[1] of point 9") == true)
         await node.close()
     }
+
+    @Test("a score that is no number ranks last, whether a segment holds the point or not", arguments: [Metric.dot, .euclid])
+    func overflow(metric: Metric) async throws {
+        let harness = try await Harness(dimension: 2, metric: metric)
+        let node = harness.node()
+        let huge = Float.greatestFiniteMagnitude
+        // Products that overflow with both signs have no sum; distances that overflow are infinite.
+        let points = (1...4).map { Point(id: .integer($0), vector: [Float($0), 0], payload: [:]) } + [Point(id: .integer(0), vector: [huge, huge], payload: [:])]
+        let query: [Float] = metric == .dot ? [huge, -huge] : [-huge, -huge]
+        try await harness.upsert(points, on: node)
+        let newest = try await harness.search(node, query).hits
+        try await harness.seal(node)
+        let sealed = try await harness.search(node, query).hits
+        #expect(newest.map(\.id) == sealed.map(\.id) && newest.map(\.score) == sealed.map(\.score) && newest.count == 5)
+        #expect(metric == .euclid || newest.last == Hit(id: .integer(0), score: -.infinity, version: newest[0].version))
+        #expect(try await explain(harness, node, query, [0], limit: 1)[0].exact != nil)
+        await node.close()
+    }
 }

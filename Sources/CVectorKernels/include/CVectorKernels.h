@@ -72,6 +72,7 @@ typedef struct {
     // bounds:    `[subspaces + 1]`; subspace s has the elements bounds[s]..<bounds[s + 1] of the query, possibly none.
     // centroids: `[bounds[subspaces], 16]`: row i holds element i of the 16 centroids of its subspace.
     // tables:    output, `[subspaces, 16]`; lowest and highest, outputs, `[subspaces]`: the least and greatest of each row.
+    //            Within ±1e38, also where products overflow; what is no number is −1e38.
     void (*dot_tables)(const float *query, const float *centroids, const uint32_t *bounds, size_t subspaces, float *tables,
                        float *lowest, float *highest);
     // bytes[s][c] = (tables[s][c] − lowest[s]) · scale, rounded to the nearest; the caller sees to it that nothing exceeds 255.
