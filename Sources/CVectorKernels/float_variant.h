@@ -101,19 +101,16 @@ VK_TARGET static float to_bytes(const float *vector, const float *origin, size_t
 
 typedef int32_t ints __attribute__((vector_size(64)));
 
-// The lanes of `value` where `mask` is all ones, `other` elsewhere.
-VK_INLINE floats choose(ints mask, floats value, float other) {
-    floats others = (floats){0} + other;
-    return (floats)(((ints)value & mask) | ((ints)others & ~mask));
-}
+// The greater or the lesser of each lane and a bound; the bound where the lane is no number.
+VK_INLINE floats at_least(floats value, float bound) { return __builtin_elementwise_max(value, (floats){0} + bound); }
+VK_INLINE floats at_most(floats value, float bound) { return __builtin_elementwise_min(value, (floats){0} + bound); }
 
 VK_TARGET static void dot_tables(
     const float *query, const float *centroids, const uint32_t *bounds, size_t subspaces, float *tables, float *lowest, float *highest) {
     for (size_t s = 0; s < subspaces; s++) {
         floats sum = {0};
         for (size_t i = bounds[s]; i < bounds[s + 1]; i++) sum += query[i] * *(const floats *)(centroids + i * VK_CENTROIDS);
-        sum = choose(sum >= -VK_TABLE_LIMIT, sum, -VK_TABLE_LIMIT);
-        sum = choose(sum <= VK_TABLE_LIMIT, sum, VK_TABLE_LIMIT);
+        sum = at_most(at_least(sum, -VK_TABLE_LIMIT), VK_TABLE_LIMIT);
         memcpy(tables + s * VK_CENTROIDS, &sum, sizeof(sum));
         lowest[s] = extreme(&sum, 0);
         highest[s] = extreme(&sum, 1);
@@ -128,7 +125,7 @@ VK_TARGET static void encode(const float *vector, const float *centroids, const 
             floats difference = vector[i] - *(const floats *)(centroids + i * VK_CENTROIDS);
             sum -= difference * difference;
         }
-        sum = choose(sum >= VK_LEAST_SUM, sum, VK_LEAST_SUM);
+        sum = at_least(sum, VK_LEAST_SUM);
         ints others = sum < extreme(&sum, 1);
         // Lanes that are not the greatest lose against any lane number.
         codes[s] = (uint8_t)(__builtin_reduce_min((others & 15) | (lanes & ~others)) & 15);

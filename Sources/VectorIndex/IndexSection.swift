@@ -27,6 +27,9 @@ import Model
 /// | `.code.biases` | UInt8 `[⌈c/16⌉ · 16]`: b of what the codes describe, less the parent's b: lowest + unit · byte |
 /// | `.code.range` | Float `[2]`: lowest, unit |
 ///
+/// Means and scales are finite, scales and the norm not negative, biases numbers; a file in which they are not is refused. Whatever else a file
+/// says, its search stays within it.
+///
 /// Subspace s has the elements ⌊s·d/M⌋ up to ⌊(s+1)·d/M⌋. Parents' children are not aligned to blocks, so codes take M/2 bytes a row.
 enum IndexSection {
     static let header = "index.header"

@@ -210,6 +210,40 @@ import Testing
         await server.stop()
     }
 
+    @Test("an explanation begins with the step, and shows the ranks that the point got to")
+    func explain() async throws {
+        let server = try await StubServer { _ in
+            .init(["data": [], "covey": ["explanations": [
+                [
+                    "id": "7f3a0000-0000-4000-8000-000000000001", "step": "code", "shard": 2, "node": "shard-3", "segment": 0, "score": 0.61234,
+                    "exact": ["rank": 4, "of": 900],
+                    "index": [
+                        "region": 3, "region_rank": ["rank": 2, "of": 40], "list": 77, "list_rank": ["rank": 9, "of": 120], "lists_probed": 64,
+                        "probed": true, "code": ["rank": 131, "of": 800], "rescored": 12,
+                    ],
+                ],
+                ["id": 18, "step": "shard", "shard": 1, "node": "shard-2", "reason": "unavailable: gone"],
+            ]]])
+        }
+        var verb = ExplainVerb(query: "q", collection: "docs", ids: [PointID(uuid: "7f3a0000-0000-4000-8000-000000000001")!, .integer(18)])
+        verb.candidates = 100
+        let screen = Screen()
+        #expect(try await verb.run(CoveyClient(url: server.url), screen.terminal()) == 1)
+        #expect(screen.output == """
+            7f3a0000-0000-4000-8000-000000000001: not found: its codes rank too low; more candidates would keep it
+              where     segment 0 of shard 2 on node shard-3
+              region    3, ranked 2 of 40
+              list      77, ranked 9 of 120; 64 were probed, this one too
+              codes     ranked 131 of 800 rows scanned
+              exactly   score 0.6123, ranked 4 of 900 points of its shard that the search admits
+            18: its shard did not answer: unavailable: gone
+              where     shard 1 on node shard-2
+
+            """)
+        #expect(server.requests[0].json?["covey"] == ["explain": ["7f3a0000-0000-4000-8000-000000000001", 18], "candidates": 100])
+        await server.stop()
+    }
+
     @Test("the same options as JSON are what scripts read")
     func json() async throws {
         let server = try await StubServer { _ in .init(["data": [], "covey": ["coverage": ["complete": true]]]) }
