@@ -46,7 +46,14 @@ package struct AppendReply: Hashable, Sendable {
 }
 
 /// How much work a search may spend. `nil` leaves the choice to the shard's defaults.
+///
+/// Without `probes` every segment spends what its calibration says that `targetRecall` takes.
 package struct SearchEffort: Hashable, Sendable {
+    /// Recall that searches aim at which say nothing.
+    package static let defaultRecall = 0.97
+
+    /// Share of the true best points that answers should have on average, above 0 and at most 1; 1 asks for the exact scan.
+    package var targetRecall: Double?
     /// Score every point with its full vector.
     package var exact: Bool
     /// Coarse lists probed, per segment.
@@ -54,7 +61,8 @@ package struct SearchEffort: Hashable, Sendable {
     /// Candidates by code that are scored again with their full vectors, per segment.
     package var candidates: Int?
 
-    package init(exact: Bool = false, probes: Int? = nil, candidates: Int? = nil) {
+    package init(exact: Bool = false, targetRecall: Double? = nil, probes: Int? = nil, candidates: Int? = nil) {
+        self.targetRecall = targetRecall
         self.exact = exact
         self.probes = probes
         self.candidates = candidates
