@@ -50,12 +50,16 @@ extension Coordinator {
         answer.gaps.removeAll { gap in found.gaps.contains { $0.shard == gap.shard } }
         try requireUsable(found.gaps + answer.gaps, of: plan, partial: query.partial)
         let coverage = coverage(of: plan, work: found.work, gaps: found.gaps + answer.gaps)
-        return SearchAnswer(hits: answer.hits, coverage: coverage, superseded: answer.superseded, took: started.duration(to: clock.now()))
+        let explanations = await explain(query, plan, found, answer.hits, fanOut: self.fanOut("explain", context, deadline: end))
+        return SearchAnswer(
+            hits: answer.hits, coverage: coverage, superseded: answer.superseded, took: started.duration(to: clock.now()), explanations: explanations)
     }
 
     // MARK: - Finding
 
-    private struct Found {
+    struct Found {
+        /// What every shard was asked, in the last round.
+        var request: SearchRequest
         var hits: [RankedHit]
         /// By shard index; `nil` for the shards in `gaps`.
         var work: [SearchWork?]
@@ -104,7 +108,7 @@ extension Coordinator {
                     work[first]!.codesScanned += spent.codesScanned
                     work[first]!.candidatesRescored += spent.candidatesRescored
                 }
-                return Found(hits: hits, work: work, gaps: gaps)
+                return Found(request: template, hits: hits, work: work, gaps: gaps)
             }
             for work in work { if let work { spent += work } }
             depth = min(depth * 4, configuration.maximumLimit * 4)
@@ -186,6 +190,9 @@ extension Coordinator {
         }
         guard (0...configuration.maximumLimit).contains(query.offset) else {
             throw ClusterError(.invalidArgument, "offset must be 0…\(configuration.maximumLimit), found \(query.offset)")
+        }
+        guard query.explain.count <= ExplainRequest.maximumCount else {
+            throw ClusterError(.invalidArgument, "explain may name \(ExplainRequest.maximumCount) points, found \(query.explain.count)")
         }
         if let threshold = query.scoreThreshold, threshold.isNaN { throw ClusterError(.invalidArgument, "score_threshold is not a number") }
         for (name, value) in [("probes", query.effort.probes), ("candidates", query.effort.candidates)] {

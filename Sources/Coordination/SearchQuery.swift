@@ -17,11 +17,13 @@ package struct SearchQuery: Hashable, Sendable {
     package var partial: PartialPolicy
     /// Of hits made from the same text only the best stays. Hits without text are never collapsed.
     package var collapseDuplicates: Bool
+    /// Points to say of where the search left them, at most ``ExplainRequest/maximumCount``.
+    package var explain: [PointID]
 
     package init(
         vector: [Float], limit: Int, offset: Int = 0, filter: Filter? = nil, scoreThreshold: Float? = nil,
         effort: SearchEffort = SearchEffort(), withPayload: PayloadSelection = .all, withVector: Bool = false,
-        partial: PartialPolicy = .degrade, collapseDuplicates: Bool = false
+        partial: PartialPolicy = .degrade, collapseDuplicates: Bool = false, explain: [PointID] = []
     ) {
         self.vector = vector
         self.limit = limit
@@ -33,6 +35,7 @@ package struct SearchQuery: Hashable, Sendable {
         self.withVector = withVector
         self.partial = partial
         self.collapseDuplicates = collapseDuplicates
+        self.explain = explain
     }
 }
 
@@ -54,12 +57,15 @@ package struct SearchAnswer: Sendable {
     /// next best took their places where there were any (protocol, H22).
     package var superseded: Int
     package var took: Duration
+    /// In the order of the query's ids.
+    package var explanations: [PointExplanation]
 
-    package init(hits: [ScoredPoint], coverage: Coverage, superseded: Int = 0, took: Duration) {
+    package init(hits: [ScoredPoint], coverage: Coverage, superseded: Int = 0, took: Duration, explanations: [PointExplanation] = []) {
         self.hits = hits
         self.coverage = coverage
         self.superseded = superseded
         self.took = took
+        self.explanations = explanations
     }
 }
 

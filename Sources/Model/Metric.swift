@@ -11,4 +11,7 @@ package enum Metric: String, Sendable, CaseIterable {
 
     /// Whether score `a` ranks before score `b`.
     package func isBetter(_ a: Float, than b: Float) -> Bool { higherIsBetter ? a > b : a < b }
+
+    /// What counts as the score of vectors whose score is no number, as it can be when finite elements' products overflow.
+    package var worstScore: Float { higherIsBetter ? -.infinity : .infinity }
 }

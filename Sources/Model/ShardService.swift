@@ -7,6 +7,11 @@ package protocol ShardService: Sendable {
     /// - Throws: `invalidArgument` for a vector of the wrong dimension; `aborted` if the outcome is not known or the node is no longer the owner.
     func append(_ request: AppendRequest, context: CallContext) async throws(ClusterError) -> AppendReply
     func search(_ request: SearchRequest, context: CallContext) async throws(ClusterError) -> SearchReply
+    /// Runs a search and says where it left some points.
+    ///
+    /// - Complexity: That of the search for each of them, and the score of every point that the filter admits.
+    /// - Throws: as `search`; `invalidArgument` for too many ids.
+    func explain(_ request: ExplainRequest, context: CallContext) async throws(ClusterError) -> ExplainReply
     func fetch(_ request: FetchRequest, context: CallContext) async throws(ClusterError) -> FetchReply
     func count(_ request: CountRequest, context: CallContext) async throws(ClusterError) -> CountReply
     func status(_ request: StatusRequest, context: CallContext) async throws(ClusterError) -> StatusReply

@@ -119,7 +119,9 @@ extension LoggedPoint {
         guard point.vector.count == dimension else {
             throw ClusterError(.invalidArgument, "vector of point \(point.id): expected \(dimension) dimensions, found \(point.vector.count)")
         }
-        guard point.vector.allSatisfy(\.isFinite) else { throw ClusterError(.invalidArgument, "vector of point \(point.id) has a value that is not finite") }
+        if let place = point.vector.firstIndex(where: { !$0.isFinite }) {
+            throw ClusterError(.invalidArgument, "vector[\(place)] of point \(point.id) is \(point.vector[place]), which is not finite")
+        }
         self.init(
             id: point.id, vector: point.vector, payload: JSONValue.object(point.payload).serialized(),
             contentHash: point.payload[Chunk.Key.text]?.string.map(textHash) ?? 0)

@@ -39,11 +39,7 @@ package final class ShardNode: ShardService {
         let start = ContinuousClock.now
         defer { environment.searchSeconds.observe(start.duration(to: .now)) }
         return try await with(request.shard, context) { shard throws(ClusterError) in
-            guard request.vector.count == shard.schema.dimension else {
-                throw ClusterError(.invalidArgument, "vector: expected \(shard.schema.dimension) dimensions, found \(request.vector.count)")
-            }
-            guard request.vector.allSatisfy(\.isFinite) else { throw ClusterError(.invalidArgument, "vector has a value that is not finite") }
-            try Self.check(limit: request.limit)
+            try Self.check(request, shard.schema)
             let snapshot = try shard.readableSnapshot()
             let (environment, metric) = (environment, shard.schema.metric)
             let outcome = try await environment.compute(context) { stop throws(ClusterError) in
@@ -53,6 +49,22 @@ package final class ShardNode: ShardService {
             }
             return SearchReply(
                 hits: outcome.hits, range: shard.range, work: outcome.work, position: snapshot.position, manifestVersion: snapshot.manifestVersion)
+        }
+    }
+
+    package func explain(_ request: ExplainRequest, context: CallContext) async throws(ClusterError) -> ExplainReply {
+        try await with(request.search.shard, context) { shard throws(ClusterError) in
+            try Self.check(request.search, shard.schema)
+            guard request.ids.count <= ExplainRequest.maximumCount else {
+                throw ClusterError(.invalidArgument, "ids: \(ExplainRequest.maximumCount) points can be explained at a time, found \(request.ids.count)")
+            }
+            let snapshot = try shard.readableSnapshot()
+            let (environment, metric) = (environment, shard.schema.metric)
+            return try await environment.compute(context) { stop throws(ClusterError) in
+                ExplainReply(explanations: try snapshot.explain(
+                    request, metric: metric, exactScanThreshold: environment.configuration.exactScanThreshold,
+                    codesScanned: environment.codesScanned, stop: stop))
+            }
         }
     }
 
@@ -126,6 +138,16 @@ package final class ShardNode: ShardService {
 
     /// Most hits or points of one reply. Reason: bounds the memory of a reply.
     package static let maximumLimit = 100_000
+
+    private static func check(_ request: SearchRequest, _ schema: CollectionSchema) throws(ClusterError) {
+        guard request.vector.count == schema.dimension else {
+            throw ClusterError(.invalidArgument, "vector: expected \(schema.dimension) dimensions, found \(request.vector.count)")
+        }
+        if let place = request.vector.firstIndex(where: { !$0.isFinite }) {
+            throw ClusterError(.invalidArgument, "vector[\(place)] is \(request.vector[place]), which is not finite")
+        }
+        try check(limit: request.limit)
+    }
 
     private static func check(limit: Int) throws(ClusterError) {
         guard (0...maximumLimit).contains(limit) else { throw ClusterError(.invalidArgument, "limit must be 0…\(maximumLimit), found \(limit)") }

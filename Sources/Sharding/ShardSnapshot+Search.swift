@@ -67,7 +67,8 @@ extension Part {
             }
         }
         admitted.visit { row in
-            let score = metric == .euclid ? scores[row].squareRoot() : scores[row]
+            let value = metric == .euclid ? scores[row].squareRoot() : scores[row]
+            let score = value.isNaN ? metric.worstScore : value  // as in a segment
             if nearest.admits(score) { nearest.offer(hit(row, score: score)) }
             return true
         }

@@ -14,6 +14,9 @@ package struct RemoteShard: ShardService {
     package func search(_ request: SearchRequest, context: CallContext) async throws(ClusterError) -> SearchReply {
         try await call("Search", request, context)
     }
+    package func explain(_ request: ExplainRequest, context: CallContext) async throws(ClusterError) -> ExplainReply {
+        try await call("Explain", request, context)
+    }
     package func fetch(_ request: FetchRequest, context: CallContext) async throws(ClusterError) -> FetchReply {
         try await call("Fetch", request, context)
     }

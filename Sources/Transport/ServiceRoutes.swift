@@ -26,6 +26,9 @@ struct ServiceRoutes: Sendable {
         unary("/\(service)/Search") { (request: SearchRequest, context) throws(ClusterError) in
             try await shard.search(request, context: context).encoded()
         }
+        unary("/\(service)/Explain") { (request: ExplainRequest, context) throws(ClusterError) in
+            try await shard.explain(request, context: context).encoded()
+        }
         unary("/\(service)/Fetch") { (request: FetchRequest, context) throws(ClusterError) in
             try await shard.fetch(request, context: context).encoded()
         }

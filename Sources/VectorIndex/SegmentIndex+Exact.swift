@@ -102,7 +102,7 @@ struct Best {
     mutating func offer(_ row: Int, _ score: Float) {
         if let bound, metric.higherIsBetter ? score < bound : score > bound { return }
         // Finite vectors can still overflow into a score that is no number: it ranks last.
-        let score = score.isNaN ? (metric.higherIsBetter ? -Float.infinity : .infinity) : score
+        let score = score.isNaN ? metric.worstScore : score
         top.offer(RowHit(row: row, score: score))
         if top.isFull { bound = top.last?.score }
     }

@@ -66,7 +66,7 @@ extension SegmentIndex {
         var norm: Float
     }
 
-    private func prepare(_ query: Span<Float>, scratch: inout SearchScratch) -> PreparedQuery {
+    func prepare(_ query: Span<Float>, scratch: inout SearchScratch) -> PreparedQuery {
         if scratch.query.count != dimension { scratch.query = [Float](repeating: 0, count: dimension) }
         let origin = origin
         scratch.byteQuery.set(query, less: origin.span, difference: &scratch.query, kernels: kernels)
@@ -123,7 +123,7 @@ extension SegmentIndex {
     /// Puts the rows of some of the ranked lists into `scratch.spans`, with the base that their codes are scored from.
     ///
     /// - Returns: How many admitted rows they hold.
-    private func spansOfLists(_ ranked: Range<Int>, _ admits: RowBitmap?, _ query: PreparedQuery, scratch: inout SearchScratch) -> Int {
+    func spansOfLists(_ ranked: Range<Int>, _ admits: RowBitmap?, _ query: PreparedQuery, scratch: inout SearchScratch) -> Int {
         scratch.spans.removeAll(keepingCapacity: true)
         var seen = 0
         let shift = query.weight - Tier.rowBias(metric)

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Console
 import Foundation
+import Model
 
 /// Where the cluster is and how results are printed.
 struct ClientOptions: ParsableArguments {
@@ -119,6 +120,37 @@ struct SearchCommand: AsyncParsableCommand {
         verb.probes = probes
         verb.candidates = candidates
         verb.wholeOnly = wholeOnly
+        verb.json = output.json
+        try await finish { [verb] in try await verb.run(client.client, .standard) }
+    }
+}
+
+struct ExplainCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "explain", abstract: "Show where a search left a chunk: its list, its ranks, and the step that dropped it.",
+        discussion: "The ids are those of `covey search --json`. The exit status is 1 if a point is not in the result.")
+    @Argument(help: "The text.") var query: String
+    @Argument(help: "Ids of chunks: UUIDs or unsigned integers.") var ids: [String]
+    @OptionGroup var collection: CollectionOption
+    @Option(help: "Hits of the search, 1 to 50.") var limit = 10
+    @Flag(help: "Score every chunk with its full vector.") var exact = false
+    @Option(help: "Coarse lists probed per segment.") var probes: Int?
+    @Option(help: "Candidates scored again per segment.") var candidates: Int?
+    @OptionGroup var output: JSONFlag
+    @OptionGroup var client: ClientOptions
+
+    func run() async throws {
+        let ids = try ids.map { text in
+            guard let id = UInt64(text).map(PointID.integer) ?? PointID(uuid: text) else {
+                throw ValidationError("\(text) is neither an unsigned integer nor a UUID")
+            }
+            return id
+        }
+        var verb = ExplainVerb(query: query, collection: collection.name, ids: ids)
+        verb.limit = limit
+        verb.exact = exact
+        verb.probes = probes
+        verb.candidates = candidates
         verb.json = output.json
         try await finish { [verb] in try await verb.run(client.client, .standard) }
     }

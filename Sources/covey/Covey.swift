@@ -11,7 +11,7 @@ struct Covey: AsyncParsableCommand {
             CommandGroup(
                 name: "Documents and answers",
                 subcommands: [
-                    IngestCommand.self, AskCommand.self, ChatCommand.self, SearchCommand.self, DocumentsCommand.self, CollectionsCommand.self,
+                    IngestCommand.self, AskCommand.self, ChatCommand.self, SearchCommand.self, ExplainCommand.self, DocumentsCommand.self, CollectionsCommand.self,
                 ]),
             CommandGroup(
                 name: "Operation and measurement", subcommands: [StatusCommand.self, SealCommand.self, EvalCommand.self, BenchCommand.self]),

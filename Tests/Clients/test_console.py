@@ -84,6 +84,21 @@ def test_ask_answers_with_a_quote_and_its_source_or_refuses(cluster, folder):
     assert "1,642" in prompt and "How deep is Lake Baikal?" in prompt
 
 
+def test_explain_names_the_step_that_dropped_a_chunk(cluster, folder):
+    cluster.covey("ingest", str(folder), "-c", "console")
+    found = json.loads(cluster.covey("search", "What is a small flock?", "-c", "console", "--json").stdout)["data"]
+    first, last = found[0]["covey"]["id"], found[-1]["covey"]["id"]
+    nobody = "00000000-0000-0000-0000-000000000000"
+    kept = cluster.covey("explain", "What is a small flock?", first, "-c", "console")
+    assert kept.returncode == 0 and f"{first}: in the result, at place 1\n" in kept.stdout, kept.stderr
+    assert "ranked 1 of" in kept.stdout
+    dropped = cluster.covey("explain", "What is a small flock?", last, nobody, "-c", "console", "--limit", "1")
+    assert dropped.returncode == 1 and f"{last}: not in the result" in dropped.stdout and f"{nobody}: not in the collection" in dropped.stdout
+    explained = json.loads(cluster.covey("explain", "What is a small flock?", first, "-c", "console", "--json").stdout)
+    assert explained[0]["step"] == "hit" and explained[0]["score"] == found[0]["score"]
+    assert cluster.covey("explain", "x", "no-id", "-c", "console").returncode != 0
+
+
 def test_chat_reads_questions_until_the_input_ends(cluster, folder):
     cluster.covey("ingest", str(folder), "-c", "console")
     chat = cluster.covey("chat", "-c", "console", stdin="What is a covey?\nHow deep is Lake Baikal?\n")

@@ -101,6 +101,11 @@ def test_every_method_of_a_shard(protos, shard_channel, shard_id):
     assert hits.hits[0].score == pytest.approx(DIMENSION * (len(points) + 1))
     assert hits.work.points_held == before
 
+    search = shard.SearchRequest(shard=shard_id, vector=[1.0] * DIMENSION, limit=1)
+    explained = stub.Explain(shard.ExplainRequest(tenant="default", search=search, ids=[hits.hits[0].id, hits.hits[1].id]), timeout=10)
+    assert [each.step for each in explained.explanations] == [shard.SEARCH_STEP_HIT, shard.SEARCH_STEP_RANK]
+    assert [(each.exact.place, each.exact.count) for each in explained.explanations] == [(1, before), (2, before)]
+
     matches = shard.Filter(must=[shard.Condition(match=shard.Condition.Match(key="n", values=[b"3"]))])
     assert stub.Count(shard.CountRequest(**named, filter=matches)).count == 1
     versions = shard.FetchRequest.Versions(points=[shard.PointVersion(id=hits.hits[0].id, version=hits.hits[0].version)])

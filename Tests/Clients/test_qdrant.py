@@ -257,3 +257,23 @@ def test_coverage_stands_beside_the_result(cluster, collection):
     assert coverage["complete"] and coverage["shards_asked"] == coverage["shards_answered"] == 4
     assert coverage["points_searched"] == coverage["points_held"] == 60
     assert coverage["gaps"] == []
+
+
+def test_a_query_explains_points_whether_it_finds_them_or_not(cluster, client, collection):
+    name, points = collection
+    query = gaussian(8, 1)[0]
+    order = sorted(points, key=lambda point: -dot(point.vector, query))
+    ids = [order[0].id, order[30].id, 10_000_000]
+    body = {"query": query, "limit": 5, "covey": {"explain": ids}, "filter": {"must_not": [{"key": "n", "match": {"value": order[1].payload["n"]}}]}}
+    status, reply = cluster.json("POST", f"/collections/{name}/points/query", {**body, "covey": {"explain": [*ids, order[1].id]}})
+    assert status == 200, reply
+    best, worse, unknown, refused_one = reply["covey"]["explanations"]
+    assert [each["id"] for each in (best, worse, unknown, refused_one)] == [*ids, order[1].id]
+    assert (best["step"], best["place"]) == ("hit", 1) and best["score"] == pytest.approx(dot(order[0].vector, query), rel=1e-5)
+    assert worse["step"] in ("rank", "merge") and "place" not in worse and worse["exact"]["rank"] <= worse["exact"]["of"]
+    assert unknown["step"] == "unknown" and "score" not in unknown
+    assert refused_one["step"] == "filter" and "exact" not in refused_one
+    assert "explanations" not in cluster.json("POST", f"/collections/{name}/points/query", {"query": query})[1]["covey"]
+    for bad, word in [({"explain": list(range(17))}, "17"), ({"explain": [-1]}, "covey.explain[0]"), ({"explained": []}, "covey.explained")]:
+        status, reply = cluster.json("POST", f"/collections/{name}/points/query", {**body, "covey": bad})
+        assert status == 400 and word in reply["status"]["error"], reply

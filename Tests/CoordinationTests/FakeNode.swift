@@ -106,6 +106,23 @@ final class FakeNode: ShardService {
         return SearchReply(hits: Array(hits), range: range, work: work, position: 1, manifestVersion: 0)
     }
 
+    /// Steps that need no index.
+    func explain(_ request: ExplainRequest, context: CallContext) async throws(ClusterError) -> ExplainReply {
+        _ = try await enter("explain", request.search.shard)
+        let search = request.search
+        let (schema, rows) = (try await schema(of: search.shard), rows(of: search.shard))
+        let all = FakeNode.exact(rows, search.vector, schema.metric, search.filter, nil)
+        return ExplainReply(explanations: request.ids.map { id in
+            guard rows[id] != nil else { return Explanation(id: id, step: .unknown) }
+            guard let place = all.firstIndex(where: { $0.id == id }) else { return Explanation(id: id, step: .filter, score: 0) }
+            let hit = all[place]
+            let isBelow = search.scoreThreshold.map { schema.metric.isBetter($0, than: hit.score) } ?? false
+            return Explanation(
+                id: id, step: isBelow ? .scoreThreshold : place < search.limit ? .hit : .rank, score: hit.score, version: hit.version,
+                contentHash: hit.contentHash, exact: Rank(place + 1, of: all.count))
+        })
+    }
+
     func fetch(_ request: FetchRequest, context: CallContext) async throws(ClusterError) -> FetchReply {
         _ = try await enter("fetch", request.shard)
         let rows = rows(of: request.shard)

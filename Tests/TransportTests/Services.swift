@@ -41,6 +41,9 @@ final class FakeShard: ShardService {
 
     func append(_ request: AppendRequest, context: CallContext) async throws(ClusterError) -> AppendReply { try await onAppend(request, context) }
     func search(_ request: SearchRequest, context: CallContext) async throws(ClusterError) -> SearchReply { try await onSearch(request, context) }
+    func explain(_ request: ExplainRequest, context: CallContext) async throws(ClusterError) -> ExplainReply {
+        ExplainReply(explanations: request.ids.map { Explanation(id: $0, step: .unknown) })
+    }
     func fetch(_ request: FetchRequest, context: CallContext) async throws(ClusterError) -> FetchReply { try await onFetch(request, context) }
     func count(_ request: CountRequest, context: CallContext) async throws(ClusterError) -> CountReply { CountReply(count: 42) }
     func status(_ request: StatusRequest, context: CallContext) async throws(ClusterError) -> StatusReply {

@@ -83,6 +83,19 @@ struct RandomModel {
             shard: shard(), vector: vector(), limit: count(), filter: optional { $0.filter() }, scoreThreshold: optional { $0.score() },
             effort: SearchEffort(exact: flag(), probes: optional { $0.count() }, candidates: optional { $0.count() }))
     }
+    mutating func explainRequest() -> ExplainRequest { ExplainRequest(search: searchRequest(), ids: list { $0.id() }) }
+    mutating func rank() -> Rank { Rank(count(), of: count()) }
+    mutating func explanation() -> Explanation {
+        let steps: [SearchStep] = [.hit, .unknown, .deleted, .unreadable, .filter, .list, .code, .bytes, .rank, .scoreThreshold]
+        return Explanation(
+            id: id(), step: steps[below(steps.count)], score: optional { $0.score() }, version: next(), contentHash: next(),
+            exact: optional { $0.rank() }, segment: optional { $0.count() },
+            index: optional {
+                IndexTrace(
+                    region: $0.count(), list: $0.count(), regionRank: $0.rank(), listRank: $0.rank(), listsProbed: $0.count(), isProbed: $0.flag(),
+                    byCode: $0.optional { $0.rank() }, byBytes: $0.optional { $0.rank() }, rescored: $0.count())
+            })
+    }
     mutating func fetchRequest() -> FetchRequest {
         let selection: FetchRequest.Selection =
             switch below(3) {

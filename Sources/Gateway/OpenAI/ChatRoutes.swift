@@ -26,7 +26,7 @@ struct ChatRoutes: Sendable {
         var request = request
         let chat = try ChatRequest(try await reading.json(keepingBodyIn: &request), sources: configuration.sourcesPerAnswer, partial: partial)
         let schema = try await schema(chat.model, context)
-        let (hits, coverage) = try await retrieval.search(
+        let (hits, coverage, _) = try await retrieval.search(
             [FollowUp.query(for: chat.question, history: chat.history)], in: schema, limit: chat.retrieval.limit, filter: chat.retrieval.filter,
             scoreThreshold: chat.retrieval.scoreThreshold, options: chat.retrieval, context: context.call)
         let sources = hits.compactMap { hit in Chunk(payload: hit.point.payload)?.source(score: hit.score) }

@@ -10,25 +10,27 @@ struct Retrieval: Sendable {
     /// The chunks nearest to any of `texts`, best first, each once with its best score.
     ///
     /// - Parameter limit: Chunks wanted.
-    /// - Returns: The hits, and the coverage of the least complete of the searches.
+    /// - Returns: The hits, the coverage of the least complete of the searches, and the explanations asked for, of the last of them.
     func search(
         _ texts: [String], in schema: CollectionSchema, limit: Int, filter: Filter?, scoreThreshold: Float?, options: RetrievalOptions,
         context: CallContext
-    ) async throws -> (hits: [ScoredPoint], coverage: Coverage) {
+    ) async throws -> (hits: [ScoredPoint], coverage: Coverage, explanations: [PointExplanation]) {
         let name = try CollectionName(schema.name)
         let vectors = try await embedder.embed(texts)
         var best: [PointID: ScoredPoint] = [:]
         var coverage: Coverage?
+        var explanations: [PointExplanation] = []
         for vector in vectors {
             let query = SearchQuery(
                 vector: vector, limit: limit, filter: filter, scoreThreshold: scoreThreshold, effort: options.effort, partial: options.partial,
-                collapseDuplicates: true)
+                collapseDuplicates: true, explain: options.explain)
             let answer = try await coordinator.search(query, in: name, context: context)
             for hit in answer.hits where best[hit.point.id].map({ $0.score < hit.score }) ?? true { best[hit.point.id] = hit }
+            explanations = answer.explanations
             if coverage.map({ answer.coverage.pointsSearched < $0.pointsSearched }) ?? true { coverage = answer.coverage }
         }
         let hits = best.values.sorted { ($0.score, $1.point.id) > ($1.score, $0.point.id) }.prefix(limit)
-        return (Array(hits), coverage ?? Coverage(shardsAsked: 0, shardsAnswered: 0, work: SearchWork()))
+        return (Array(hits), coverage ?? Coverage(shardsAsked: 0, shardsAnswered: 0, work: SearchWork()), explanations)
     }
 }
 

@@ -11,6 +11,7 @@ struct RetrievalOptions {
     var filter: Filter?
     var scoreThreshold: Float?
     var effort = SearchEffort()
+    var explain: [PointID] = []
 
     init(limit: Int, partial: PartialPolicy) {
         self.limit = limit
@@ -32,6 +33,7 @@ struct RetrievalOptions {
     /// For searches: what the API does not have itself.
     mutating func takeSearchOnly(_ fields: inout JSONFields) throws {
         guard var covey = try fields.object("covey") else { return }
+        explain = try covey.explain()
         try takeSearch(&covey)
         try covey.finish()
     }

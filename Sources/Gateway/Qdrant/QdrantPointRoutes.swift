@@ -132,7 +132,9 @@ struct QdrantPointRoutes: Sendable {
         let points = answer.hits.map {
             QdrantReply.scored($0, withPayload: search.withPayload != .none, withVector: search.withVector)
         }
-        return QdrantReply.ok(["points": .array(points)], covey: ["coverage": answer.coverage.json], context)
+        var covey: [(String, JSONOutput)] = [("coverage", answer.coverage.json)]
+        if !search.explain.isEmpty { covey.append(("explanations", .array(answer.explanations.map(\.json)))) }
+        return QdrantReply.ok(["points": .array(points)], covey: .object(covey), context)
     }
 
     private func readOptions(_ request: Request) throws -> PartialPolicy {

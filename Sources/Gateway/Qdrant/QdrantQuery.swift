@@ -27,10 +27,15 @@ struct QdrantQuery {
         let payload = try fields.payloadSelection(default: .none)
         let withVector = try fields.withVector()
         let policy = try fields.partial(default: partial)
+        var explain: [PointID] = []
+        if var covey = try fields.object("covey") {
+            explain = try covey.explain()
+            try covey.finish()
+        }
         try fields.finish()
         search = SearchQuery(
             vector: [], limit: limit, offset: offset, filter: filter, scoreThreshold: threshold.map { Float($0) }, effort: effort,
-            withPayload: payload, withVector: withVector, partial: policy)
+            withPayload: payload, withVector: withVector, partial: policy, explain: explain)
     }
 
     private static func target(_ input: JSONInput, at path: String) throws -> Target {

@@ -31,6 +31,77 @@ fileprivate nonisolated struct _GeneratedWithProtocGenSwiftVersion: SwiftProtobu
   typealias Version = _2
 }
 
+/// Where the search left a point.
+package nonisolated enum Covey_V1_SearchStep: SwiftProtobuf.Enum, Swift.CaseIterable {
+  package typealias RawValue = Int
+  case unspecified // = 0
+  case hit // = 1
+  case unknown // = 2
+  case deleted // = 3
+  case unreadable // = 4
+  case filter // = 5
+  case list // = 6
+  case code // = 7
+  case bytes // = 8
+  case rank // = 9
+  case scoreThreshold // = 10
+  case UNRECOGNIZED(Int)
+
+  package init() {
+    self = .unspecified
+  }
+
+  package init?(rawValue: Int) {
+    switch rawValue {
+    case 0: self = .unspecified
+    case 1: self = .hit
+    case 2: self = .unknown
+    case 3: self = .deleted
+    case 4: self = .unreadable
+    case 5: self = .filter
+    case 6: self = .list
+    case 7: self = .code
+    case 8: self = .bytes
+    case 9: self = .rank
+    case 10: self = .scoreThreshold
+    default: self = .UNRECOGNIZED(rawValue)
+    }
+  }
+
+  package var rawValue: Int {
+    switch self {
+    case .unspecified: return 0
+    case .hit: return 1
+    case .unknown: return 2
+    case .deleted: return 3
+    case .unreadable: return 4
+    case .filter: return 5
+    case .list: return 6
+    case .code: return 7
+    case .bytes: return 8
+    case .rank: return 9
+    case .scoreThreshold: return 10
+    case .UNRECOGNIZED(let i): return i
+    }
+  }
+
+  // The compiler won't synthesize support with the UNRECOGNIZED case.
+  package static let allCases: [Covey_V1_SearchStep] = [
+    .unspecified,
+    .hit,
+    .unknown,
+    .deleted,
+    .unreadable,
+    .filter,
+    .list,
+    .code,
+    .bytes,
+    .rank,
+    .scoreThreshold,
+  ]
+
+}
+
 package nonisolated struct Covey_V1_ShardID: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
@@ -1048,9 +1119,208 @@ package nonisolated struct Covey_V1_DropReply: Sendable {
   package init() {}
 }
 
+package nonisolated struct Covey_V1_ExplainRequest: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var tenant: String = String()
+
+  /// Its own tenant may be empty.
+  package var search: Covey_V1_SearchRequest {
+    get {_search ?? Covey_V1_SearchRequest()}
+    set {_search = newValue}
+  }
+  /// Returns true if `search` has been explicitly set.
+  package var hasSearch: Bool {self._search != nil}
+  /// Clears the value of `search`. Subsequent reads from it will return its default value.
+  package mutating func clearSearch() {self._search = nil}
+
+  package var ids: [Covey_V1_PointID] = []
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+
+  fileprivate var _search: Covey_V1_SearchRequest? = nil
+}
+
+package nonisolated struct Covey_V1_ExplainReply: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// In the order of the request's ids.
+  package var explanations: [Covey_V1_Explanation] = []
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+/// A place in an order, from 1, and how many have one.
+package nonisolated struct Covey_V1_Rank: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var place: Int64 = 0
+
+  package var count: Int64 = 0
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+package nonisolated struct Covey_V1_Explanation: @unchecked Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var id: Covey_V1_PointID {
+    get {_storage._id ?? Covey_V1_PointID()}
+    set {_uniqueStorage()._id = newValue}
+  }
+  /// Returns true if `id` has been explicitly set.
+  package var hasID: Bool {_storage._id != nil}
+  /// Clears the value of `id`. Subsequent reads from it will return its default value.
+  package mutating func clearID() {_uniqueStorage()._id = nil}
+
+  package var step: Covey_V1_SearchStep {
+    get {_storage._step}
+    set {_uniqueStorage()._step = newValue}
+  }
+
+  /// Absent if the point has no live version: then the following are, too.
+  package var score: Float {
+    get {_storage._score ?? 0}
+    set {_uniqueStorage()._score = newValue}
+  }
+  /// Returns true if `score` has been explicitly set.
+  package var hasScore: Bool {_storage._score != nil}
+  /// Clears the value of `score`. Subsequent reads from it will return its default value.
+  package mutating func clearScore() {_uniqueStorage()._score = nil}
+
+  package var version: UInt64 {
+    get {_storage._version}
+    set {_uniqueStorage()._version = newValue}
+  }
+
+  package var contentHash: UInt64 {
+    get {_storage._contentHash}
+    set {_uniqueStorage()._contentHash = newValue}
+  }
+
+  /// Among the shard's points that the filter admits, all scored with their full vectors; absent if the filter refuses the point.
+  package var exact: Covey_V1_Rank {
+    get {_storage._exact ?? Covey_V1_Rank()}
+    set {_uniqueStorage()._exact = newValue}
+  }
+  /// Returns true if `exact` has been explicitly set.
+  package var hasExact: Bool {_storage._exact != nil}
+  /// Clears the value of `exact`. Subsequent reads from it will return its default value.
+  package mutating func clearExact() {_uniqueStorage()._exact = nil}
+
+  /// Absent for points that no segment holds yet, which are scored exactly.
+  package var segment: Int64 {
+    get {_storage._segment ?? 0}
+    set {_uniqueStorage()._segment = newValue}
+  }
+  /// Returns true if `segment` has been explicitly set.
+  package var hasSegment: Bool {_storage._segment != nil}
+  /// Clears the value of `segment`. Subsequent reads from it will return its default value.
+  package mutating func clearSegment() {_uniqueStorage()._segment = nil}
+
+  /// Absent if codes did not choose the segment's candidates.
+  package var index: Covey_V1_IndexTrace {
+    get {_storage._index ?? Covey_V1_IndexTrace()}
+    set {_uniqueStorage()._index = newValue}
+  }
+  /// Returns true if `index` has been explicitly set.
+  package var hasIndex: Bool {_storage._index != nil}
+  /// Clears the value of `index`. Subsequent reads from it will return its default value.
+  package mutating func clearIndex() {_uniqueStorage()._index = nil}
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+
+  fileprivate var _storage = _StorageClass.defaultInstance
+}
+
+/// What became of a row in an index; ranks that the row never got are absent.
+package nonisolated struct Covey_V1_IndexTrace: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var region: Int64 = 0
+
+  package var regionRank: Covey_V1_Rank {
+    get {_regionRank ?? Covey_V1_Rank()}
+    set {_regionRank = newValue}
+  }
+  /// Returns true if `regionRank` has been explicitly set.
+  package var hasRegionRank: Bool {self._regionRank != nil}
+  /// Clears the value of `regionRank`. Subsequent reads from it will return its default value.
+  package mutating func clearRegionRank() {self._regionRank = nil}
+
+  package var list: Int64 = 0
+
+  package var listRank: Covey_V1_Rank {
+    get {_listRank ?? Covey_V1_Rank()}
+    set {_listRank = newValue}
+  }
+  /// Returns true if `listRank` has been explicitly set.
+  package var hasListRank: Bool {self._listRank != nil}
+  /// Clears the value of `listRank`. Subsequent reads from it will return its default value.
+  package mutating func clearListRank() {self._listRank = nil}
+
+  package var listsProbed: Int64 = 0
+
+  package var isProbed: Bool = false
+
+  /// Among the admitted rows of the lists probed.
+  package var byCode: Covey_V1_Rank {
+    get {_byCode ?? Covey_V1_Rank()}
+    set {_byCode = newValue}
+  }
+  /// Returns true if `byCode` has been explicitly set.
+  package var hasByCode: Bool {self._byCode != nil}
+  /// Clears the value of `byCode`. Subsequent reads from it will return its default value.
+  package mutating func clearByCode() {self._byCode = nil}
+
+  /// Among the candidates that codes chose.
+  package var byBytes: Covey_V1_Rank {
+    get {_byBytes ?? Covey_V1_Rank()}
+    set {_byBytes = newValue}
+  }
+  /// Returns true if `byBytes` has been explicitly set.
+  package var hasByBytes: Bool {self._byBytes != nil}
+  /// Clears the value of `byBytes`. Subsequent reads from it will return its default value.
+  package mutating func clearByBytes() {self._byBytes = nil}
+
+  /// Candidates scored with their full vectors.
+  package var rescored: Int64 = 0
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+
+  fileprivate var _regionRank: Covey_V1_Rank? = nil
+  fileprivate var _listRank: Covey_V1_Rank? = nil
+  fileprivate var _byCode: Covey_V1_Rank? = nil
+  fileprivate var _byBytes: Covey_V1_Rank? = nil
+}
+
 // MARK: - Code below here is support for the SwiftProtobuf runtime.
 
 fileprivate nonisolated let _protobuf_package = "covey.v1"
+
+nonisolated extension Covey_V1_SearchStep: SwiftProtobuf._ProtoNameProviding {
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0SEARCH_STEP_UNSPECIFIED\0\u{1}SEARCH_STEP_HIT\0\u{1}SEARCH_STEP_UNKNOWN\0\u{1}SEARCH_STEP_DELETED\0\u{1}SEARCH_STEP_UNREADABLE\0\u{1}SEARCH_STEP_FILTER\0\u{1}SEARCH_STEP_LIST\0\u{1}SEARCH_STEP_CODE\0\u{1}SEARCH_STEP_BYTES\0\u{1}SEARCH_STEP_RANK\0\u{1}SEARCH_STEP_SCORE_THRESHOLD\0")
+}
 
 nonisolated extension Covey_V1_ShardID: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".ShardID"
@@ -2865,6 +3135,308 @@ nonisolated extension Covey_V1_DropReply: SwiftProtobuf.Message, SwiftProtobuf._
   }
 
   package static func ==(lhs: Covey_V1_DropReply, rhs: Covey_V1_DropReply) -> Bool {
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Covey_V1_ExplainRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".ExplainRequest"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}tenant\0\u{1}search\0\u{1}ids\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.tenant) }()
+      case 2: try { try decoder.decodeSingularMessageField(value: &self._search) }()
+      case 3: try { try decoder.decodeRepeatedMessageField(value: &self.ids) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    if !self.tenant.isEmpty {
+      try visitor.visitSingularStringField(value: self.tenant, fieldNumber: 1)
+    }
+    try { if let v = self._search {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+    } }()
+    if !self.ids.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.ids, fieldNumber: 3)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Covey_V1_ExplainRequest, rhs: Covey_V1_ExplainRequest) -> Bool {
+    if lhs.tenant != rhs.tenant {return false}
+    if lhs._search != rhs._search {return false}
+    if lhs.ids != rhs.ids {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Covey_V1_ExplainReply: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".ExplainReply"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}explanations\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeRepeatedMessageField(value: &self.explanations) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.explanations.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.explanations, fieldNumber: 1)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Covey_V1_ExplainReply, rhs: Covey_V1_ExplainReply) -> Bool {
+    if lhs.explanations != rhs.explanations {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Covey_V1_Rank: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".Rank"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}place\0\u{1}count\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularInt64Field(value: &self.place) }()
+      case 2: try { try decoder.decodeSingularInt64Field(value: &self.count) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.place != 0 {
+      try visitor.visitSingularInt64Field(value: self.place, fieldNumber: 1)
+    }
+    if self.count != 0 {
+      try visitor.visitSingularInt64Field(value: self.count, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Covey_V1_Rank, rhs: Covey_V1_Rank) -> Bool {
+    if lhs.place != rhs.place {return false}
+    if lhs.count != rhs.count {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Covey_V1_Explanation: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".Explanation"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}step\0\u{1}score\0\u{1}version\0\u{3}content_hash\0\u{1}exact\0\u{1}segment\0\u{1}index\0")
+
+  fileprivate class _StorageClass {
+    var _id: Covey_V1_PointID? = nil
+    var _step: Covey_V1_SearchStep = .unspecified
+    var _score: Float? = nil
+    var _version: UInt64 = 0
+    var _contentHash: UInt64 = 0
+    var _exact: Covey_V1_Rank? = nil
+    var _segment: Int64? = nil
+    var _index: Covey_V1_IndexTrace? = nil
+
+      // This property is used as the initial default value for new instances of the type.
+      // The type itself is protecting the reference to its storage via CoW semantics.
+      // This will force a copy to be made of this reference when the first mutation occurs;
+      // hence, it is safe to mark this as `nonisolated(unsafe)`.
+      static nonisolated(unsafe) let defaultInstance = _StorageClass()
+
+    private init() {}
+
+    init(copying source: _StorageClass) {
+      _id = source._id
+      _step = source._step
+      _score = source._score
+      _version = source._version
+      _contentHash = source._contentHash
+      _exact = source._exact
+      _segment = source._segment
+      _index = source._index
+    }
+  }
+
+  fileprivate mutating func _uniqueStorage() -> _StorageClass {
+    if !isKnownUniquelyReferenced(&_storage) {
+      _storage = _StorageClass(copying: _storage)
+    }
+    return _storage
+  }
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    _ = _uniqueStorage()
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      while let fieldNumber = try decoder.nextFieldNumber() {
+        // The use of inline closures is to circumvent an issue where the compiler
+        // allocates stack space for every case branch when no optimizations are
+        // enabled. https://github.com/apple/swift-protobuf/issues/1034
+        switch fieldNumber {
+        case 1: try { try decoder.decodeSingularMessageField(value: &_storage._id) }()
+        case 2: try { try decoder.decodeSingularEnumField(value: &_storage._step) }()
+        case 3: try { try decoder.decodeSingularFloatField(value: &_storage._score) }()
+        case 4: try { try decoder.decodeSingularUInt64Field(value: &_storage._version) }()
+        case 5: try { try decoder.decodeSingularFixed64Field(value: &_storage._contentHash) }()
+        case 6: try { try decoder.decodeSingularMessageField(value: &_storage._exact) }()
+        case 7: try { try decoder.decodeSingularInt64Field(value: &_storage._segment) }()
+        case 8: try { try decoder.decodeSingularMessageField(value: &_storage._index) }()
+        default: break
+        }
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every if/case branch local when no optimizations
+      // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+      // https://github.com/apple/swift-protobuf/issues/1182
+      try { if let v = _storage._id {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
+      } }()
+      if _storage._step != .unspecified {
+        try visitor.visitSingularEnumField(value: _storage._step, fieldNumber: 2)
+      }
+      try { if let v = _storage._score {
+        try visitor.visitSingularFloatField(value: v, fieldNumber: 3)
+      } }()
+      if _storage._version != 0 {
+        try visitor.visitSingularUInt64Field(value: _storage._version, fieldNumber: 4)
+      }
+      if _storage._contentHash != 0 {
+        try visitor.visitSingularFixed64Field(value: _storage._contentHash, fieldNumber: 5)
+      }
+      try { if let v = _storage._exact {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 6)
+      } }()
+      try { if let v = _storage._segment {
+        try visitor.visitSingularInt64Field(value: v, fieldNumber: 7)
+      } }()
+      try { if let v = _storage._index {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 8)
+      } }()
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Covey_V1_Explanation, rhs: Covey_V1_Explanation) -> Bool {
+    if lhs._storage !== rhs._storage {
+      let storagesAreEqual: Bool = withExtendedLifetime((lhs._storage, rhs._storage)) { (_args: (_StorageClass, _StorageClass)) in
+        let _storage = _args.0
+        let rhs_storage = _args.1
+        if _storage._id != rhs_storage._id {return false}
+        if _storage._step != rhs_storage._step {return false}
+        if _storage._score != rhs_storage._score {return false}
+        if _storage._version != rhs_storage._version {return false}
+        if _storage._contentHash != rhs_storage._contentHash {return false}
+        if _storage._exact != rhs_storage._exact {return false}
+        if _storage._segment != rhs_storage._segment {return false}
+        if _storage._index != rhs_storage._index {return false}
+        return true
+      }
+      if !storagesAreEqual {return false}
+    }
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Covey_V1_IndexTrace: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".IndexTrace"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}region\0\u{3}region_rank\0\u{1}list\0\u{3}list_rank\0\u{3}lists_probed\0\u{3}is_probed\0\u{3}by_code\0\u{3}by_bytes\0\u{1}rescored\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularInt64Field(value: &self.region) }()
+      case 2: try { try decoder.decodeSingularMessageField(value: &self._regionRank) }()
+      case 3: try { try decoder.decodeSingularInt64Field(value: &self.list) }()
+      case 4: try { try decoder.decodeSingularMessageField(value: &self._listRank) }()
+      case 5: try { try decoder.decodeSingularInt64Field(value: &self.listsProbed) }()
+      case 6: try { try decoder.decodeSingularBoolField(value: &self.isProbed) }()
+      case 7: try { try decoder.decodeSingularMessageField(value: &self._byCode) }()
+      case 8: try { try decoder.decodeSingularMessageField(value: &self._byBytes) }()
+      case 9: try { try decoder.decodeSingularInt64Field(value: &self.rescored) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    if self.region != 0 {
+      try visitor.visitSingularInt64Field(value: self.region, fieldNumber: 1)
+    }
+    try { if let v = self._regionRank {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+    } }()
+    if self.list != 0 {
+      try visitor.visitSingularInt64Field(value: self.list, fieldNumber: 3)
+    }
+    try { if let v = self._listRank {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 4)
+    } }()
+    if self.listsProbed != 0 {
+      try visitor.visitSingularInt64Field(value: self.listsProbed, fieldNumber: 5)
+    }
+    if self.isProbed != false {
+      try visitor.visitSingularBoolField(value: self.isProbed, fieldNumber: 6)
+    }
+    try { if let v = self._byCode {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 7)
+    } }()
+    try { if let v = self._byBytes {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 8)
+    } }()
+    if self.rescored != 0 {
+      try visitor.visitSingularInt64Field(value: self.rescored, fieldNumber: 9)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Covey_V1_IndexTrace, rhs: Covey_V1_IndexTrace) -> Bool {
+    if lhs.region != rhs.region {return false}
+    if lhs._regionRank != rhs._regionRank {return false}
+    if lhs.list != rhs.list {return false}
+    if lhs._listRank != rhs._listRank {return false}
+    if lhs.listsProbed != rhs.listsProbed {return false}
+    if lhs.isProbed != rhs.isProbed {return false}
+    if lhs._byCode != rhs._byCode {return false}
+    if lhs._byBytes != rhs._byBytes {return false}
+    if lhs.rescored != rhs.rescored {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
