@@ -127,11 +127,17 @@ package struct SearchWork: Hashable, Sendable {
     package var candidatesRescored: Int
     /// Live points in parts of the shard that cannot be read (damaged files).
     package var pointsUnreadable: Int
+    /// Coarse lists whose codes were looked at.
+    package var listsScanned: Int
+    /// Expected share of the true best points among the hits, by the segments' calibrations; `nil` where that is not known.
+    package var recall: Double?
 
     package init(
         pointsHeld: Int = 0, pointsByCode: Int = 0, pointsExactly: Int = 0, codesScanned: Int = 0, candidatesRescored: Int = 0,
-        pointsUnreadable: Int = 0
+        pointsUnreadable: Int = 0, listsScanned: Int = 0, recall: Double? = nil
     ) {
+        self.listsScanned = listsScanned
+        self.recall = recall
         self.pointsHeld = pointsHeld
         self.pointsByCode = pointsByCode
         self.pointsExactly = pointsExactly
@@ -140,7 +146,15 @@ package struct SearchWork: Hashable, Sendable {
         self.pointsUnreadable = pointsUnreadable
     }
 
+    /// Adds what another part took. The parts' recalls count by the points searched in them.
     package static func += (a: inout SearchWork, b: SearchWork) {
+        let (first, second) = (a.pointsByCode + a.pointsExactly, b.pointsByCode + b.pointsExactly)
+        if first == 0 {
+            a.recall = b.recall
+        } else if second > 0 {
+            a.recall = a.recall.flatMap { one in b.recall.map { (one * Double(first) + $0 * Double(second)) / Double(first + second) } }
+        }
+        a.listsScanned += b.listsScanned
         a.pointsHeld += b.pointsHeld
         a.pointsByCode += b.pointsByCode
         a.pointsExactly += b.pointsExactly

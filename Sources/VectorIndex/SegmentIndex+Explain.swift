@@ -70,7 +70,7 @@ extension SegmentIndex {
         let isProbed = scratch.listKeys[..<probed].contains { Int(RankKey.row($0)) == list }
         let weight = prepare(query, scratch: &scratch).weight
         var listKeys = (0..<listCount).map { RankKey.make(Int32(0), UInt32($0)) }
-        lists.score(&listKeys, count: listCount, query: scratch.byteQuery, weight: weight, kernels: kernels)
+        lists.score(&listKeys, 0..<listCount, query: scratch.byteQuery, weight: weight, kernels: kernels)
         var regionKeys: [UInt64] = []
         regions.score(&regionKeys, query: scratch.byteQuery, weight: weight, kernels: kernels)
         return IndexTrace(
