@@ -86,7 +86,7 @@ package struct Bench {
             line["build_s"] = Self.rounded(buildSeconds, 2)
             line["peak_mb"] = Self.rounded(Self.peakMegabytes(), 1)
             line["settings"] = [
-                "exact": effort.exact, "probes": effort.probes.map { $0 as Any } ?? "automatic",
+                "exact": effort.exact, "target_recall": effort.targetRecall.map { $0 as Any } ?? "automatic", "probes": effort.probes.map { $0 as Any } ?? "automatic",
                 "candidates": effort.candidates.map { $0 as Any } ?? "automatic", "lists": index.listCount, "subspaces": index.subspaces,
                 "k": options.k, "metric": options.metric.rawValue, "seed": options.seed, "batch_threads": options.batchThreads,
             ] as [String: Any]
@@ -101,6 +101,8 @@ package struct Bench {
         for (number, query) in queries.enumerated() {
             let result = search(index, query, effort, &scratch)
             measured.recall += judge.recall(of: result.hits, query: number) / Double(queries.count)
+            measured.lists += Double(result.listsScanned) / Double(queries.count)
+            measured.recallEstimate += Double(result.recall ?? .nan) / Double(queries.count)
             measured.rescoredShare += Double(effort.exact ? 0 : result.rescored) / Double(index.count) / Double(queries.count)
             measured.scannedShare += Double(result.codesScanned) / Double(index.count) / Double(queries.count)
         }
@@ -147,8 +149,8 @@ package struct Bench {
 
     private static func describe(_ effort: SearchEffort) -> String {
         if effort.exact { return "the exact scan" }
-        guard let probes = effort.probes, let candidates = effort.candidates else { return "the defaults" }
-        return "\(probes) lists, \(candidates) candidates"
+        if let probes = effort.probes, let candidates = effort.candidates { return "\(probes) lists, \(candidates) candidates" }
+        return effort.targetRecall.map { "recall \($0)" } ?? "the defaults"
     }
 
     static func rounded(_ value: Double, _ digits: Int) -> Double {
@@ -167,6 +169,9 @@ package struct Bench {
 /// What one setting gave.
 private struct BenchMeasurement {
     var recall = 0.0
+    /// What the searches expected; not a number where they did not.
+    var recallEstimate = 0.0
+    var lists = 0.0
     var rescoredShare = 0.0
     var scannedShare = 0.0
     var queriesPerSecond = 0.0
@@ -178,6 +183,7 @@ private struct BenchMeasurement {
         [
             "recall": Bench.rounded(recall, 5), "qps": Bench.rounded(queriesPerSecond, 1), "qps_batch": Bench.rounded(batchQueriesPerSecond, 1),
             "qps_cpu": Bench.rounded(queriesPerProcessorSecond, 1), "qps_batch_cpu": Bench.rounded(batchQueriesPerProcessorSecond, 1),
+            "recall_estimate": recallEstimate.isNaN ? NSNull() : Bench.rounded(recallEstimate, 5), "lists_scanned": Bench.rounded(lists, 1),
             "rescored_share": Bench.rounded(rescoredShare, 6), "scanned_share": Bench.rounded(scannedShare, 6),
         ]
     }

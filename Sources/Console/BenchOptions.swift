@@ -35,11 +35,6 @@ package struct BenchOptions: Sendable {
         self.sweep = sweep
     }
 
-    /// From cheap to thorough around the defaults.
-    package static let defaultSweep: [SearchEffort] = [
-        SearchEffort(probes: 16, candidates: 30), SearchEffort(probes: 32, candidates: 30), SearchEffort(probes: 48, candidates: 50),
-        SearchEffort(probes: 64, candidates: 50), SearchEffort(probes: 96, candidates: 50), SearchEffort(probes: 128, candidates: 50),
-        SearchEffort(probes: 192, candidates: 75), SearchEffort(probes: 256, candidates: 100), SearchEffort(probes: 384, candidates: 100),
-        SearchEffort(probes: 512, candidates: 100), SearchEffort(probes: 768, candidates: 150), SearchEffort(probes: 1_024, candidates: 200),
-    ]
+    /// Recalls to aim at.
+    package static let defaultSweep = [0.8, 0.85, 0.9, 0.93, 0.95, 0.96, 0.97, 0.98, 0.985, 0.99, 0.993, 0.995, 0.997].map { SearchEffort(targetRecall: $0) }
 }

@@ -19,6 +19,7 @@ package struct EvalVerb: Sendable {
     package var exact = false
     /// Candidates rescored per segment; `nil` for the cluster's default.
     package var candidates: Int?
+    package var targetRecall: Double?
 
     package init(folder: String) { self.folder = folder }
 
@@ -69,7 +70,7 @@ package struct EvalVerb: Sendable {
             "points": state?["points_count"] ?? .null, "points_by_code": state?["covey"]?["points_by_code"] ?? .null,
             "settings": [
                 "collection": .string(name), "model": .string(model), "exact": .bool(exact),
-                "candidates": candidates.map { .integer(Int64($0)) } ?? .null, "concurrency": .integer(Int64(concurrency)),
+                "target_recall": targetRecall.map { JSONValue.number($0) } ?? .null, "candidates": candidates.map { .integer(Int64($0)) } ?? .null, "concurrency": .integer(Int64(concurrency)),
             ],
         ]
     }
@@ -113,6 +114,7 @@ package struct EvalVerb: Sendable {
         var body: [String: JSONValue] = ["query": vector, "limit": .integer(Int64(limit)), "with_payload": [.string(Chunk.Key.document)]]
         var params: [String: JSONValue] = [:]
         if exact { params["exact"] = true }
+        if let targetRecall { params["target_recall"] = .number(targetRecall) }
         if let candidates { params["hnsw_ef"] = .integer(Int64(candidates)) }
         if !params.isEmpty { body["params"] = .object(params) }
         let answer = try await client.json(.post, try client.collection(name) + "/points/query", .object(body))

@@ -11,6 +11,7 @@ package struct ExplainVerb: Sendable {
     /// Coarse lists probed and candidates rescored per segment; `nil` for the cluster's defaults.
     package var probes: Int?
     package var candidates: Int?
+    package var targetRecall: Double?
     package var json = false
 
     package init(query: String, collection: String, ids: [PointID]) {
@@ -24,6 +25,7 @@ package struct ExplainVerb: Sendable {
         var covey: [String: JSONValue] = ["explain": .array(ids.map(Self.json))]
         if exact { covey["exact"] = true }
         if let probes { covey["probes"] = .integer(Int64(probes)) }
+        if let targetRecall { covey["target_recall"] = .number(targetRecall) }
         if let candidates { covey["candidates"] = .integer(Int64(candidates)) }
         let body: [String: JSONValue] = ["query": .string(query), "max_num_results": .integer(Int64(limit)), "covey": .object(covey)]
         let answer = try await client.json(.post, try client.store(collection) + "/search", .object(body))

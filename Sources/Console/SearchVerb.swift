@@ -10,6 +10,8 @@ package struct SearchVerb: Sendable {
     /// Coarse lists probed and candidates rescored per segment; `nil` for the cluster's defaults.
     package var probes: Int?
     package var candidates: Int?
+    /// Share of the true best that is wanted on average; `nil` for the cluster's default.
+    package var targetRecall: Double?
     package var wholeOnly = false
     package var json = false
 
@@ -22,6 +24,7 @@ package struct SearchVerb: Sendable {
         var covey: [String: JSONValue] = [:]
         if exact { covey["exact"] = true }
         if let probes { covey["probes"] = .integer(Int64(probes)) }
+        if let targetRecall { covey["target_recall"] = .number(targetRecall) }
         if let candidates { covey["candidates"] = .integer(Int64(candidates)) }
         if wholeOnly { covey["partial"] = "fail" }
         var body: [String: JSONValue] = ["query": .string(query), "max_num_results": .integer(Int64(limit))]

@@ -107,6 +107,7 @@ extension Coordinator {
                 if let first = work.firstIndex(where: { $0 != nil }) {
                     work[first]!.codesScanned += spent.codesScanned
                     work[first]!.candidatesRescored += spent.candidatesRescored
+                    work[first]!.listsScanned += spent.listsScanned
                 }
                 return Found(request: template, hits: hits, work: work, gaps: gaps)
             }
@@ -195,6 +196,9 @@ extension Coordinator {
             throw ClusterError(.invalidArgument, "explain may name \(ExplainRequest.maximumCount) points, found \(query.explain.count)")
         }
         if let threshold = query.scoreThreshold, threshold.isNaN { throw ClusterError(.invalidArgument, "score_threshold is not a number") }
+        if let recall = query.effort.targetRecall, !(recall > 0 && recall <= 1) {
+            throw ClusterError(.invalidArgument, "target_recall must be above 0 and at most 1, found \(recall)")
+        }
         for (name, value) in [("probes", query.effort.probes), ("candidates", query.effort.candidates)] {
             if let value, value < 1 { throw ClusterError(.invalidArgument, "\(name) must be at least 1, found \(value)") }
         }

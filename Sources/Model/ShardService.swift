@@ -51,7 +51,14 @@ package struct AppendReply: Hashable, Sendable {
 }
 
 /// How much work a search may spend. `nil` leaves the choice to the shard's defaults.
+///
+/// Without `probes` every segment spends what its calibration says that `targetRecall` takes.
 package struct SearchEffort: Hashable, Sendable {
+    /// Recall that searches aim at which say nothing.
+    package static let defaultRecall = 0.97
+
+    /// Share of the true best points that answers should have on average, above 0 and at most 1; 1 asks for the exact scan.
+    package var targetRecall: Double?
     /// Score every point with its full vector.
     package var exact: Bool
     /// Coarse lists probed, per segment.
@@ -59,7 +66,8 @@ package struct SearchEffort: Hashable, Sendable {
     /// Candidates by code that are scored again with their full vectors, per segment.
     package var candidates: Int?
 
-    package init(exact: Bool = false, probes: Int? = nil, candidates: Int? = nil) {
+    package init(exact: Bool = false, targetRecall: Double? = nil, probes: Int? = nil, candidates: Int? = nil) {
+        self.targetRecall = targetRecall
         self.exact = exact
         self.probes = probes
         self.candidates = candidates
@@ -119,11 +127,17 @@ package struct SearchWork: Hashable, Sendable {
     package var candidatesRescored: Int
     /// Live points in parts of the shard that cannot be read (damaged files).
     package var pointsUnreadable: Int
+    /// Coarse lists whose codes were looked at.
+    package var listsScanned: Int
+    /// Expected share of the true best points among the hits, by the segments' calibrations; `nil` where that is not known.
+    package var recall: Double?
 
     package init(
         pointsHeld: Int = 0, pointsByCode: Int = 0, pointsExactly: Int = 0, codesScanned: Int = 0, candidatesRescored: Int = 0,
-        pointsUnreadable: Int = 0
+        pointsUnreadable: Int = 0, listsScanned: Int = 0, recall: Double? = nil
     ) {
+        self.listsScanned = listsScanned
+        self.recall = recall
         self.pointsHeld = pointsHeld
         self.pointsByCode = pointsByCode
         self.pointsExactly = pointsExactly
@@ -132,7 +146,15 @@ package struct SearchWork: Hashable, Sendable {
         self.pointsUnreadable = pointsUnreadable
     }
 
+    /// Adds what another part took. The parts' recalls count by the points searched in them.
     package static func += (a: inout SearchWork, b: SearchWork) {
+        let (first, second) = (a.pointsByCode + a.pointsExactly, b.pointsByCode + b.pointsExactly)
+        if first == 0 {
+            a.recall = b.recall
+        } else if second > 0 {
+            a.recall = a.recall.flatMap { one in b.recall.map { (one * Double(first) + $0 * Double(second)) / Double(first + second) } }
+        }
+        a.listsScanned += b.listsScanned
         a.pointsHeld += b.pointsHeld
         a.pointsByCode += b.pointsByCode
         a.pointsExactly += b.pointsExactly

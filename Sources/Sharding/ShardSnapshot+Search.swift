@@ -30,13 +30,9 @@ extension ShardSnapshot {
                 admits: admitsAll ? nil : admitted, scratch: &scratch,
                 precedes: { content.rows.id($0) < content.rows.id($1) }, shouldStop: { stop.isRaised })
             codesScanned.add(UInt64(result.codesScanned), ordering: .relaxed)
-            work.codesScanned += result.codesScanned
-            if result.byCode {
-                work.pointsByCode += part.liveCount
-                work.candidatesRescored += result.rescored
-            } else {
-                work.pointsExactly += part.liveCount
-            }
+            work += SearchWork(
+                pointsByCode: result.byCode ? part.liveCount : 0, pointsExactly: result.byCode ? 0 : part.liveCount, codesScanned: result.codesScanned,
+                candidatesRescored: result.byCode ? result.rescored : 0, listsScanned: result.listsScanned, recall: result.recall.map(Double.init))
             try stop.check()
             for hit in result.hits { nearest.offer(part.hit(hit.row, score: hit.score)) }
         }
@@ -44,7 +40,7 @@ extension ShardSnapshot {
             try stop.check()
             let admitted = try part.admitted(by: request.filter, stop: stop)
             part.scan(request.vector, admitted: admitted, metric: metric, into: &nearest)
-            work.pointsExactly += part.liveCount
+            work += SearchWork(pointsExactly: part.liveCount, recall: 1)
         }
         return SearchOutcome(hits: nearest.sorted, work: work)
     }

@@ -47,7 +47,10 @@ import Synchronization
     /// Maps the file and verifies its header.
     ///
     /// - Throws: ``SegmentError``; `system` if the file cannot be opened or mapped, another case if it is no whole segment.
-    package init(path: String) throws(SegmentError) {
+    package convenience init(path: String) throws(SegmentError) { try self.init(path: path, sections: nil) }
+
+    /// - Parameter sections: Of a file that has no header yet.
+    init(path: String, sections known: [Section]?) throws(SegmentError) {
         let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else { throw .system(path: path, operation: "open", errno: errno) }
         defer { close(descriptor) }
@@ -62,7 +65,11 @@ import Synchronization
         }
         let mapping = unsafe UnsafeRawBufferPointer(start: address, count: count)
         do throws(SegmentError) {
-            sections = try unsafe Self.readHeader(UnsafeRawBufferPointer(rebasing: mapping[..<Self.headerByteCount]), byteCount: count, path: path)
+            if let known {
+                sections = known
+            } else {
+                sections = try unsafe Self.readHeader(UnsafeRawBufferPointer(rebasing: mapping[..<Self.headerByteCount]), byteCount: count, path: path)
+            }
         } catch {
             unsafe munmap(address, count)
             throw error

@@ -100,6 +100,13 @@ package final class SegmentWriter {
         try endSection()
     }
 
+    /// What has been written so far, mapped to be read. It stays readable when the writer goes away.
+    package func written() throws(SegmentError) -> SegmentFile {
+        precondition(open == nil, "section \"\(open!.name)\" is still open")
+        try flush()
+        return try SegmentFile(path: path, sections: sections)
+    }
+
     /// Writes the header and makes file and folder entry durable. The writer is of no use afterwards.
     ///
     /// - Returns: The file's length in bytes.

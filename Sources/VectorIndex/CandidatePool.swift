@@ -38,6 +38,21 @@ struct CandidatePool {
         if count >= 2 * keep { finish() }
     }
 
+    /// The score of the candidate of rank `rank` (1 is the best) so far.
+    ///
+    /// - Parameter copy: Scratch.
+    func score(ofRank rank: Int, copy: inout [UInt64]) -> Int32? {
+        guard rank <= count else { return nil }
+        copy.removeAll(keepingCapacity: true)
+        copy.append(contentsOf: storage[..<count])
+        let (taken, kernels) = (count, kernels)
+        var keys = copy.mutableSpan
+        kernels.keepLargest(rank, ofFirst: taken, in: &keys)
+        var worst = UInt64.max
+        for index in 0..<rank { worst = min(worst, copy[index]) }
+        return RankKey.score(worst)
+    }
+
     /// Leaves only the best `keep`.
     mutating func finish() {
         guard count > keep else { return }

@@ -20,8 +20,9 @@ struct Clusters {
     /// Regions over the root of the number of lists: the finer they are, the fewer lists outside the right ones a search looks at.
     private static let regionRoots = 4.0
 
+    /// - Parameter heldOut: Vectors that centres are not drawn towards.
     /// - Complexity: n · (400 · `iterations` + 4 · √(n / `listSize`)) · `dimension` multiplications of bytes, about.
-    init(_ vectors: ByteVectors, parameters: IndexParameters, random: inout SplitMix64) {
+    init(_ vectors: ByteVectors, heldOut: [Int] = [], parameters: IndexParameters, random: inout SplitMix64) {
         let listCount = max(1, vectors.count / parameters.listSize)
         let regionCount = max(1, min(listCount, Int(Self.regionRoots * Double(listCount).squareRoot().rounded())))
         var regionOfRow = [UInt32](repeating: 0, count: vectors.count)
@@ -36,7 +37,9 @@ struct Clusters {
         var listOfRow = [UInt32](repeating: 0, count: vectors.count)
         for _ in 0..<parameters.iterations {
             Self.settle(vectors, members, centres, listCentres, into: &listOfRow)
-            listCentres = vectors.means(of: listOfRow, previous: listCentres)
+            var drawing = listOfRow
+            for row in heldOut { drawing[row] = .max }
+            listCentres = vectors.means(of: drawing, previous: listCentres)
         }
 
         // Lists go to the nearest region, and regions to the middle of their lists.
@@ -64,6 +67,13 @@ struct Clusters {
         }
         regionStarts.append(UInt32(lists.count))
         listStarts.append(UInt32(order.count))
+    }
+
+    /// The rows that vectors became.
+    func rows(of vectors: [Int]) -> [Int] {
+        var rowOf = [UInt32](repeating: 0, count: order.count)
+        for (row, vector) in order.enumerated() { rowOf[Int(vector)] = UInt32(row) }
+        return vectors.map { Int(rowOf[$0]) }
     }
 
     private static func sample(_ size: Int, of vectors: ByteVectors, random: inout SplitMix64) -> ByteVectors {

@@ -35,7 +35,9 @@ package struct IndexBuilder: Sendable {
         let mean = mean(vectors)
         var bytes = ByteVectors(dimension: dimension, capacity: count)
         for row in 0..<count { bytes.append(vectors.extracting(row * dimension..<(row + 1) * dimension), origin: mean.span) }
-        let clusters = Clusters(bytes, parameters: parameters, random: &random)
+        // Rows that shape no list, as queries' vectors do not: what recall searches for them have is what others will have.
+        let heldOut = random.sample(min(Calibrator.queries, count / 20), below: count)
+        let clusters = Clusters(bytes, heldOut: heldOut, parameters: parameters, random: &random)
         var rows = ByteVectors(dimension: dimension, capacity: count)
         for source in clusters.order { rows.append(Int(source), of: bytes) }
         bytes = ByteVectors(dimension: dimension)
@@ -64,6 +66,9 @@ package struct IndexBuilder: Sendable {
             describedBias: metric == .dot ? nil : { Self.squaredNorm($0) / 2 }
         ).write(parameters, random: &random, into: writer)
         try writeVectors(vectors, order: clusters.order, into: writer)
+        var calibrator = Calibrator(try SegmentIndex(writer.written()))
+        let calibration = calibrator.measure(clusters.rows(of: heldOut))
+        try writer.addSection(IndexSection.calibration, elements: calibration?.numbers ?? [])
         return clusters.order
     }
 

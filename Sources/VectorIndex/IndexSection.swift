@@ -7,12 +7,13 @@ import Model
 ///
 /// | section | content |
 /// | --- | --- |
-/// | `index.header` | UInt32 each: format version 2, metric (0 cosine, 1 dot, 2 euclid), d, n, L, R, M |
+/// | `index.header` | UInt32 each: format version 3, metric (0 cosine, 1 dot, 2 euclid), d, n, L, R, M |
 /// | `index.mean` | Float `[d]`: the mean of the vectors |
 /// | `index.norm` | Float `[1]`: root of the mean squared length of the vectors less the mean |
 /// | `regions.bytes`, `.scales`, `.biases` | the regions' centres: UInt8 `[R, d]`, Float `[R]`, Float `[R]` |
 /// | `lists.…` | the tier of the lists' centres, whose parents are regions |
 /// | `rows.…` | the tier of the vectors, whose parents are lists |
+/// | `index.calibration` | Float `[levels, 1 + 4 · steps]`: limit, then margin, candidates, lists, recall of each step, see ``Calibration``; empty in small segments |
 /// | `index.vectors` | Float `[n, d]`: the vectors as they came |
 ///
 /// A tier of c children (`lists`: L, `rows`: n) of p parents:
@@ -35,6 +36,7 @@ enum IndexSection {
     static let header = "index.header"
     static let mean = "index.mean"
     static let norm = "index.norm"
+    static let calibration = "index.calibration"
     static let vectors = "index.vectors"
     static let regions = "regions"
     static let lists = "lists"
@@ -49,7 +51,7 @@ enum IndexSection {
     static let codeBiases = ".code.biases"
     static let codeRange = ".code.range"
 
-    static let formatVersion: UInt32 = 2
+    static let formatVersion: UInt32 = 3
 }
 
 extension Metric {

@@ -4,41 +4,62 @@ import VectorMath
 /// How much of a segment one search looks at.
 struct SearchPlan {
     /// Lists that are scanned at least.
-    var probes: Int
-    /// Admitted rows that are scanned at least.
+    var leastLists = 0
+    /// Lists that are ranked by code, and of these by their bytes, at first.
+    var consideredLists: Int
+    var rankedLists: Int
+    /// Lists are scanned whose best rows are expected at most so far below the rows found, see ``Calibration``. `nil`: the least do.
+    var margin: Float?
+    /// Admitted rows that are scanned at least, if there are so many.
     var admittedRows: Int
-    /// Rows that codes choose to be scored by their bytes, at most. Measured for recall@10: 50 do on `ann-minilm-384`, 100 on
-    /// `ann-glove-50`, 150 there by inner product, whose codes err by the query's length.
+    /// Rows that codes choose to be scored by their bytes, at most.
     var candidates: Int
+    /// Expected recall.
+    var recall: Float?
 
     init(_ effort: SearchEffort, limit: Int, index: SegmentIndex, admitted: Int) {
-        candidates = max(limit, effort.candidates ?? (index.metric == .dot ? 100 : 50) + 5 * limit)
         if let probes = effort.probes {
-            self.probes = min(max(1, probes), index.listCount)
+            candidates = max(limit, effort.candidates ?? Self.candidates(index.metric, limit))
+            leastLists = min(max(1, probes), index.listCount)
+            // Codes choose twice as many lists as wanted, bytes among those.
+            rankedLists = 2 * leastLists + 16
+            consideredLists = min(index.listCount, 8 * leastLists)
             admittedRows = min(admitted, candidates)
         } else {
-            let roots = Self.probedRoots(index.metric) * Float(index.listCount).squareRoot()
-            // Lists have some 24 rows, so a large limit takes several times as many lists as would hold it.
-            probes = min(index.listCount, max(Self.leastProbes, Int(roots), limit / 2))
-            // A filter thins lists out, so more of them are looked at: to find s of the rows, 1/√s times as many.
-            let share = Float(probes) / Float(index.listCount)
-            let admittedShare = Float(admitted) / Float(index.count)
-            let rows = admitted == index.count ? 0 : Int(Float(admitted) * min(1, share / admittedShare.squareRoot()))
-            admittedRows = min(admitted, max(candidates, rows))
+            // Of the rows that a filter admits the best k are where the best k · rows / admitted of all would be.
+            let depth = Double(limit) * Double(index.count) / Double(admitted)
+            let step = index.calibration?.step(recall: Float(effort.targetRecall ?? SearchEffort.defaultRecall), limit: limit, depth: depth)
+            candidates = max(limit, effort.candidates ?? step.map { Int($0.candidates) } ?? Self.candidates(index.metric, limit))
+            margin = step?.margin ?? .infinity
+            recall = step?.recall
+            // A segment too small for a calibration is searched whole.
+            rankedLists = Self.rankedLists
+            consideredLists = min(index.listCount, step.map(Self.consideredLists) ?? index.listCount)
+            admittedRows = min(admitted, 4 * limit)
         }
     }
 
-    /// Lists probed by default at least: in a small segment they cost little, and there recall would vary most.
-    private static let leastProbes = 128
-
-    /// Lists probed by default, in roots of the number of lists: more lists are better separated, so a smaller share of them
-    /// suffices.
-    ///
-    /// Inner products of vectors of different lengths favour long vectors of many lists, so they need more.
-    private static func probedRoots(_ metric: Metric) -> Float {
-        switch metric {
-        case .cosine, .euclid: 4
-        case .dot: 10
-        }
+    init(_ step: Calibration.Step, limit: Int, index: SegmentIndex) {
+        candidates = max(limit, Int(step.candidates))
+        margin = step.margin
+        rankedLists = Self.rankedLists
+        consideredLists = min(index.listCount, Self.consideredLists(step))
+        admittedRows = 4 * limit
     }
+
+    init(lists: Int, candidates: Int, index: SegmentIndex) {
+        self.candidates = candidates
+        leastLists = lists
+        rankedLists = lists
+        consideredLists = index.listCount
+        admittedRows = 0
+    }
+
+    private static let rankedLists = 64
+
+    /// Enough for most queries; the others rank again.
+    private static func consideredLists(_ step: Calibration.Step) -> Int { 3 * Int(step.lists) + 64 }
+
+    /// Measured for recall@10: 100 do on `ann-minilm-384` and `ann-glove-50`, 150 there by inner product, whose codes err by the query's length.
+    private static func candidates(_ metric: Metric, _ limit: Int) -> Int { (metric == .dot ? 100 : 50) + 5 * limit }
 }

@@ -5,17 +5,22 @@ package struct SearchScratch: Sendable {
     /// The query less the mean, where the metric wants that.
     var query: [Float] = []
     var byteQuery = ByteQuery()
+    /// Length of `query`.
+    var norm: Float = 0
     var listTables = Tier.Tables()
     var rowTables = Tier.Tables()
     var tableFloats: [Float] = []
     var regionKeys: [UInt64] = []
+    /// See ``ListRanking``.
     var listKeys: [UInt64] = []
+    var ranking = ListRanking()
     var rowKeys: [UInt64] = []
-    /// What codes chose.
+    /// What codes chose: the first `candidateCount`.
     var candidates: [UInt64] = []
+    var candidateCount = 0
     var spans: [Kernels.RowSpan] = []
     var chosen: [UInt32] = []
-    /// Lists already searched, when a search asks for lists again: those with the number of the round's search.
+    /// Lists already ranked by bytes, when a search considers more of them: those with the number of that time.
     var visited: [UInt32] = []
     var visit: UInt32 = 0
     var scores: [Float] = []

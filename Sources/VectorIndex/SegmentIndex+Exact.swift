@@ -41,7 +41,10 @@ extension SegmentIndex {
                     start = rows.upperBound
                 }
             }
-            if !result.stopped { result.hits = best.hits() }
+            if !result.stopped {
+                result.hits = best.hits()
+                result.recall = 1
+            }
             return result
         }
     }

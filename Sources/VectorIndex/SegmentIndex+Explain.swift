@@ -66,11 +66,11 @@ extension SegmentIndex {
     private func listTrace(_ row: Int, _ query: Span<Float>, scratch: inout SearchScratch) -> IndexTrace {
         let list = rows.parent(of: row, among: listCount)
         let region = lists.parent(of: list, among: regions.count)
-        let isProbed = rank(list, in: scratch.listKeys) != nil
-        let probed = scratch.listKeys.count
+        let probed = scratch.ranking.scanned
+        let isProbed = scratch.listKeys[..<probed].contains { Int(RankKey.row($0)) == list }
         let weight = prepare(query, scratch: &scratch).weight
         var listKeys = (0..<listCount).map { RankKey.make(Int32(0), UInt32($0)) }
-        lists.score(&listKeys, count: listCount, query: scratch.byteQuery, weight: weight, kernels: kernels)
+        lists.score(&listKeys, 0..<listCount, query: scratch.byteQuery, weight: weight, kernels: kernels)
         var regionKeys: [UInt64] = []
         regions.score(&regionKeys, query: scratch.byteQuery, weight: weight, kernels: kernels)
         return IndexTrace(
@@ -80,7 +80,7 @@ extension SegmentIndex {
 
     /// The scores by code of all admitted rows in the lists that the search probed; `nil` if the caller stopped it.
     private func codeRanks(_ query: Span<Float>, _ admits: RowBitmap?, scratch: inout SearchScratch, shouldStop: () -> Bool) -> [UInt64]? {
-        _ = spansOfLists(admits, prepare(query, scratch: &scratch), again: false, scratch: &scratch)
+        _ = spansOfLists(0..<scratch.ranking.scanned, admits, prepare(query, scratch: &scratch), scratch: &scratch)
         var all = CandidatePool(keep: count, storage: [], kernels: kernels)
         guard rows.scan(scratch.spans, scratch.rowTables, admits: admits, pool: &all, kernels: kernels, shouldStop: shouldStop) else { return nil }
         return Array(all.storage[..<all.count])

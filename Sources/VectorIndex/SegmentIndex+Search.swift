@@ -11,8 +11,8 @@ extension SegmentIndex {
     /// - Parameters:
     ///   - query: `[dimension]`, finite; of unit length if the metric is cosine.
     ///   - limit: Hits wanted.
-    ///   - effort: Lists probed and candidates by code; what is `nil` is chosen by the segment's size and `limit`.
-    ///     A filter that admits little makes the search probe more lists than asked.
+    ///   - effort: The recall to aim at, or lists probed and candidates by code; what is `nil` is chosen by the segment's
+    ///     calibration. A filter that admits little makes the search probe more lists than asked.
     ///   - exactBelow: Up to this many admitted rows are all scored exactly.
     ///   - admits: Rows that may be hits; `nil` for all.
     ///   - precedes: Which of two rows with equal scores ranks first. Default: the smaller row.
@@ -21,51 +21,40 @@ extension SegmentIndex {
         _ query: Span<Float>, limit: Int, effort: SearchEffort = SearchEffort(), exactBelow: Int = SegmentIndex.defaultExactThreshold,
         admits: RowBitmap? = nil, scratch: inout SearchScratch, precedes: (Int, Int) -> Bool = { $0 < $1 }, shouldStop: () -> Bool = { false }
     ) -> SegmentSearchResult {
-        check(query, admits)
         let admittedCount = admits?.count ?? count
         guard limit > 0, admittedCount > 0 else { return SegmentSearchResult() }
-        if effort.exact || admittedCount <= exactBelow {
+        if effort.exact || effort.targetRecall ?? 0 >= 1 || admittedCount <= exactBelow {
             return searchExactly(query, limit: limit, admits: admits, scratch: &scratch, precedes: precedes, shouldStop: shouldStop)
         }
         let plan = SearchPlan(effort, limit: limit, index: self, admitted: admittedCount)
+        return search(query, limit: limit, plan, admits: admits, scratch: &scratch, precedes: precedes, shouldStop: shouldStop)
+    }
+
+    func search(
+        _ query: Span<Float>, limit: Int, _ plan: SearchPlan, admits: RowBitmap?, scratch: inout SearchScratch,
+        precedes: (Int, Int) -> Bool = { $0 < $1 }, shouldStop: () -> Bool = { false }
+    ) -> SegmentSearchResult {
+        check(query, admits)
         var result = SegmentSearchResult()
         result.byCode = true
         let prepared = prepare(query, scratch: &scratch)
         var pool = CandidatePool(keep: plan.candidates, storage: scratch.candidates, kernels: kernels)
         scratch.candidates = []
         defer { scratch.candidates = pool.storage }
-
-        var probes = plan.probes
-        var seen = 0
-        var round = 0
-        while true {
-            guard rankLists(probes, prepared, scratch: &scratch, result: &result, shouldStop: shouldStop) else { break }
-            if round == 0 {
-                let best = scratch.listKeys.max().map(RankKey.floatScore) ?? 0
-                rows.fill(
-                    &scratch.rowTables, for: scratch.query, weight: prepared.weight, reference: best,
-                    floats: &scratch.tableFloats, kernels: kernels)
-            }
-            seen += spansOfLists(admits, prepared, again: round > 0, scratch: &scratch)
-            guard rows.scan(
-                scratch.spans, scratch.rowTables, admits: admits, pool: &pool, kernels: kernels, shouldStop: shouldStop)
-            else {
-                result.stopped = true
-                break
-            }
-            if seen >= plan.admittedRows || probes == listCount { break }
-            probes = min(listCount, 2 * probes)
-            round += 1
-        }
+        result.stopped = !scanLists(prepared, limit: limit, plan, admits: admits, pool: &pool, scratch: &scratch, result: &result, shouldStop: shouldStop)
         result.codesScanned = pool.scanned
         if result.stopped { return result }
         pool.finish()
+        scratch.candidateCount = pool.count
         choose(pool, limit: limit, prepared, scratch: &scratch)
         return withoutActuallyEscaping(precedes) { precedes in
             var best = Best(limit: limit, metric: metric, precedes: precedes)
             result.stopped = !rescore(scratch.chosen, query, scores: &scratch.scores, into: &best, shouldStop: shouldStop)
             result.rescored = scratch.chosen.count
-            if !result.stopped { result.hits = best.hits() }
+            if !result.stopped {
+                result.hits = best.hits()
+                result.recall = plan.recall
+            }
             return result
         }
     }
@@ -82,90 +71,67 @@ extension SegmentIndex {
         let origin = origin
         scratch.byteQuery.set(query, less: origin.span, difference: &scratch.query, kernels: kernels)
         let norm = kernels.dot(scratch.query.span, scratch.query.span).squareRoot()
+        scratch.norm = norm
         return PreparedQuery(weight: metric == .dot ? norm : 1, norm: norm)
     }
 
-    /// Leaves the keys of the `probes` most promising lists in `scratch.listKeys`, the best few of them first.
+    /// Offers the rows of the most promising lists to the pool, as far as the plan says.
+    ///
+    /// Lists are taken best first, each time at most as many as were before, so that what was found decides how far to go.
     ///
     /// - Returns: `false` if the caller stopped it.
-    private func rankLists(
-        _ probes: Int, _ query: PreparedQuery, scratch: inout SearchScratch, result: inout SegmentSearchResult, shouldStop: () -> Bool
+    private func scanLists(
+        _ query: PreparedQuery, limit: Int, _ plan: SearchPlan, admits: RowBitmap?, pool: inout CandidatePool, scratch: inout SearchScratch,
+        result: inout SegmentSearchResult, shouldStop: () -> Bool
     ) -> Bool {
-        regions.score(&scratch.regionKeys, query: scratch.byteQuery, weight: query.weight, kernels: kernels)
-        // The regions that hold several times the lists wanted; of their lists codes choose twice as many as wanted.
-        let considered = probes == listCount ? listCount : max(Self.considered * probes, Self.consideredRegions * listCount / regions.count)
-        let regionCount = min(regions.count, considered * regions.count / listCount + 1)
-        if regionCount < regions.count { keepLargest(regionCount, in: &scratch.regionKeys) }
-
-        let keep = 2 * probes + 16
-        let byCode = keep < considered
-        scratch.spans.removeAll(keepingCapacity: true)
-        scratch.listKeys.removeAll(keepingCapacity: true)
-        if byCode {
-            var reference = -Float.infinity
-            for index in 0..<regionCount { reference = max(reference, RankKey.floatScore(scratch.regionKeys[index])) }
-            lists.fill(&scratch.listTables, for: scratch.query, weight: query.weight, reference: reference, floats: &scratch.tableFloats, kernels: kernels)
-            for index in 0..<regionCount {
-                let key = scratch.regionKeys[index]
-                lists.add(lists.children(of: Int(RankKey.row(key))), parent: RankKey.floatScore(key), scratch.listTables, to: &scratch.spans)
+        var ranking = ListRanking()
+        defer { scratch.ranking = ranking }
+        guard rankLists(plan.consideredLists, query, &ranking, scratch: &scratch, shouldStop: shouldStop) else { return false }
+        rankByBytes(above: -.infinity, atMost: plan.rankedLists, query, &ranking, scratch: &scratch)
+        let best = scratch.listKeys[..<ranking.ranked].max().map(RankKey.floatScore) ?? 0
+        rows.fill(&scratch.rowTables, for: scratch.query, weight: query.weight, reference: best, floats: &scratch.tableFloats, kernels: kernels)
+        let margin = plan.margin.map { $0 * gapUnit(query.norm) }
+        var admittedSeen = 0
+        while true {
+            // What is left of the lists is near enough from this similarity on.
+            var bound = -Float.infinity
+            if result.listsScanned >= plan.leastLists && admittedSeen >= plan.admittedRows {
+                guard let margin else { return true }
+                if let worst = pool.score(ofRank: limit, copy: &scratch.rowKeys) { bound = scratch.rowTables.similarity(worst) - margin }
             }
-            var pool = CandidatePool(keep: keep, storage: scratch.rowKeys, kernels: kernels)
-            scratch.rowKeys = []
-            defer { scratch.rowKeys = pool.storage }
-            guard lists.scan(scratch.spans, scratch.listTables, admits: nil, pool: &pool, kernels: kernels, shouldStop: shouldStop) else {
-                result.stopped = true
-                return false
+            let near = gatherLists(above: bound, &ranking, scratch: &scratch)
+            if near == 0 {
+                if rankByBytes(above: bound, atMost: max(plan.rankedLists, ranking.ranked), query, &ranking, scratch: &scratch) > 0 { continue }
+                // Regions are a coarse ranking: where many lists are near, some may be in regions that were left out.
+                if ranking.considered == listCount || (bound > -.infinity && 2 * ranking.ranked < ranking.considered) { return true }
+                guard rankLists(min(listCount, 4 * ranking.considered), query, &ranking, scratch: &scratch, shouldStop: shouldStop) else { return false }
+                continue
             }
-            pool.finish()
-            scratch.listKeys.append(contentsOf: pool.storage[..<pool.count])
-        } else {
-            for index in 0..<regionCount {
-                for list in lists.children(of: Int(RankKey.row(scratch.regionKeys[index]))) {
-                    scratch.listKeys.append(RankKey.make(Int32(0), UInt32(list)))
-                }
-            }
+            let wanted = margin == nil && result.listsScanned < plan.leastLists ? plan.leastLists - result.listsScanned : .max
+            let next = min(near, wanted, max(Self.firstLists, result.listsScanned))
+            if next < near { keepLargest(next, ofNext: near, from: ranking.scanned, in: &scratch.listKeys) }
+            admittedSeen += spansOfLists(ranking.scanned..<ranking.scanned + next, admits, query, scratch: &scratch)
+            guard rows.scan(scratch.spans, scratch.rowTables, admits: admits, pool: &pool, kernels: kernels, shouldStop: shouldStop) else { return false }
+            ranking.scanned += next
+            result.listsScanned += next
         }
-        lists.score(&scratch.listKeys, count: scratch.listKeys.count, query: scratch.byteQuery, weight: query.weight, kernels: kernels)
-        if scratch.listKeys.count > probes {
-            keepLargest(probes, in: &scratch.listKeys)
-            scratch.listKeys.removeLast(scratch.listKeys.count - probes)
-        }
-        // The best first, so that the bound rises early; the order of the others does not matter.
-        if scratch.listKeys.count > Self.firstLists { keepLargest(Self.firstLists, in: &scratch.listKeys) }
-        return true
     }
 
-    private func keepLargest(_ keep: Int, in keys: inout [UInt64]) {
-        let count = keys.count
-        var span = keys.mutableSpan
-        kernels.keepLargest(keep, ofFirst: count, in: &span)
-    }
+    /// Lists that are scanned before anything is decided by what they hold.
+    static let firstLists = 8
 
-    /// Lists whose codes are looked at for each list probed, and regions at least.
-    private static let considered = 8
-    private static let consideredRegions = 4
-    private static let firstLists = 16
-
-    /// Puts the rows of the ranked lists into `scratch.spans`, with the base that their codes are scored from.
+    /// Puts the rows of some of the ranked lists into `scratch.spans`, with the base that their codes are scored from.
     ///
-    /// - Parameter again: Lists of earlier rounds of this search are left out.
     /// - Returns: How many admitted rows they hold.
-    func spansOfLists(
-        _ admits: RowBitmap?, _ query: PreparedQuery, again: Bool, scratch: inout SearchScratch
-    ) -> Int {
+    func spansOfLists(_ ranked: Range<Int>, _ admits: RowBitmap?, _ query: PreparedQuery, scratch: inout SearchScratch) -> Int {
         scratch.spans.removeAll(keepingCapacity: true)
         var seen = 0
         let shift = query.weight - Tier.rowBias(metric)
-        if admits != nil {
-            SearchScratch.grow(&scratch.visited, to: listCount, filler: 0)
-            if !again { scratch.visit &+= 1 }
-        }
-        for key in scratch.listKeys {
+        for rank in ranked {
+            let key = scratch.listKeys[rank]
             let list = Int(RankKey.row(key))
             let children = rows.children(of: list)
             if let admits {
-                guard scratch.visited[list] != scratch.visit else { continue }
-                scratch.visited[list] = scratch.visit
                 let admitted = admits.count(in: children)
                 guard admitted > 0 else { continue }
                 seen += admitted
@@ -182,7 +148,7 @@ extension SegmentIndex {
         scratch.chosen.removeAll(keepingCapacity: true)
         scratch.rowKeys.removeAll(keepingCapacity: true)
         scratch.rowKeys.append(contentsOf: pool.storage[..<pool.count])
-        rows.score(&scratch.rowKeys, count: scratch.rowKeys.count, query: scratch.byteQuery, weight: query.weight, kernels: kernels)
+        rows.score(&scratch.rowKeys, 0..<scratch.rowKeys.count, query: scratch.byteQuery, weight: query.weight, kernels: kernels)
         guard limit < scratch.rowKeys.count else {
             for key in scratch.rowKeys { scratch.chosen.append(RankKey.row(key)) }
             return

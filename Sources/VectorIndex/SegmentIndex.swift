@@ -16,6 +16,8 @@ import VectorMath
 
     /// Root of the mean squared length of the vectors less their mean.
     let norm: Float
+    /// What searches that aim at a recall go by; `nil` for a segment too small to measure it.
+    let calibration: Calibration?
 
     /// Keeps the memory mapped that pointers below and in the tiers point into.
     private let file: SegmentFile
@@ -54,6 +56,7 @@ import VectorMath
         lists = try Tier(IndexSection.lists, of: file, count: listCount, parents: regionCount, dimension: dimension, subspaces: subspaces)
         rows = try Tier(IndexSection.rows, of: file, count: count, parents: listCount, dimension: dimension, subspaces: subspaces)
         norm = try unsafe file.floats(of: IndexSection.norm, count: 1, "a number from 0 on") { $0 >= 0 }[0]
+        calibration = try Calibration(file)
         let mean = try unsafe Array(file.floats(of: IndexSection.mean, count: dimension, "a finite number") { $0.isFinite })
         origin = metric == .dot ? [Float](repeating: 0, count: dimension) : mean
         unsafe vectorPointer = try unsafe file.elements(of: IndexSection.vectors, as: Float.self, count: count * dimension)
@@ -106,10 +109,14 @@ package struct SegmentSearchResult: Hashable, Sendable {
     package var hits: [RowHit] = []
     /// Whether codes chose the candidates; otherwise every admitted row was scored with its full vector.
     package var byCode = false
+    /// Lists that were looked into.
+    package var listsScanned = 0
     /// Rows whose codes were compared.
     package var codesScanned = 0
     /// Rows scored with their full vectors.
     package var rescored = 0
+    /// Expected share of the true best rows among the hits; `nil` where no calibration says. A search of all rows has 1.
+    package var recall: Float?
     /// Whether the caller stopped the search: then `hits` is empty.
     package var stopped = false
 

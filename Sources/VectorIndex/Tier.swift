@@ -76,11 +76,19 @@ import VectorMath
     /// What a query's similarity to children is added up from.
     struct Tables: Sendable {
         fileprivate var bytes: [UInt8] = []
-        /// What one unit of a score is worth; what all children of all parents share is left out.
+        /// What one unit of a score is worth.
         fileprivate var step: Float = 1
+        /// Similarity of a child whose score is 0.
+        fileprivate var zero: Float = 0
         fileprivate var biasWeight: Int32 = 0
         /// Similarity of the parent whose children's scores start at 0.
         fileprivate var reference: Float = 0
+
+        /// The similarity that a score by code stands for.
+        func similarity(_ score: Int32) -> Float { zero + step * Float(score) }
+
+        /// The least ``RankKey`` by code of this similarity.
+        func key(_ similarity: Float) -> UInt64 { RankKey.make(Tier.clamped((similarity - zero) / step, to: 2e9), .max) }
     }
 
     /// Prepares for a query.
@@ -97,12 +105,13 @@ import VectorMath
         var bytesOut = tables.bytes.mutableSpan
         // So that the greatest bias, 255 · unit, stays below 2^30 in the kernel's multiplication.
         let leastStep = abs(weight) * biasRange.unit / 1_000
-        let (_, step) = unsafe kernels.fillTables(
+        let (base, step) = unsafe kernels.fillTables(
             query: query.span, centroids: span(over: codebookPointer), bounds: bounds.span, leastStep: leastStep.isFinite ? leastStep : 1,
             floats: &floatsOut, bytes: &bytesOut)
         tables.step = step
         tables.biasWeight = Self.clamped(weight * biasRange.unit / step * Kernels.biasUnit, to: 1_000 * Kernels.biasUnit)
         tables.reference = reference
+        tables.zero = reference + base - weight * biasRange.lowest
     }
 
     /// Children of one parent that are scanned between two looks at whether to stop, at most: all rows may be in one list.
@@ -122,7 +131,7 @@ import VectorMath
 
     /// To the nearest integer within ±`limit`; 0 for what is no number.
     @inline(__always)
-    private static func clamped(_ value: Float, to limit: Float) -> Int32 {
+    fileprivate static func clamped(_ value: Float, to limit: Float) -> Int32 {
         value.isNaN ? 0 : Int32(max(-limit, min(limit, value.rounded())))
     }
 
@@ -155,11 +164,12 @@ import VectorMath
 
     // MARK: - By byte
 
-    /// Replaces the scores of the first `count` keys by the similarities that the children's bytes give.
-    func score(_ keys: inout [UInt64], count: Int, query: ByteQuery, weight: Float, kernels: Kernels) {
-        var out = keys.mutableSpan
+    /// Replaces the scores of some keys by the similarities that the children's bytes give.
+    func score(_ keys: inout [UInt64], _ range: Range<Int>, query: ByteQuery, weight: Float, kernels: Kernels) {
+        var all = keys.mutableSpan
+        var out = all._mutatingExtracting(range)
         unsafe kernels.score(
-            query, weight: weight, rows: span(over: bytePointer), scales: span(over: scalePointer), biases: span(over: biasPointer), keys: &out, count: count)
+            query, weight: weight, rows: span(over: bytePointer), scales: span(over: scalePointer), biases: span(over: biasPointer), keys: &out, count: range.count)
     }
 
     func scale(_ row: Int) -> Float { unsafe scalePointer[row] }

@@ -54,11 +54,11 @@ package struct ByteVectors: Sendable {
 
     /// The mean of each group's vectors, `[groups, dimension]`; of a group without any, its `previous` one.
     ///
-    /// - Parameter groups: Of each vector, below the number of groups, which is that of `previous`.
+    /// - Parameter groups: Of each vector, below the number of groups, which is that of `previous`; vectors of other groups are left out.
     package func means(of groups: [UInt32], previous: [Float]) -> [Float] {
         var sums = [Float](repeating: 0, count: previous.count)
         var sizes = [Int](repeating: 0, count: previous.count / dimension)
-        for (row, group) in groups.enumerated() {
+        for (row, group) in groups.enumerated() where Int(group) < sizes.count {
             sizes[Int(group)] += 1
             let start = Int(group) * dimension
             unsafe sums.withUnsafeMutableBufferPointer { all in

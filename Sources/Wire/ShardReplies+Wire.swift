@@ -34,7 +34,7 @@ extension SearchWork: WireValue {
         self.init(
             pointsHeld: Int(message.pointsHeld), pointsByCode: Int(message.pointsByCode), pointsExactly: Int(message.pointsExactly),
             codesScanned: Int(message.codesScanned), candidatesRescored: Int(message.candidatesRescored),
-            pointsUnreadable: Int(message.pointsUnreadable))
+            pointsUnreadable: Int(message.pointsUnreadable), listsScanned: Int(message.listsScanned), recall: message.hasRecall ? message.recall : nil)
     }
 
     package var message: Covey_V1_SearchWork {
@@ -45,6 +45,8 @@ extension SearchWork: WireValue {
         message.codesScanned = Int64(codesScanned)
         message.candidatesRescored = Int64(candidatesRescored)
         message.pointsUnreadable = Int64(pointsUnreadable)
+        message.listsScanned = Int64(listsScanned)
+        if let recall { message.recall = recall }
         return message
     }
 }

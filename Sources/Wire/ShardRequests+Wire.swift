@@ -51,7 +51,8 @@ extension SearchRequest: WireRequest {
             filter: message.hasFilter ? try Filter(message.filter) : nil,
             scoreThreshold: message.hasScoreThreshold ? message.scoreThreshold : nil,
             effort: SearchEffort(
-                exact: message.effort.exact, probes: message.effort.hasProbes ? Int(message.effort.probes) : nil,
+                exact: message.effort.exact, targetRecall: message.effort.hasTargetRecall ? message.effort.targetRecall : nil,
+                probes: message.effort.hasProbes ? Int(message.effort.probes) : nil,
                 candidates: message.effort.hasCandidates ? Int(message.effort.candidates) : nil))
     }
 
@@ -63,6 +64,7 @@ extension SearchRequest: WireRequest {
         if let filter { message.filter = filter.message }
         if let scoreThreshold { message.scoreThreshold = scoreThreshold }
         message.effort.exact = effort.exact
+        if let recall = effort.targetRecall { message.effort.targetRecall = recall }
         if let probes = effort.probes { message.effort.probes = Int64(probes) }
         if let candidates = effort.candidates { message.effort.candidates = Int64(candidates) }
         return message

@@ -16,7 +16,7 @@ struct BenchCommand: AsyncParsableCommand {
     @Option(help: "cosine, dot or euclid.") var metric: String
     @Option(name: .customLong("k"), help: "Neighbours asked for.") var k = 10
     @Option(help: "Decides k-means' starting points.") var seed: UInt64 = 0
-    @Option(help: "Settings to measure, as LISTS:CANDIDATES,… instead of the built-in ones.") var sweep: String?
+    @Option(help: "Settings to measure instead of the built-in ones: recalls to aim at, or LISTS:CANDIDATES, such as 0.9,0.95,64:100.") var sweep: String?
     @Option(help: "Threads that share the queries of a batch.") var batchThreads = 1
     @Option(help: "Rows of a list on average.") var listSize: Int?
     @Option(help: "4-bit codes of a vector, a multiple of 8.") var subspaces: Int?
@@ -50,9 +50,10 @@ struct BenchCommand: AsyncParsableCommand {
     }
 
     private static func effort(_ text: Substring) throws -> SearchEffort {
+        if let recall = Double(text), recall > 0, recall <= 1 { return SearchEffort(targetRecall: recall) }
         let numbers = text.split(separator: ":").map { Int($0) }
         guard numbers.count == 2, let probes = numbers[0], let candidates = numbers[1], probes >= 1, candidates >= 1 else {
-            throw ValidationError("--sweep wants LISTS:CANDIDATES pairs such as 16:50,64:100, found \"\(text)\"")
+            throw ValidationError("--sweep wants recalls above 0 and at most 1, or LISTS:CANDIDATES pairs, such as 0.9,0.95,64:100, found \"\(text)\"")
         }
         return SearchEffort(probes: probes, candidates: candidates)
     }

@@ -109,6 +109,7 @@ struct SearchCommand: AsyncParsableCommand {
     @Flag(help: "Score every chunk with its full vector.") var exact = false
     @Option(help: "Coarse lists probed per segment.") var probes: Int?
     @Option(help: "Candidates scored again per segment.") var candidates: Int?
+    @Option(help: "Share of the true best that answers should have on average, above 0 and at most 1; default 0.97.") var targetRecall: Double?
     @Flag(help: "Fail instead of answering from a part of the collection.") var wholeOnly = false
     @OptionGroup var output: JSONFlag
     @OptionGroup var client: ClientOptions
@@ -119,6 +120,7 @@ struct SearchCommand: AsyncParsableCommand {
         verb.exact = exact
         verb.probes = probes
         verb.candidates = candidates
+        verb.targetRecall = targetRecall
         verb.wholeOnly = wholeOnly
         verb.json = output.json
         try await finish { [verb] in try await verb.run(client.client, .standard) }
@@ -136,6 +138,7 @@ struct ExplainCommand: AsyncParsableCommand {
     @Flag(help: "Score every chunk with its full vector.") var exact = false
     @Option(help: "Coarse lists probed per segment.") var probes: Int?
     @Option(help: "Candidates scored again per segment.") var candidates: Int?
+    @Option(help: "Share of the true best that answers should have on average, above 0 and at most 1; default 0.97.") var targetRecall: Double?
     @OptionGroup var output: JSONFlag
     @OptionGroup var client: ClientOptions
 
@@ -151,6 +154,7 @@ struct ExplainCommand: AsyncParsableCommand {
         verb.exact = exact
         verb.probes = probes
         verb.candidates = candidates
+        verb.targetRecall = targetRecall
         verb.json = output.json
         try await finish { [verb] in try await verb.run(client.client, .standard) }
     }
@@ -203,6 +207,7 @@ struct EvalCommand: AsyncParsableCommand {
     @Option(help: "Queries asked at a time.") var concurrency = 4
     @Flag(help: "Score every chunk with its full vector: the yardstick.") var exact = false
     @Option(help: "Candidates scored again per segment.") var candidates: Int?
+    @Option(help: "Share of the true best that answers should have on average, above 0 and at most 1; default 0.97.") var targetRecall: Double?
     @OptionGroup var client: ClientOptions
 
     func run() async throws {
@@ -214,6 +219,7 @@ struct EvalCommand: AsyncParsableCommand {
         verb.concurrency = concurrency
         verb.exact = exact
         verb.candidates = candidates
+        verb.targetRecall = targetRecall
         try await finish { [verb] in try await verb.run(client.client, .standard) }
     }
 }

@@ -139,7 +139,7 @@ struct DamagedSegmentTests {
             if let kernels = Kernels(level) { others.append(try SegmentIndex(SegmentFile(path: path), kernels: kernels)) }
         }
         for (effort, bitmap) in [
-            (SearchEffort(), nil), (SearchEffort(probes: 3, candidates: 20), admits), (SearchEffort(exact: true), admits), (SearchEffort(exact: true), nil),
+            (SearchEffort(), nil), (SearchEffort(targetRecall: 0.9), nil), (SearchEffort(targetRecall: 0.99), admits), (SearchEffort(probes: 3, candidates: 20), admits), (SearchEffort(exact: true), admits), (SearchEffort(exact: true), nil),
         ] as [(SearchEffort, RowBitmap?)] {
             let result = index.hits(of: query, limit: 10, effort: effort, admits: bitmap, scratch: &scratch)
             #expect(result.hits.allSatisfy { (0..<index.count).contains($0.row) && !$0.score.isNaN && bitmap?.contains($0.row) ?? true }, "\(words)")

@@ -81,7 +81,7 @@ struct RandomModel {
     mutating func searchRequest() -> SearchRequest {
         SearchRequest(
             shard: shard(), vector: vector(), limit: count(), filter: optional { $0.filter() }, scoreThreshold: optional { $0.score() },
-            effort: SearchEffort(exact: flag(), probes: optional { $0.count() }, candidates: optional { $0.count() }))
+            effort: SearchEffort(exact: flag(), targetRecall: optional { Double($0.count()) }, probes: optional { $0.count() }, candidates: optional { $0.count() }))
     }
     mutating func explainRequest() -> ExplainRequest { ExplainRequest(search: searchRequest(), ids: list { $0.id() }) }
     mutating func rank() -> Rank { Rank(count(), of: count()) }
@@ -118,7 +118,7 @@ struct RandomModel {
             hits: list { Hit(id: $0.id(), score: $0.score(), version: $0.next(), contentHash: $0.next()) }, range: range(),
             work: SearchWork(
                 pointsHeld: count(), pointsByCode: count(), pointsExactly: count(), codesScanned: count(), candidatesRescored: count(),
-                pointsUnreadable: count()),
+                pointsUnreadable: count(), listsScanned: count(), recall: optional { Double($0.count()) }),
             position: next(), manifestVersion: next())
     }
     mutating func statusReply() -> StatusReply {

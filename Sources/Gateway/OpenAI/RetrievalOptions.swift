@@ -41,6 +41,7 @@ struct RetrievalOptions {
     private mutating func takeSearch(_ covey: inout JSONFields) throws {
         partial = try covey.partial(default: partial)
         effort.exact = try covey.bool("exact") ?? false
+        effort.targetRecall = try covey.number("target_recall")
         effort.probes = try covey.integer("probes", in: 1...1_000_000)
         effort.candidates = try covey.integer("candidates", in: 1...1_000_000)
     }

@@ -61,8 +61,10 @@ struct QdrantQuery {
         let exact = try params.bool("exact") ?? false
         // Qdrant's width of the search: here, as there, the candidates that are compared with their full vectors.
         let candidates = try params.integer("hnsw_ef", in: 1...1_000_000)
+        // Covey's own: Qdrant has no word for it.
+        let targetRecall = try params.number("target_recall")
         try params.finish()
-        return SearchEffort(exact: exact, candidates: candidates)
+        return SearchEffort(exact: exact, targetRecall: targetRecall, candidates: candidates)
     }
 
     /// The search with its vector, which for a stored point is looked up; that point itself is then no answer.

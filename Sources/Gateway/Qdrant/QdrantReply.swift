@@ -34,7 +34,8 @@ extension Coverage {
             "points_held": .integer(work.pointsHeld), "points_searched": .integer(pointsSearched),
             "points_by_code": .integer(work.pointsByCode), "points_exactly": .integer(work.pointsExactly),
             "points_unreadable": .integer(work.pointsUnreadable), "codes_scanned": .integer(work.codesScanned),
-            "candidates_rescored": .integer(work.candidatesRescored), "gaps": .array(gaps.map(\.json)),
+            "candidates_rescored": .integer(work.candidatesRescored), "lists_scanned": .integer(work.listsScanned),
+            "recall_estimate": work.recall.map { JSONOutput.float(Float($0)) } ?? .null, "gaps": .array(gaps.map(\.json)),
         ]
     }
 }

@@ -497,12 +497,23 @@ package nonisolated struct Covey_V1_SearchEffort: Sendable {
   /// Clears the value of `candidates`. Subsequent reads from it will return its default value.
   package mutating func clearCandidates() {self._candidates = nil}
 
+  /// Share of the true best points that answers should have on average, above 0 and at most 1.
+  package var targetRecall: Double {
+    get {_targetRecall ?? 0}
+    set {_targetRecall = newValue}
+  }
+  /// Returns true if `targetRecall` has been explicitly set.
+  package var hasTargetRecall: Bool {self._targetRecall != nil}
+  /// Clears the value of `targetRecall`. Subsequent reads from it will return its default value.
+  package mutating func clearTargetRecall() {self._targetRecall = nil}
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
 
   fileprivate var _probes: Int64? = nil
   fileprivate var _candidates: Int64? = nil
+  fileprivate var _targetRecall: Double? = nil
 }
 
 package nonisolated struct Covey_V1_SearchRequest: Sendable {
@@ -623,9 +634,23 @@ package nonisolated struct Covey_V1_SearchWork: Sendable {
 
   package var pointsUnreadable: Int64 = 0
 
+  package var listsScanned: Int64 = 0
+
+  /// Expected share of the true best points among the hits; absent where that is not known.
+  package var recall: Double {
+    get {_recall ?? 0}
+    set {_recall = newValue}
+  }
+  /// Returns true if `recall` has been explicitly set.
+  package var hasRecall: Bool {self._recall != nil}
+  /// Clears the value of `recall`. Subsequent reads from it will return its default value.
+  package mutating func clearRecall() {self._recall = nil}
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
+
+  fileprivate var _recall: Double? = nil
 }
 
 package nonisolated struct Covey_V1_SearchReply: Sendable {
@@ -2017,7 +2042,7 @@ nonisolated extension Covey_V1_AppendReply: SwiftProtobuf.Message, SwiftProtobuf
 
 nonisolated extension Covey_V1_SearchEffort: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".SearchEffort"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}exact\0\u{1}probes\0\u{1}candidates\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}exact\0\u{1}probes\0\u{1}candidates\0\u{3}target_recall\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2028,6 +2053,7 @@ nonisolated extension Covey_V1_SearchEffort: SwiftProtobuf.Message, SwiftProtobu
       case 1: try { try decoder.decodeSingularBoolField(value: &self.exact) }()
       case 2: try { try decoder.decodeSingularInt64Field(value: &self._probes) }()
       case 3: try { try decoder.decodeSingularInt64Field(value: &self._candidates) }()
+      case 4: try { try decoder.decodeSingularDoubleField(value: &self._targetRecall) }()
       default: break
       }
     }
@@ -2047,6 +2073,9 @@ nonisolated extension Covey_V1_SearchEffort: SwiftProtobuf.Message, SwiftProtobu
     try { if let v = self._candidates {
       try visitor.visitSingularInt64Field(value: v, fieldNumber: 3)
     } }()
+    try { if let v = self._targetRecall {
+      try visitor.visitSingularDoubleField(value: v, fieldNumber: 4)
+    } }()
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -2054,6 +2083,7 @@ nonisolated extension Covey_V1_SearchEffort: SwiftProtobuf.Message, SwiftProtobu
     if lhs.exact != rhs.exact {return false}
     if lhs._probes != rhs._probes {return false}
     if lhs._candidates != rhs._candidates {return false}
+    if lhs._targetRecall != rhs._targetRecall {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -2209,7 +2239,7 @@ nonisolated extension Covey_V1_HashRange: SwiftProtobuf.Message, SwiftProtobuf._
 
 nonisolated extension Covey_V1_SearchWork: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".SearchWork"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}points_held\0\u{3}points_by_code\0\u{3}points_exactly\0\u{3}codes_scanned\0\u{3}candidates_rescored\0\u{3}points_unreadable\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}points_held\0\u{3}points_by_code\0\u{3}points_exactly\0\u{3}codes_scanned\0\u{3}candidates_rescored\0\u{3}points_unreadable\0\u{3}lists_scanned\0\u{1}recall\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2223,12 +2253,18 @@ nonisolated extension Covey_V1_SearchWork: SwiftProtobuf.Message, SwiftProtobuf.
       case 4: try { try decoder.decodeSingularInt64Field(value: &self.codesScanned) }()
       case 5: try { try decoder.decodeSingularInt64Field(value: &self.candidatesRescored) }()
       case 6: try { try decoder.decodeSingularInt64Field(value: &self.pointsUnreadable) }()
+      case 7: try { try decoder.decodeSingularInt64Field(value: &self.listsScanned) }()
+      case 8: try { try decoder.decodeSingularDoubleField(value: &self._recall) }()
       default: break
       }
     }
   }
 
   package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
     if self.pointsHeld != 0 {
       try visitor.visitSingularInt64Field(value: self.pointsHeld, fieldNumber: 1)
     }
@@ -2247,6 +2283,12 @@ nonisolated extension Covey_V1_SearchWork: SwiftProtobuf.Message, SwiftProtobuf.
     if self.pointsUnreadable != 0 {
       try visitor.visitSingularInt64Field(value: self.pointsUnreadable, fieldNumber: 6)
     }
+    if self.listsScanned != 0 {
+      try visitor.visitSingularInt64Field(value: self.listsScanned, fieldNumber: 7)
+    }
+    try { if let v = self._recall {
+      try visitor.visitSingularDoubleField(value: v, fieldNumber: 8)
+    } }()
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -2257,6 +2299,8 @@ nonisolated extension Covey_V1_SearchWork: SwiftProtobuf.Message, SwiftProtobuf.
     if lhs.codesScanned != rhs.codesScanned {return false}
     if lhs.candidatesRescored != rhs.candidatesRescored {return false}
     if lhs.pointsUnreadable != rhs.pointsUnreadable {return false}
+    if lhs.listsScanned != rhs.listsScanned {return false}
+    if lhs._recall != rhs._recall {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -1,0 +1,103 @@
+import Glibc
+import Storage
+
+/// What a search of a segment has to spend to reach a recall, measured when the segment was built.
+///
+/// A search scans the lists whose best rows are expected (the similarity that lists are ranked by, see ``Tier``) at most `margin` below the k-th
+/// best row that it found by code. So it goes far where many lists are about equally near, and stops early where few are: what one
+/// margin finds is nearly the same for queries like the base and unlike it, which a number of lists is not.
+///
+/// Margins are similarities; for inner products and Euclidean distance they are multiplied by the query's length (less the mean), with which similarities grow.
+struct Calibration: Sendable {
+    struct Step: Sendable {
+        var margin: Float
+        /// Rows that codes choose.
+        var candidates: Float
+        /// Lists that nine of ten queries scan at most.
+        var lists: Float
+        /// Recall that was measured.
+        var recall: Float
+    }
+
+    /// What was measured for one number of hits.
+    struct Level: Sendable {
+        var limit: Float
+        /// By recall, ascending.
+        var steps: [Step]
+
+        /// The step for a recall, between those measured; the first or last beyond them.
+        func step(_ recall: Float) -> Step {
+            guard let next = steps.firstIndex(where: { $0.recall >= recall }), next > 0 else { return recall <= steps[0].recall ? steps[0] : steps.last! }
+            let (low, high) = (steps[next - 1], steps[next])
+            return low.mixed(with: high, (recall - low.recall) / (high.recall - low.recall))
+        }
+    }
+
+    /// By limit, ascending; at least one.
+    var levels: [Level]
+
+    static let stepCount = 10
+
+    init(levels: [Level]) { self.levels = levels }
+
+    /// - Returns: `nil` if the file has none.
+    init?(_ file: SegmentFile) throws(SegmentError) {
+        let section = IndexSection.calibration
+        guard file.contains(section) else { return nil }
+        let numbers = try unsafe Array(file.elements(of: section, as: Float.self))
+        guard !numbers.isEmpty else { return nil }
+        let width = 1 + 4 * Self.stepCount
+        guard numbers.count % width == 0, numbers.allSatisfy({ $0.isFinite }) else {
+            throw .malformedSection(path: file.path, section: section, reason: "\(numbers.count) numbers, or some that are none")
+        }
+        levels = stride(from: 0, to: numbers.count, by: width).map { start in
+            Level(limit: numbers[start], steps: (0..<Self.stepCount).map { step in
+                let first = start + 1 + 4 * step
+                return Step(margin: numbers[first], candidates: numbers[first + 1], lists: numbers[first + 2], recall: numbers[first + 3])
+            })
+        }
+        let isSane = levels.allSatisfy { level in
+            level.limit >= 1 && level.steps.allSatisfy { (0...1e9).contains($0.candidates) && (0...1e9).contains($0.lists) && (0...1).contains($0.recall) }
+                && zip(level.steps, level.steps.dropFirst()).allSatisfy { $0.recall <= $1.recall }
+        }
+        guard isSane, zip(levels, levels.dropFirst()).allSatisfy({ $0.limit < $1.limit }) else {
+            throw .malformedSection(path: file.path, section: section, reason: "limits or recalls do not ascend, or are out of range")
+        }
+    }
+
+    var numbers: [Float] {
+        levels.flatMap { level in [level.limit] + level.steps.flatMap { [$0.margin, $0.candidates, $0.lists, $0.recall] } }
+    }
+
+    /// What a search has to spend.
+    ///
+    /// - Parameters:
+    ///   - limit: Hits wanted, which candidates are chosen for.
+    ///   - depth: Rank of the last hit among all rows, were there no filter: it decides how far lists are scanned.
+    func step(recall: Float, limit: Int, depth: Double) -> Step {
+        var step = between(Float(depth), recall)
+        step.candidates = between(Float(limit), recall).candidates
+        return step
+    }
+
+    /// Between two levels by the logarithm of the limit; beyond them as between the outermost, up to a tenfold.
+    private func between(_ limit: Float, _ recall: Float) -> Step {
+        guard levels.count > 1 else { return levels[0].step(recall) }
+        let limit = min(max(limit, levels[0].limit), 10 * levels.last!.limit)
+        let next = levels.indices.dropFirst().first { levels[$0].limit >= limit } ?? levels.count - 1
+        let (low, high) = (levels[next - 1], levels[next])
+        return low.step(recall).mixed(with: high.step(recall), Float(log2Ratio(limit, low.limit) / log2Ratio(high.limit, low.limit)))
+    }
+
+    private func log2Ratio(_ a: Float, _ b: Float) -> Double { log2(Double(a) / Double(b)) }
+}
+
+extension Calibration.Step {
+    /// A share of the way to another step: counts by their ratio, the rest by the difference.
+    fileprivate func mixed(with other: Self, _ share: Float) -> Self {
+        func ratio(_ a: Float, _ b: Float) -> Float { Float(Double(max(a, 1)) * pow(Double(max(b, 1) / max(a, 1)), Double(share))) }
+        return Self(
+            margin: margin + share * (other.margin - margin), candidates: ratio(candidates, other.candidates), lists: ratio(lists, other.lists),
+            recall: min(1, recall + share * (other.recall - recall)))
+    }
+}

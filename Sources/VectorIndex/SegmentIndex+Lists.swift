@@ -1,0 +1,105 @@
+import Model
+import VectorMath
+
+/// The state of `scratch.listKeys` during a search: first the lists that were scanned, then those scored by their bytes, then those
+/// scored by their codes.
+struct ListRanking {
+    var scanned = 0
+    var ranked = 0
+    /// Lists whose codes were scored, in this ranking and those before.
+    var considered = 0
+}
+
+/// How a search finds the lists that are worth scanning.
+extension SegmentIndex {
+    /// Scores the lists of the most promising regions, at least `wanted` of them if there are so many, by their codes. Lists that were ranked by
+    /// bytes before stay as they are.
+    ///
+    /// - Returns: `false` if the caller stopped it.
+    func rankLists(_ wanted: Int, _ query: PreparedQuery, _ ranking: inout ListRanking, scratch: inout SearchScratch, shouldStop: () -> Bool) -> Bool {
+        regions.score(&scratch.regionKeys, query: scratch.byteQuery, weight: query.weight, kernels: kernels)
+        let wanted = min(listCount, max(wanted, Self.consideredRegions * listCount / regions.count))
+        let regionCount = wanted == listCount ? regions.count : min(regions.count, wanted * regions.count / listCount + 1)
+        if regionCount < regions.count { keepLargest(regionCount, in: &scratch.regionKeys) }
+
+        var reference = -Float.infinity
+        for index in 0..<regionCount { reference = max(reference, RankKey.floatScore(scratch.regionKeys[index])) }
+        lists.fill(&scratch.listTables, for: scratch.query, weight: query.weight, reference: reference, floats: &scratch.tableFloats, kernels: kernels)
+        scratch.spans.removeAll(keepingCapacity: true)
+        for index in 0..<regionCount {
+            let key = scratch.regionKeys[index]
+            lists.add(lists.children(of: Int(RankKey.row(key))), parent: RankKey.floatScore(key), scratch.listTables, to: &scratch.spans)
+        }
+        var pool = CandidatePool(keep: listCount, storage: scratch.rowKeys, kernels: kernels)
+        scratch.rowKeys = []
+        defer { scratch.rowKeys = pool.storage }
+        guard lists.scan(scratch.spans, scratch.listTables, admits: nil, pool: &pool, kernels: kernels, shouldStop: shouldStop) else { return false }
+        scratch.listKeys.removeLast(scratch.listKeys.count - ranking.ranked)
+        if ranking.ranked == 0 {
+            scratch.listKeys.append(contentsOf: pool.storage[..<pool.count])
+        } else {
+            SearchScratch.grow(&scratch.visited, to: listCount, filler: 0)
+            scratch.visit &+= 1
+            for key in scratch.listKeys { scratch.visited[Int(RankKey.row(key))] = scratch.visit }
+            for key in pool.storage[..<pool.count] where scratch.visited[Int(RankKey.row(key))] != scratch.visit { scratch.listKeys.append(key) }
+        }
+        ranking.considered = wanted
+        return true
+    }
+
+    /// Regions whose lists are looked at, at least.
+    private static let consideredRegions = 4
+
+    /// Scores those lists by their bytes whose codes say that they may have a similarity of at least `bound`, at most so many: the best.
+    ///
+    /// - Returns: How many they are.
+    @discardableResult
+    func rankByBytes(
+        above bound: Float, atMost limit: Int, _ query: PreparedQuery, _ ranking: inout ListRanking, scratch: inout SearchScratch
+    ) -> Int {
+        let first = ranking.ranked
+        let least = scratch.listTables.key(bound)
+        var end = first
+        for index in first..<scratch.listKeys.count where scratch.listKeys[index] >= least {
+            scratch.listKeys.swapAt(index, end)
+            end += 1
+        }
+        if end - first > limit {
+            keepLargest(limit, ofNext: end - first, from: first, in: &scratch.listKeys)
+            end = first + limit
+        }
+        lists.score(&scratch.listKeys, first..<end, query: scratch.byteQuery, weight: query.weight, kernels: kernels)
+        ranking.ranked = end
+        return end - first
+    }
+
+    /// Moves the lists scored by bytes with a similarity of at least `bound` to the front of those not yet scanned.
+    ///
+    /// - Returns: How many they are.
+    func gatherLists(above bound: Float, _ ranking: inout ListRanking, scratch: inout SearchScratch) -> Int {
+        if bound == -.infinity { return ranking.ranked - ranking.scanned }
+        let least = RankKey.make(bound, .max)
+        var end = ranking.scanned
+        for index in end..<ranking.ranked where scratch.listKeys[index] >= least {
+            scratch.listKeys.swapAt(index, end)
+            end += 1
+        }
+        return end - ranking.scanned
+    }
+
+    func keepLargest(_ keep: Int, in keys: inout [UInt64]) {
+        keepLargest(keep, ofNext: keys.count, from: 0, in: &keys)
+    }
+
+    /// Moves the `keep` largest of `count` keys from `first` on to the front of them.
+    func keepLargest(_ keep: Int, ofNext count: Int, from first: Int, in keys: inout [UInt64]) {
+        var all = keys.mutableSpan
+        var span = all._mutatingExtracting(first..<first + count)
+        kernels.keepLargest(keep, ofFirst: count, in: &span)
+    }
+
+    /// What similarities' gaps are measured in, see ``Calibration``.
+    ///
+    /// - Parameter norm: The query's length, less the mean.
+    func gapUnit(_ norm: Float) -> Float { metric == .cosine ? 1 : norm }
+}
