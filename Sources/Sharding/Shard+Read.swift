@@ -46,6 +46,7 @@ extension Shard {
             _ = try await submit(write)
         }
         // A segment in the making would be left behind.
+        sealStop.cancel()
         while let running = sealing { await running.value }
         try await log.erase(keeping: state.withLock { $0.cursor.fences })
     }
