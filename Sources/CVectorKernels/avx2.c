@@ -46,13 +46,13 @@ VK_TARGET static void score_bytes(const vk_bytes *bytes, uint64_t *keys, size_t 
 }
 
 VK_TARGET static void nearest(
-    const uint8_t *rows, const float *scales, size_t count, const int8_t *centroids, float scale, const float *half_norms,
-    size_t centroid_count, size_t dimension, uint32_t *out) {
+    const uint8_t *rows, const float *scales, size_t count, const vk_centroids *centroids, size_t dimension, uint32_t *out) {
     for (size_t i = 0; i < count; i++) {
-        float best = -__builtin_inff(), unit = scales[i] * scale;
+        float best = -__builtin_inff();
         out[i] = 0;
-        for (size_t c = 0; c < centroid_count; c++) {
-            float score = (float)byte_dot_one(centroids + c * dimension, rows + i * dimension, dimension) * unit - half_norms[c];
+        for (size_t c = 0; c < centroids->count; c++) {
+            int32_t product = byte_dot_one(centroids->bytes + c * dimension, rows + i * dimension, dimension);
+            float score = (float)product * (scales[i] * centroids->scales[c]) - centroids->half_norms[c];
             if (score > best) {
                 best = score;
                 out[i] = (uint32_t)c;
@@ -133,7 +133,7 @@ VK_TARGET static size_t scan(const vk_codes *codes, const vk_span *spans, size_t
 }
 
 const vk_kernels vk_avx2 = {
-    dot, squared_distance, dot_rows, squared_distance_rows, dot_gather, squared_distance_gather, to_bytes, score_bytes, nearest,
+    dot, squared_distance, dot_rows, squared_distance_rows, dot_gather, squared_distance_gather, to_bytes, add_bytes, score_bytes, nearest,
     dot_tables, quantize_tables, encode, scan, vk_quickselect,
 };
 #endif

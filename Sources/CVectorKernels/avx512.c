@@ -74,55 +74,71 @@ VK_TARGET static void score_bytes(const vk_bytes *bytes, uint64_t *keys, size_t 
 
 VK_INLINE __m512i load_part(const void *from, size_t count) { return count == 64 ? _mm512_loadu_si512(from) : load_bytes(from, count); }
 
-// Four rows with four centroids at a time: each register loaded serves four products.
+// Lane 4·k + r of the result: the sum of sums[k][r].
+VK_INLINE __m512i sums_of_all(__m512i sums[4][4]) {
+    __m512i rows[4];
+    for (size_t k = 0; k < 4; k++) {
+        __m512i ab = _mm512_add_epi32(_mm512_unpacklo_epi32(sums[k][0], sums[k][1]), _mm512_unpackhi_epi32(sums[k][0], sums[k][1]));
+        __m512i cd = _mm512_add_epi32(_mm512_unpacklo_epi32(sums[k][2], sums[k][3]), _mm512_unpackhi_epi32(sums[k][2], sums[k][3]));
+        rows[k] = _mm512_add_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
+    }
+    __m512i low = _mm512_add_epi32(_mm512_shuffle_i32x4(rows[0], rows[1], 0x44), _mm512_shuffle_i32x4(rows[0], rows[1], 0xee));
+    __m512i high = _mm512_add_epi32(_mm512_shuffle_i32x4(rows[2], rows[3], 0x44), _mm512_shuffle_i32x4(rows[2], rows[3], 0xee));
+    return _mm512_add_epi32(_mm512_shuffle_i32x4(low, high, 0x88), _mm512_shuffle_i32x4(low, high, 0xdd));
+}
+
+// Four rows with four centroids at a time: each register loaded serves four products. A lane keeps the best of every fourth centroid.
 VK_TARGET static void nearest(
-    const uint8_t *rows, const float *scales, size_t count, const int8_t *centroids, float scale, const float *half_norms,
-    size_t centroid_count, size_t dimension, uint32_t *out) {
+    const uint8_t *rows, const float *scales, size_t count, const vk_centroids *centroids, size_t dimension, uint32_t *out) {
+    const __m512i quarter = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
     for (size_t i = 0; i < count; i += 4) {
         const size_t row_count = count - i < 4 ? count - i : 4;
-        float best[4], unit[4];
         const uint8_t *row[4];
+        float row_scales[4];
         for (size_t r = 0; r < 4; r++) {
             size_t here = r < row_count ? i + r : i;
             row[r] = rows + here * dimension;
-            unit[r] = scales[here] * scale;
-            best[r] = -__builtin_inff();
+            row_scales[r] = scales[here];
         }
-        uint32_t chosen[4] = {0};
-        for (size_t c = 0; c < centroid_count; c += 4) {
-            const size_t width = centroid_count - c < 4 ? centroid_count - c : 4;
+        const __m512 unit = _mm512_broadcast_f32x4(_mm_loadu_ps(row_scales));
+        __m512 best = _mm512_set1_ps(-__builtin_inff());
+        __m512i chosen = _mm512_setzero_si512();
+        for (size_t c = 0; c < centroids->count; c += 4) {
+            const size_t width = centroids->count - c < 4 ? centroids->count - c : 4;
             const int8_t *centroid[4];
-            for (size_t k = 0; k < 4; k++) centroid[k] = centroids + (k < width ? c + k : c) * dimension;
+            for (size_t k = 0; k < 4; k++) centroid[k] = centroids->bytes + (k < width ? c + k : c) * dimension;
             __m512i sums[4][4];
-            __m512i offsets[4];
-            for (size_t k = 0; k < 4; k++) {
-                offsets[k] = _mm512_setzero_si512();
+            for (size_t k = 0; k < 4; k++)
                 for (size_t r = 0; r < 4; r++) sums[k][r] = _mm512_setzero_si512();
-            }
             for (size_t e = 0; e < dimension; e += 64) {
                 const size_t size = dimension - e < 64 ? dimension - e : 64;
                 __m512i parts[4];
                 for (size_t r = 0; r < 4; r++) parts[r] = load_part(row[r] + e, size);
                 for (size_t k = 0; k < 4; k++) {
                     __m512i values = load_part(centroid[k] + e, size);
-                    offsets[k] = _mm512_dpbusd_epi32(offsets[k], _mm512_set1_epi8((char)128), values);
                     for (size_t r = 0; r < 4; r++) sums[k][r] = _mm512_dpbusd_epi32(sums[k][r], parts[r], values);
                 }
             }
-            for (size_t k = 0; k < width; k++) {
-                int32_t products[4];
-                for (size_t r = 0; r < 4; r++) sums[k][r] = _mm512_sub_epi32(sums[k][r], offsets[k]);
-                _mm_storeu_si128((__m128i *)products, sums_of(sums[k][0], sums[k][1], sums[k][2], sums[k][3]));
-                for (size_t r = 0; r < row_count; r++) {
-                    float score = (float)products[r] * unit[r] - half_norms[c + k];
-                    if (score > best[r]) {
-                        best[r] = score;
-                        chosen[r] = (uint32_t)(c + k);
-                    }
-                }
-            }
+            const __mmask8 there = (__mmask8)((1u << width) - 1);
+            __m512i offsets = _mm512_permutexvar_epi32(quarter, _mm512_castsi128_si512(_mm_maskz_loadu_epi32(there, centroids->offsets + c)));
+            __m512 scale = _mm512_permutexvar_ps(quarter, _mm512_castps128_ps512(_mm_maskz_loadu_ps(there, centroids->scales + c)));
+            __m512 half_norms = _mm512_permutexvar_ps(quarter, _mm512_castps128_ps512(_mm_maskz_loadu_ps(there, centroids->half_norms + c)));
+            __m512 products = _mm512_cvtepi32_ps(_mm512_sub_epi32(sums_of_all(sums), offsets));
+            __m512 score = _mm512_sub_ps(_mm512_mul_ps(products, _mm512_mul_ps(unit, scale)), half_norms);
+            __mmask16 better = _mm512_cmp_ps_mask(score, best, _CMP_GT_OQ) & (__mmask16)((1u << 4 * width) - 1);
+            best = _mm512_mask_mov_ps(best, better, score);
+            chosen = _mm512_mask_add_epi32(chosen, better, quarter, _mm512_set1_epi32((int32_t)c));
         }
-        for (size_t r = 0; r < row_count; r++) out[i + r] = chosen[r];
+        float scores[16];
+        uint32_t numbers[16];
+        _mm512_storeu_ps(scores, best);
+        _mm512_storeu_si512(numbers, chosen);
+        for (size_t r = 0; r < row_count; r++) {
+            size_t lane = r;
+            for (size_t other = r + 4; other < 16; other += 4)
+                if (scores[other] > scores[lane] || (scores[other] == scores[lane] && numbers[other] < numbers[lane])) lane = other;
+            out[i + r] = numbers[lane];
+        }
     }
 }
 
@@ -184,10 +200,42 @@ VK_TARGET static size_t scan(const vk_codes *codes, const vk_span *spans, size_t
 
 #define VK_SELECT_ROOM 2048
 
+static void keep_largest(uint64_t *keys, size_t count, size_t keep);
+
+// Few of many: the best of what fits, then what is above the least of them, cut again whenever it fills up.
+VK_TARGET static void keep_few(uint64_t *keys, size_t count, size_t keep) {
+    size_t filled = VK_SELECT_ROOM, i = VK_SELECT_ROOM;
+    uint64_t least = UINT64_MAX;
+    for (;;) {
+        keep_largest(keys, filled, keep);
+        if (i == count) return;
+        filled = keep;
+        least = UINT64_MAX;
+        for (size_t j = 0; j < keep; j++) least = keys[j] < least ? keys[j] : least;
+        const __m512i bound = _mm512_set1_epi64((long long)least);
+        while (i < count && filled + 8 <= VK_SELECT_ROOM) {
+            const size_t eight = count - i < 8 ? count - i : 8;
+            const __mmask8 lanes = (__mmask8)((1u << eight) - 1);
+            __mmask8 greater = _mm512_mask_cmpgt_epu64_mask(lanes, _mm512_maskz_loadu_epi64(lanes, keys + i), bound);
+            for (; greater; greater &= (__mmask8)(greater - 1)) {
+                const size_t from = i + (size_t)__builtin_ctz(greater);
+                const uint64_t key = keys[from];
+                keys[from] = keys[filled];
+                keys[filled++] = key;
+            }
+            i += eight;
+        }
+    }
+}
+
 // Quickselect whose partition compares eight keys at a time: greater ones are packed to the front, the others set aside.
 VK_TARGET static void keep_largest(uint64_t *keys, size_t count, size_t keep) {
     uint64_t aside[VK_SELECT_ROOM + 8];
     while (keep > 0 && keep < count) {
+        if (count > VK_SELECT_ROOM && keep <= VK_SELECT_ROOM / 2) {
+            keep_few(keys, count, keep);
+            return;
+        }
         if (count > VK_SELECT_ROOM || count < 24) {
             vk_quickselect(keys, count, keep);
             return;
@@ -231,7 +279,7 @@ VK_TARGET static void keep_largest(uint64_t *keys, size_t count, size_t keep) {
 }
 
 const vk_kernels vk_avx512 = {
-    dot, squared_distance, dot_rows, squared_distance_rows, dot_gather, squared_distance_gather, to_bytes, score_bytes, nearest,
+    dot, squared_distance, dot_rows, squared_distance_rows, dot_gather, squared_distance_gather, to_bytes, add_bytes, score_bytes, nearest,
     dot_tables, quantize_tables, encode, scan, keep_largest,
 };
 #endif

@@ -117,6 +117,18 @@ VK_TARGET static void dot_tables(
     }
 }
 
+typedef uint8_t bytes16 __attribute__((vector_size(16)));
+
+VK_TARGET static void add_bytes(const uint8_t *bytes, size_t count, float factor, float *sum) {
+    size_t i = 0;
+    for (; i + 16 <= count; i += 16) {
+        bytes16 part;
+        memcpy(&part, bytes + i, sizeof(part));
+        *(floats *)(sum + i) += __builtin_convertvector(__builtin_convertvector(part, ints) - 128, floats) * factor;
+    }
+    for (; i < count; i++) sum[i] += (float)((int32_t)bytes[i] - 128) * factor;
+}
+
 VK_TARGET static void encode(const float *vector, const float *centroids, const uint32_t *bounds, size_t subspaces, uint8_t *codes) {
     const ints lanes = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
     for (size_t s = 0; s < subspaces; s++) {
@@ -132,7 +144,6 @@ VK_TARGET static void encode(const float *vector, const float *centroids, const 
     }
 }
 
-typedef uint8_t bytes16 __attribute__((vector_size(16)));
 
 VK_TARGET static void quantize_tables(const float *tables, const float *lowest, size_t subspaces, float scale, uint8_t *bytes) {
     for (size_t s = 0; s < subspaces; s++) {

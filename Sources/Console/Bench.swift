@@ -11,15 +11,15 @@ package struct Bench {
     private let options: BenchOptions
     private let queries: [[Float]]
     private let truth: [[Int]]
-    private let base: BenchVectors
+    private let base: BenchVectorFile
 
-    /// Reads and checks the files.
+    /// Opens and checks the files; what the base's vectors hold is read by ``run(_:)``.
     ///
     /// - Throws: ``BenchFileError``; ``ClusterError`` `invalidArgument` for options that do not fit the files.
     package init(_ options: BenchOptions) throws {
         guard options.k >= 1 else { throw ClusterError(.invalidArgument, "k must be at least 1, found \(options.k)") }
         self.options = options
-        var base = try BenchVectorFile.floats(options.base)
+        let base = try BenchVectorFile(options.base)
         var query = try BenchVectorFile.floats(options.query)
         truth = try BenchVectorFile.rows(options.truth)
         guard base.dimension <= CollectionSchema.maximumDimension else {
@@ -40,40 +40,30 @@ package struct Bench {
             }
         }
         if options.metric == .cosine {
-            base.normalize()
             query.normalize()
         }
         self.base = base
         queries = (0..<min(query.count, max(1, options.maximumQueries))).map { Array(query.elements[$0 * query.dimension..<($0 + 1) * query.dimension]) }
     }
 
-    /// Measures everything.
+    /// Measures everything: one line of JSON per setting; what is being done is said beside.
     ///
-    /// - Parameters:
-    ///   - emit: Gets one line of JSON per setting.
-    ///   - progress: Gets what is being done, for people.
-    package func run(emit: (String) -> Void, progress: (String) -> Void) throws {
+    /// - Throws: ``BenchFileError`` for what is wrong inside the base; ``SegmentError``.
+    package func run(_ terminal: Terminal) throws {
         let folder = FileManager.default.temporaryDirectory.appendingPathComponent("covey-bench-\(UUID().uuidString)")
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
         defer { try? FileManager.default.removeItem(at: folder) }
         let path = folder.appendingPathComponent("segment").path
 
-        progress("building a segment of \(base.count) vectors of \(base.dimension) dimensions")
-        let clock = ContinuousClock()
-        let started = clock.now
-        let writer = try SegmentWriter(path: path)
-        let order = try IndexBuilder(dimension: base.dimension, metric: options.metric, parameters: options.parameters, seed: options.seed)
-            .build(base.elements.span, into: writer)
-        _ = try writer.finish()
-        let buildSeconds = started.duration(to: clock.now).seconds
+        let built = try BenchBuild(base, options, path: path, terminal)
         let index = try SegmentIndex(SegmentFile(path: path))
-        progress("built in \(Self.rounded(buildSeconds, 2)) s: \(index.listCount) lists, \(index.subspaces) codes of 4 bits a vector")
+        terminal.note("built in \(Self.rounded(built.seconds, 2)) s: \(index.listCount) lists, \(index.subspaces) codes of 4 bits a vector")
 
-        let judge = RecallJudge(index: index, order: order, truth: truth, queries: queries, k: options.k)
+        let judge = RecallJudge(index: index, order: built.order, truth: truth, queries: queries, k: options.k)
         var exact: BenchMeasurement?
         let settings = [SearchEffort(exact: true), SearchEffort()] + options.sweep
         for effort in settings {
-            progress("measuring \(Self.describe(effort))")
+            terminal.note("measuring \(Self.describe(effort))")
             let measured = measure(index, effort, judge)
             if effort.exact { exact = measured }
             var line = measured.line
@@ -83,14 +73,15 @@ package struct Bench {
             line["bytes_per_vector"] = effort.exact ? 0 : Self.rounded(Double(index.memoryByteCount) / Double(index.count), 2)
             line["code_bytes_per_vector"] = effort.exact ? 0 : Self.rounded(Double(index.codeByteCount) / Double(index.count), 2)
             line["raw_bytes_per_vector"] = Self.rounded(Double(index.vectorByteCount) / Double(index.count), 2)
-            line["build_s"] = Self.rounded(buildSeconds, 2)
+            line.merge(built.line) { $1 }
             line["peak_mb"] = Self.rounded(Self.peakMegabytes(), 1)
             line["settings"] = [
                 "exact": effort.exact, "target_recall": effort.targetRecall.map { $0 as Any } ?? "automatic", "probes": effort.probes.map { $0 as Any } ?? "automatic",
                 "candidates": effort.candidates.map { $0 as Any } ?? "automatic", "lists": index.listCount, "subspaces": index.subspaces,
                 "k": options.k, "metric": options.metric.rawValue, "seed": options.seed, "batch_threads": options.batchThreads,
+                "build_threads": options.buildThreads,
             ] as [String: Any]
-            emit(String(decoding: try JSONSerialization.data(withJSONObject: line, options: [.sortedKeys]), as: UTF8.self))
+            terminal.print(String(decoding: try JSONSerialization.data(withJSONObject: line, options: [.sortedKeys]), as: UTF8.self))
         }
     }
 
@@ -136,7 +127,7 @@ package struct Bench {
 
     private static func median(_ values: [Double]) -> Double { values.sorted()[values.count / 2] }
 
-    private static func processorSeconds(_ clock: clockid_t) -> Double {
+    static func processorSeconds(_ clock: clockid_t) -> Double {
         var time = timespec()
         unsafe clock_gettime(clock, &time)
         return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
@@ -219,15 +210,16 @@ private struct RecallJudge {
 extension BenchVectors {
     /// Brings every vector to unit length; a zero vector stays.
     fileprivate mutating func normalize() {
-        for row in 0..<count {
-            let range = row * dimension..<(row + 1) * dimension
-            let norm = elements[range].reduce(0.0) { $0 + Double($1) * Double($1) }.squareRoot()
-            guard norm > 0 else { continue }
-            for index in range { elements[index] = Float(Double(elements[index]) / norm) }
-        }
+        for row in 0..<count { BenchVectors.normalize(&elements, row * dimension..<(row + 1) * dimension) }
+    }
+
+    static func normalize(_ elements: inout [Float], _ range: Range<Int>) {
+        let norm = elements[range].reduce(0.0) { $0 + Double($1) * Double($1) }.squareRoot()
+        guard norm > 0 else { return }
+        for index in range { elements[index] = Float(Double(elements[index]) / norm) }
     }
 }
 
 extension Duration {
-    fileprivate var seconds: Double { Double(components.seconds) + Double(components.attoseconds) * 1e-18 }
+    var seconds: Double { Double(components.seconds) + Double(components.attoseconds) * 1e-18 }
 }

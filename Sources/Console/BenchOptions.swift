@@ -20,6 +20,8 @@ package struct BenchOptions: Sendable {
     package var sweep: [SearchEffort]
     /// Threads that share the queries of a batch. Default: 1, to compare with other programs.
     package var batchThreads = 1
+    /// Threads that build the segment. Default: 1, to compare with other programs.
+    package var buildThreads = 1
     /// How the segment is built.
     package var parameters = IndexParameters()
 

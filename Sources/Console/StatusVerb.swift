@@ -61,6 +61,10 @@ package struct StatusVerb: Sendable {
             terminal.print(
                 "  \(number(covey?["shards_answered"])) of \(number(covey?["shards_asked"])) shards answer; "
                     + "\(StatusVerb.size(number(covey?["index_bytes"]))) in memory, \(StatusVerb.size(number(covey?["file_bytes"]))) in files")
+            for shard in covey?["shards"]?.array ?? [] {
+                guard let share = shard["sealing"]?.double else { continue }
+                terminal.print("  sealing: shard \(number(shard["shard"])) on node \(shard["node"]?.string ?? "?"), \(Int(100 * share)) %")
+            }
             for gap in covey?["gaps"]?.array ?? [] {
                 let reason = Terminal.harmless(gap["reason"]?.string ?? "?")
                 terminal.print("  missing: shard \(number(gap["shard"])) on node \(gap["node"]?.string ?? "?"): \(reason)")

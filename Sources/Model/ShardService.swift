@@ -268,10 +268,12 @@ package struct ShardStatus: Hashable, Sendable {
     package var fileBytes: Int
     /// Files that could not be read, each with the reason; their points are not served.
     package var damaged: [String]
+    /// Share that is done of the segment being built, 0…1; `nil` if none is.
+    package var sealing: Double?
 
     package init(
         shard: ShardID, range: HashRange, points: Int, pointsByCode: Int, segments: Int, logPosition: UInt64, epoch: UInt64,
-        manifestVersion: UInt64, indexBytes: Int, fileBytes: Int, damaged: [String] = []
+        manifestVersion: UInt64, indexBytes: Int, fileBytes: Int, damaged: [String] = [], sealing: Double? = nil
     ) {
         self.shard = shard
         self.range = range
@@ -284,6 +286,7 @@ package struct ShardStatus: Hashable, Sendable {
         self.indexBytes = indexBytes
         self.fileBytes = fileBytes
         self.damaged = damaged
+        self.sealing = sealing
     }
 }
 

@@ -8,6 +8,8 @@ protocol Rows: AnyObject, Sendable {
     func version(_ row: Int) -> UInt64
     func contentHash(_ row: Int) -> UInt64
     func vector(_ row: Int) -> [Float]
+    /// Writes the vector to `out`, `[dimension]`.
+    func copyVector(_ row: Int, to out: inout MutableSpan<Float>)
     /// JSON.
     func payloadBytes(_ row: Int) -> [UInt8]
     /// - Parameter keys: Members to decode; `nil` for all.

@@ -6,14 +6,23 @@ import VectorMath
 /// Builds one segment file from the live rows of some parts.
 struct SegmentMaker {
     let schema: CollectionSchema
+    /// See ``IndexBuilder``; the bytes do not depend on it.
+    let threads: Int
+
+    /// The vectors' part of the work; payloads are the rest.
+    private static let indexShare = 0.9
 
     /// Writes the file; it has at least one row.
     ///
     /// Equal rows give equal bytes: they are ordered by id before the index sees them.
     ///
+    /// - Parameter progress: Gets the share that is done, 0…1; returns false to stop, which removes the file.
     /// - Returns: The file's length and ``OpenSegment/headerChecksum(_:)``.
-    /// - Complexity: That of ``IndexBuilder``; holds all vectors in memory.
-    func write(_ parts: [Part], to path: String) throws(SegmentError) -> (byteCount: Int, checksum: UInt32) {
+    /// - Complexity: That of ``IndexBuilder``; vectors stay where they are. Memory besides: that of the index, and some 100 bytes a row.
+    func write(
+        _ parts: [Part], to path: String, progress: @escaping (Double) -> Bool
+    ) throws(SegmentError) -> (byteCount: Int, checksum: UInt32) {
+        guard progress(0) else { throw .stopped(path: path) }
         var rows: [(id: PointID, rows: any Rows, row: Int)] = []
         rows.reserveCapacity(parts.reduce(0) { $0 + $1.liveCount })
         for part in parts {
@@ -26,17 +35,13 @@ struct SegmentMaker {
         precondition(!rows.isEmpty, "a segment without rows")
 
         let writer = try SegmentWriter(path: path)
-        let order = try writeIndex(rows, into: writer)
-        try writePoints(rows, order: order, into: writer)
+        let sources = rows
+        let vectors = VectorSource(count: rows.count) { sources[$0].rows.copyVector(sources[$0].row, to: &$1) }
+        let order = try IndexBuilder(dimension: schema.dimension, metric: schema.metric)
+            .build(vectors, into: writer, threads: threads) { progress($0 * Self.indexShare) }.map(Int.init)
+        try writePoints(rows, order: order, into: writer, progress: progress)
         let byteCount = try writer.finish()
         return (byteCount, try OpenSegment.headerChecksum(SegmentFile(path: path)))
-    }
-
-    private func writeIndex(_ rows: [(id: PointID, rows: any Rows, row: Int)], into writer: SegmentWriter) throws(SegmentError) -> [Int] {
-        var vectors: [Float] = []
-        vectors.reserveCapacity(rows.count * schema.dimension)
-        for (_, part, row) in rows { vectors += part.vector(row) }
-        return try IndexBuilder(dimension: schema.dimension, metric: schema.metric).build(vectors.span, into: writer).map(Int.init)
     }
 
     /// The sections of ``SegmentRows``.
@@ -44,7 +49,9 @@ struct SegmentMaker {
     /// - Parameters:
     ///   - rows: Ascending by id: by rank.
     ///   - order: Rank of each row.
-    private func writePoints(_ rows: [(id: PointID, rows: any Rows, row: Int)], order: [Int], into writer: SegmentWriter) throws(SegmentError) {
+    private func writePoints(
+        _ rows: [(id: PointID, rows: any Rows, row: Int)], order: [Int], into writer: SegmentWriter, progress: (Double) -> Bool
+    ) throws(SegmentError) {
         var ids: [UInt64] = []
         var integerCount = 0
         for (id, _, _) in rows {
@@ -68,6 +75,7 @@ struct SegmentMaker {
         var index: PayloadIndexBuilder? = PayloadIndexBuilder()
         try writer.beginSection("payloads")
         for (row, rank) in order.enumerated() {
+            if row % 256 == 0, !progress(Self.indexShare + (1 - Self.indexShare) * Double(row) / Double(order.count)) { throw .stopped(path: writer.path) }
             let payload = rows[rank].rows.payloadBytes(rows[rank].row)
             try writer.append(payload)
             end += UInt64(payload.count)

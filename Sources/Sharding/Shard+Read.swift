@@ -32,7 +32,8 @@ extension Shard {
                 pointsByCode: snapshot.segments.reduce(0) { $0 + ($1.content != nil && $1.liveCount > threshold ? $1.liveCount : 0) },
                 segments: snapshot.segments.count, logPosition: snapshot.position, epoch: epoch, manifestVersion: snapshot.manifestVersion,
                 indexBytes: snapshot.segments.reduce(0) { $0 + ($1.content?.memoryByteCount ?? 0) },
-                fileBytes: snapshot.segments.reduce(0) { $0 + $1.record.byteCount }, damaged: damage)
+                fileBytes: snapshot.segments.reduce(0) { $0 + $1.record.byteCount }, damaged: damage,
+                sealing: environment.sealProgress.share(of: id))
         }
     }
 }
@@ -46,6 +47,7 @@ extension Shard {
             _ = try await submit(write)
         }
         // A segment in the making would be left behind.
+        sealStop.cancel()
         while let running = sealing { await running.value }
         try await log.erase(keeping: state.withLock { $0.cursor.fences })
     }

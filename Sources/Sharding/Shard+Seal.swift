@@ -31,7 +31,8 @@ extension Shard {
         // Its parent is this shard: `close` waits for it.
         sealing = Task {
             if case .failure(let error) = await runSeal(everything: false, request: nil) {
-                environment.logger.warning("seal failed", metadata: logMetadata(nil).merging(["error": "\(error)"]) { $1 })
+                environment.logger.log(
+                    level: error.code == .cancelled ? .info : .warning, "seal failed", metadata: logMetadata(nil).merging(["error": "\(error)"]) { $1 })
             }
         }
     }
@@ -84,9 +85,19 @@ extension Shard {
         let name = SegmentRecord.name(epoch: input.epoch, incarnation: writer.incarnation, counter: segmentCounter)
         let key = StoreKey.segment(id, name: name)
         let scratch = try await stored { () throws(StoreError) in try await store.scratchPath() }
-        let maker = SegmentMaker(schema: schema)
+        let maker = SegmentMaker(schema: schema, threads: environment.configuration.searchThreads)
+        let stops = [environment.stop, sealStop]
+        let (progress, id) = (environment.sealProgress, id)
+        progress.set(0, of: id)
+        defer { progress.set(nil, of: id) }
         let (byteCount, checksum) = try await environment.run(on: environment.buildThreads) { () throws(ClusterError) in
-            do throws(SegmentError) { return try maker.write(input.merged, to: scratch) } catch {
+            do throws(SegmentError) {
+                return try maker.write(input.merged, to: scratch) { done in
+                    progress.set(done, of: id)
+                    return !stops.contains { $0.isRaised }
+                }
+            } catch {
+                if case .stopped = error { throw ClusterError(.cancelled, "the seal was stopped, as its node or shard is closing") }
                 throw ClusterError(.unavailable, "segment cannot be built: \(error)")
             }
         }
@@ -117,7 +128,7 @@ extension ShardState.Segment {
         let key = StoreKey.segment(shard, name: record.name)
         do {
             let path = try await environment.store.localPath(key)
-            let content = try await environment.buildThreads.run {
+            let content = try await environment.openThreads.run {
                 do throws(SegmentDamage) {
                     return Result<OpenSegment, SegmentDamage>.success(try OpenSegment(path: path, record: record, schema: schema))
                 } catch { return .failure(error) }

@@ -23,6 +23,8 @@ actor Shard {
     private var queuedBytes = 0
     private var writing: Task<Void, Never>?
     var sealing: Task<Void, Never>?
+    /// Raised when what is being built is wanted no more.
+    nonisolated let sealStop = StopSignal()
     /// Count the objects made, for their names.
     var segmentCounter = 0
     private var bulkCounter = 0

@@ -23,7 +23,7 @@ package struct ShardConfiguration: Sendable {
     package var retryDelay: Duration = .milliseconds(20)
     /// Shards kept open; beyond, the one idle for longest is closed. Default: 1,024.
     package var openShards: Int = 1_024
-    /// Threads for searches. Default: 2; the executable sets the number of cores.
+    /// Threads for searches, and as many of a lower priority for building segments. Default: 2; the executable sets the number of cores.
     package var searchThreads: Int = 2
     /// Searches that may wait for a thread. Default: 1,024; one more is refused with `resourceExhausted`.
     package var searchQueue: Int = 1_024

@@ -12,8 +12,13 @@ final class ShardEnvironment: Sendable {
     let logger: Logger
     /// Searches, counts, pages, filters.
     let searchThreads: WorkerThreads
-    /// Building and verifying segments, one at a time: it takes memory and bandwidth that searches need.
+    /// Verifying segments that are opened, one at a time: it takes bandwidth that searches need.
+    let openThreads: WorkerThreads
+    /// Building segments, one at a time. The thread and its helpers get what searches leave of the processors.
     let buildThreads: WorkerThreads
+    let sealProgress = SealProgress()
+    /// Raised when the node closes.
+    let stop = StopSignal()
     /// Codes scanned since the node started.
     let codesScanned = Atomic<UInt64>(0)
 
@@ -30,7 +35,8 @@ final class ShardEnvironment: Sendable {
         self.configuration = configuration
         self.logger = logger
         searchThreads = WorkerThreads(name: "search", count: configuration.searchThreads, limit: configuration.searchQueue)
-        buildThreads = WorkerThreads(name: "build", count: 1, limit: configuration.openShards + 1)
+        openThreads = WorkerThreads(name: "open", count: 1, limit: configuration.openShards + 1)
+        buildThreads = WorkerThreads(name: "build", count: 1, limit: configuration.openShards + 1, niceness: Self.buildNiceness)
         entriesWritten = metrics.counter("covey_shard_log_entries_total", help: "Log entries written; several writes may share one.")
         bytesWritten = metrics.counter("covey_shard_log_bytes_total", help: "Bytes of log entries written.")
         appendSeconds = metrics.histogram("covey_shard_append_seconds", help: "Time to make a group of writes durable and visible.")
@@ -38,6 +44,9 @@ final class ShardEnvironment: Sendable {
         seals = metrics.counter("covey_shard_seals_total", help: "Segments built.")
         sealSeconds = metrics.histogram("covey_shard_seal_seconds", help: "Time from the start of a seal until its segment serves.")
     }
+
+    /// Reason: a tenth of the share of a search's thread where both want a processor, all of it where none does.
+    private static let buildNiceness: Int32 = 10
 
     /// Runs CPU-bound work for a caller that may go away.
     func compute<Value: Sendable>(

@@ -22,14 +22,24 @@ package final class ShardNode: ShardService {
         hosted = OpenShards(limit: configuration.openShards) { id throws(ClusterError) in try await Shard.open(id, environment: environment) }
         let open = metrics.gauge("covey_shard_open", help: "Shards open on this node.")
         let scanned = metrics.gauge("covey_shard_codes_scanned", help: "Codes scanned since the node started.")
+        let sealing = metrics.gauge("covey_shard_seal_progress", help: "Share that is done of the seal that is furthest, 0 to 1; 0 if none runs.")
+        let seals = metrics.gauge("covey_shard_seals_running", help: "Shards that are sealing or wait for it.")
         metrics.collect { [weak environment, weak hosted] _ in
             if let hosted { open.set(Double(hosted.count)) }
-            if let environment { scanned.set(Double(environment.codesScanned.load(ordering: .relaxed))) }
+            if let environment {
+                scanned.set(Double(environment.codesScanned.load(ordering: .relaxed)))
+                let running = environment.sealProgress.all
+                sealing.set(running.max() ?? 0)
+                seals.set(Double(running.count))
+            }
         }
     }
 
-    /// Finishes what was accepted and closes every shard. Afterwards calls throw `unavailable`.
-    package func close() async { await hosted.close() }
+    /// Finishes what was accepted, stops seals and closes every shard. Afterwards calls throw `unavailable`.
+    package func close() async {
+        environment.stop.cancel()
+        await hosted.close()
+    }
 
     package func append(_ request: AppendRequest, context: CallContext) async throws(ClusterError) -> AppendReply {
         try await with(request.shard, context) { shard throws(ClusterError) in try await shard.append(request, context: context) }

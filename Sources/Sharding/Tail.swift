@@ -119,6 +119,11 @@ struct Tail {
         unsafe Array(UnsafeBufferPointer(start: vectors + row * dimension, count: dimension))
     }
 
+    func copyVector(_ row: Int, to out: inout MutableSpan<Float>) {
+        precondition(out.count == dimension, "room for \(out.count) elements of \(dimension)")
+        unsafe out.withUnsafeMutableBufferPointer { unsafe $0.baseAddress!.update(from: vectors + row * dimension, count: dimension) }
+    }
+
     /// The first `count` vectors, row-major.
     func withVectors<Result>(count: Int, _ body: (Span<Float>) -> Result) -> Result {
         unsafe body(UnsafeBufferPointer(start: vectors, count: count * dimension).span)

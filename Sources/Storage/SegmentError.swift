@@ -1,6 +1,6 @@
 import Glibc
 
-/// What is wrong with a segment file. Every case names the file.
+/// Why there is no segment, or what is wrong with one. Every case names the file.
 package enum SegmentError: Error, Hashable, Sendable, CustomStringConvertible {
     /// The file does not begin as a segment does.
     case notASegment(path: String)
@@ -13,6 +13,8 @@ package enum SegmentError: Error, Hashable, Sendable, CustomStringConvertible {
     /// The section's bytes are as they were written, but not what its reader can use.
     case malformedSection(path: String, section: String, reason: String)
     case system(path: String, operation: String, errno: Int32)
+    /// Whoever asked for the file took it back while it was being built.
+    case stopped(path: String)
 
     package var description: String {
         switch self {
@@ -26,6 +28,7 @@ package enum SegmentError: Error, Hashable, Sendable, CustomStringConvertible {
         case .missingSection(let path, let section): "\(path): no section \"\(section)\""
         case .malformedSection(let path, let section, let reason): "\(path): section \"\(section)\": \(reason)"
         case .system(let path, let operation, let errno): "\(path): \(operation) failed: \(errorText(errno))"
+        case .stopped(let path): "\(path): building was stopped"
         }
     }
 }

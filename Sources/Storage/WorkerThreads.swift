@@ -15,13 +15,18 @@ package final class WorkerThreads: Sendable {
     ///   - name: Stands in thread names and errors.
     ///   - count: Number of threads.
     ///   - limit: Jobs that may wait; one more is refused.
-    package init(name: String, count: Int, limit: Int) {
+    ///   - niceness: 0…19: how far the threads, and those that they start, stand back for others (`nice(1)`).
+    package init(name: String, count: Int, limit: Int, niceness: Int32 = 0) {
         precondition(count > 0 && limit > 0, "\(count) threads, \(limit) jobs")
         let queue = JobQueue(limit: limit)
         self.queue = queue
         self.name = name
         for index in 0..<count {
-            let thread = Thread { queue.work() }
+            let thread = Thread {
+                // Linux keeps it per thread, and the id 0 is the caller's. A failure costs the priority only.
+                if niceness > 0 { _ = setpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0, niceness) }
+                queue.work()
+            }
             thread.name = "\(name)-\(index)"
             thread.stackSize = 1 << 20
             thread.start()

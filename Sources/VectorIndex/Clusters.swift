@@ -1,3 +1,4 @@
+import Storage
 import VectorMath
 
 /// Rows in lists, lists in regions: what belongs together by distance.
@@ -20,48 +21,44 @@ struct Clusters {
     /// Regions over the root of the number of lists: the finer they are, the fewer lists outside the right ones a search looks at.
     private static let regionRoots = 4.0
 
-    /// - Parameter heldOut: Vectors that centres are not drawn towards.
-    /// - Complexity: n · (400 · `iterations` + 4 · √(n / `listSize`)) · `dimension` multiplications of bytes, about.
-    init(_ vectors: ByteVectors, heldOut: [Int] = [], parameters: IndexParameters, random: inout SplitMix64) {
+    /// - Parameter heldOut: Vectors that lists' centres are not drawn towards.
+    /// - Complexity: n · (400 · `iterations` + 4 · √(n / `listSize`)) · `dimension` multiplications of bytes, about; memory of 1/8 of the
+    ///   vectors' and of 16 bytes a row.
+    init(_ vectors: ByteVectors, heldOut: [Int], parameters: IndexParameters, random: inout SplitMix64, work: BuildWork) throws(SegmentError) {
         let listCount = max(1, vectors.count / parameters.listSize)
         let regionCount = max(1, min(listCount, Int(Self.regionRoots * Double(listCount).squareRoot().rounded())))
-        var regionOfRow = [UInt32](repeating: 0, count: vectors.count)
-        let centres = KMeans(
-            Self.sample(min(vectors.count, regionCount * parameters.samplePerRegion), of: vectors, random: &random), count: regionCount,
-            iterations: parameters.iterations, random: &random)
-        centres.assign(vectors, into: &regionOfRow)
-        var members = Self.grouped(regionOfRow, count: centres.count)
+        let sample = random.sample(min(vectors.count, regionCount * parameters.samplePerRegion), below: vectors.count).map(UInt32.init)
+        let centres = try KMeans(
+            vectors, rows: sample, count: regionCount, iterations: parameters.iterations, random: &random, work: work,
+            until: BuildShare.regions).centroids
+        let members = Groups(try work.assign(vectors, to: centres, until: BuildShare.regionsOfRows), count: centres.count)
 
-        var listCentres: [Float] = []
-        for row in random.sample(min(listCount, vectors.count), below: vectors.count) { listCentres += vectors.decoded(row) }
+        var centresOfLists = vectors.picked(random.sample(min(listCount, vectors.count), below: vectors.count).map(UInt32.init)[...])
         var listOfRow = [UInt32](repeating: 0, count: vectors.count)
-        for _ in 0..<parameters.iterations {
-            Self.settle(vectors, members, centres, listCentres, into: &listOfRow)
+        for iteration in 1...parameters.iterations {
+            let share = BuildShare.lists(Double(iteration) / Double(parameters.iterations))
+            try Self.settle(vectors, members, centres, centresOfLists, into: &listOfRow, work: work, until: share)
             var drawing = listOfRow
             for row in heldOut { drawing[row] = .max }
-            listCentres = vectors.means(of: drawing, previous: listCentres)
+            centresOfLists = try work.means(of: vectors, in: Groups(drawing, count: centresOfLists.count), previous: centresOfLists, until: share)
         }
 
         // Lists go to the nearest region, and regions to the middle of their lists.
-        let listVectors = ByteVectors(rounding: listCentres, dimension: vectors.dimension)
-        let rowsOfList = Self.grouped(listOfRow, count: listVectors.count)
-        var regionOfList = [UInt32](repeating: 0, count: listVectors.count)
-        centres.assign(listVectors, into: &regionOfList)
-        let regionVectors = ByteVectors(
-            rounding: listVectors.means(of: regionOfList, previous: centres.centroids), dimension: vectors.dimension)
-        members = Self.grouped(regionOfList, count: centres.count)
+        let rowsOfList = Groups(listOfRow, count: centresOfLists.count)
+        let listsOfRegion = Groups(try work.assign(centresOfLists, to: centres, until: BuildShare.clusters), count: centres.count)
+        let centresOfRegions = try work.means(of: centresOfLists, in: listsOfRegion, previous: centres, until: BuildShare.clusters)
 
         regions = ByteVectors(dimension: vectors.dimension)
-        lists = ByteVectors(dimension: vectors.dimension, capacity: listVectors.count)
+        lists = ByteVectors(dimension: vectors.dimension, capacity: centresOfLists.count)
         order.reserveCapacity(vectors.count)
-        for (region, members) in members.enumerated() {
-            let kept = members.filter { !rowsOfList[Int($0)].isEmpty }
+        for region in 0..<centres.count {
+            let kept = listsOfRegion[region].filter { !rowsOfList[Int($0)].isEmpty }
             guard !kept.isEmpty else { continue }
             regionStarts.append(UInt32(lists.count))
-            regions.append(region, of: regionVectors)
+            regions.append(region, of: centresOfRegions)
             for list in kept {
                 listStarts.append(UInt32(order.count))
-                lists.append(Int(list), of: listVectors)
+                lists.append(Int(list), of: centresOfLists)
                 order += rowsOfList[Int(list)]
             }
         }
@@ -76,48 +73,35 @@ struct Clusters {
         return vectors.map { Int(rowOf[$0]) }
     }
 
-    private static func sample(_ size: Int, of vectors: ByteVectors, random: inout SplitMix64) -> ByteVectors {
-        guard size < vectors.count else { return vectors }
-        var sample = ByteVectors(dimension: vectors.dimension, capacity: size)
-        for row in random.sample(size, below: vectors.count) { sample.append(row, of: vectors) }
-        return sample
-    }
-
-    /// The members of each group, ascending.
-    private static func grouped(_ groups: [UInt32], count: Int) -> [[UInt32]] {
-        var members = [[UInt32]](repeating: [], count: count)
-        for (member, group) in groups.enumerated() { members[Int(group)].append(UInt32(member)) }
-        return members
-    }
-
     /// Assigns each row to the nearest of the lists in its region and in the regions next to it.
     private static func settle(
-        _ vectors: ByteVectors, _ members: [[UInt32]], _ regions: KMeans, _ lists: [Float], into assigned: inout [UInt32]
-    ) {
-        let dimension = vectors.dimension
-        let listVectors = ByteVectors(rounding: lists, dimension: dimension)
-        var regionOfList = [UInt32](repeating: 0, count: listVectors.count)
-        regions.assign(listVectors, into: &regionOfList)
-        let listsOfRegion = grouped(regionOfList, count: regions.count)
-        for (region, rows) in members.enumerated() where !rows.isEmpty {
-            func distance(_ other: Int) -> Float {
-                Kernels.best.squaredDistance(
-                    regions.centroids.span.extracting(region * dimension..<(region + 1) * dimension),
-                    regions.centroids.span.extracting(other * dimension..<(other + 1) * dimension))
-            }
-            let nearest = (0..<regions.count).map { (distance($0), $0) }.sorted { $0 < $1 }
+        _ vectors: ByteVectors, _ members: Groups, _ regions: ByteVectors, _ lists: ByteVectors, into assigned: inout [UInt32], work: BuildWork,
+        until share: Double
+    ) throws(SegmentError) {
+        let listsOfRegion = Groups(try work.assign(lists, to: regions, until: share), count: regions.count)
+        let byteLists = ByteCentroids(lists)
+        var centres: [Float] = []
+        for region in 0..<regions.count { centres += regions.decoded(region) }
+        let (dimension, regionCentres) = (vectors.dimension, centres)
+        let size = max(4, 2 * BuildWork.pieceProducts / (neighbours * dimension))
+        // Rows of one region, not too many.
+        let pieces = (0..<regions.count).flatMap { region in
+            let rows = members[region]
+            return BuildWork.pieces(rows.count, of: size).map { (region: region, rows: rows[rows.startIndex + $0.lowerBound..<rows.startIndex + $0.upperBound]) }
+        }
+        try work.forEach(pieces, until: share) { piece in
+            var distances = [Float](repeating: 0, count: listsOfRegion.count)
+            var out = distances.mutableSpan
+            Kernels.best.squaredDistance(
+                regionCentres.span.extracting(piece.region * dimension..<(piece.region + 1) * dimension), rows: regionCentres.span, into: &out)
             var candidates: [UInt32] = []
-            var centroids: [Float] = []
-            for (_, other) in nearest where candidates.count < neighbours {
-                candidates += listsOfRegion[other]
-                for list in listsOfRegion[other] { centroids += lists[Int(list) * dimension..<(Int(list) + 1) * dimension] }
+            for region in distances.indices.sorted(by: { (distances[$0], $0) < (distances[$1], $1) }) where candidates.count < neighbours {
+                candidates += listsOfRegion[region]
             }
-            var subset = ByteVectors(dimension: dimension, capacity: rows.count)
-            for row in rows { subset.append(Int(row), of: vectors) }
-            var chosen = [UInt32](repeating: 0, count: rows.count)
-            var out = chosen.mutableSpan
-            ByteCentroids(centroids.span, dimension: dimension).assign(rows: subset.bytes.span, scales: subset.scales.span, into: &out)
-            for (row, place) in zip(rows, chosen) { assigned[Int(row)] = candidates[Int(place)] }
+            let nearest = vectors.picked(piece.rows).nearest(of: byteLists.picked(candidates), rows: 0..<piece.rows.count)
+            return (rows: piece.rows, lists: nearest.map { candidates[Int($0)] })
+        } take: { (part: (rows: ArraySlice<UInt32>, lists: [UInt32])) in
+            for (row, list) in zip(part.rows, part.lists) { assigned[Int(row)] = list }
         }
     }
 }

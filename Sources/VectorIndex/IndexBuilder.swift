@@ -21,30 +21,34 @@ package struct IndexBuilder: Sendable {
 
     /// Writes the index's sections.
     ///
-    /// - Parameter vectors: Row-major `[n, dimension]`, finite, n ≥ 1; of unit length if the metric is cosine. Give them in
-    ///   the order in which ties are to be broken: equal vectors keep their order.
+    /// - Parameters:
+    ///   - vectors: `[n, dimension]`, finite, 1 ≤ n < 2³² − 64; of unit length if the metric is cosine. Give them in the order in
+    ///     which ties are to be broken: equal vectors keep their order.
+    ///   - threads: Threads that work, the caller's included; the bytes do not depend on it.
+    ///   - progress: Gets the share that is done, 0…1, rising, every few milliseconds; returns false to stop.
     /// - Returns: Which vector became which row: row i of the segment is vector `order[i]` of the input. The caller stores
     ///   what else belongs to the rows in this order.
-    /// - Complexity: That of ``Clusters``; the memory of a byte for each element and the vectors.
-    package func build(_ vectors: Span<Float>, into writer: SegmentWriter) throws(SegmentError) -> [UInt32] {
-        let count = vectors.count / dimension
-        precondition(count > 0 && vectors.count == count * dimension, "\(vectors.count) elements in rows of \(dimension)")
-        precondition(count <= Int(UInt32.max) - 64, "\(count) rows")
+    /// - Throws: ``SegmentError/stopped(path:)`` if `progress` stopped it.
+    /// - Complexity: That of ``Clusters``. Memory besides the vectors: 9/8 of a byte an element, 28 bytes a row, and for each thread
+    ///   pieces of some megabytes.
+    package func build(
+        _ vectors: VectorSource, into writer: SegmentWriter, threads: Int = 1, progress: @escaping (Double) -> Bool = { _ in true }
+    ) throws(SegmentError) -> [UInt32] {
+        let count = vectors.count
+        precondition(count > 0 && count <= Int(UInt32.max) - 64, "\(count) rows")
+        let work = BuildWork(threads: threads, path: writer.path, progress: progress)
         var random = SplitMix64(seed: seed)
 
-        let mean = mean(vectors)
-        var bytes = ByteVectors(dimension: dimension, capacity: count)
-        for row in 0..<count { bytes.append(vectors.extracting(row * dimension..<(row + 1) * dimension), origin: mean.span) }
+        let mean = try mean(vectors, work)
+        var rows = try rounded(vectors, less: mean, work)
         // Rows that shape no list, as queries' vectors do not: what recall searches for them have is what others will have.
         let heldOut = random.sample(min(Calibrator.queries, count / 20), below: count)
-        let clusters = Clusters(bytes, heldOut: heldOut, parameters: parameters, random: &random)
-        var rows = ByteVectors(dimension: dimension, capacity: count)
-        for source in clusters.order { rows.append(Int(source), of: bytes) }
-        bytes = ByteVectors(dimension: dimension)
+        let clusters = try Clusters(rows, heldOut: heldOut, parameters: parameters, random: &random, work: work)
+        rows.permute(clusters.order)
 
-        let norms = (0..<count).map { Self.squaredNorm(rows.decoded($0).span) }
+        let norms = try squaredNorms(rows, work)
         let meanSquare = norms.reduce(0) { $0 + Double($1) } / Double(count)
-        let (regionBiases, listBiases) = biases(rows, clusters)
+        let (regionBiases, listBiases) = try biases(rows, clusters, work)
         let subspaces = parameters.subspaceCount(for: dimension)
         let header: [UInt32] = [
             IndexSection.formatVersion, metric.sectionCode, UInt32(dimension), UInt32(count), UInt32(clusters.lists.count), UInt32(clusters.regions.count),
@@ -58,44 +62,74 @@ package struct IndexBuilder: Sendable {
         try writer.addSection(IndexSection.regions + IndexSection.biases, elements: regionBiases)
         try TierWriter(
             name: IndexSection.lists, children: clusters.lists, biases: listBiases, parents: clusters.regions, parentBiases: regionBiases,
-            starts: clusters.regionStarts, describedBias: metric == .dot ? nil : { Self.squaredNorm($0) * Tier.rankingBias }
-        ).write(parameters, random: &random, into: writer)
+            starts: clusters.regionStarts, describedBias: metric == .dot ? nil : Tier.rankingBias
+        ).write(parameters, random: &random, work: work, until: (BuildShare.listCodebooks, BuildShare.listCodes), into: writer)
         try TierWriter(
             name: IndexSection.rows, children: rows, biases: metric == .dot ? [Float](repeating: 0, count: count) : norms.map { $0 / 2 },
             parents: clusters.lists, parentBiases: listBiases.map { $0 * Tier.rowBias(metric) }, starts: clusters.listStarts,
-            describedBias: metric == .dot ? nil : { Self.squaredNorm($0) / 2 }
-        ).write(parameters, random: &random, into: writer)
-        try writeVectors(vectors, order: clusters.order, into: writer)
-        var calibrator = Calibrator(try SegmentIndex(writer.written()))
-        let calibration = calibrator.measure(clusters.rows(of: heldOut))
+            describedBias: metric == .dot ? nil : 0.5
+        ).write(parameters, random: &random, work: work, until: (BuildShare.rowCodebooks, BuildShare.rowCodes), into: writer)
+        try writeVectors(vectors, order: clusters.order, work, into: writer)
+        let calibration = try Calibrator(SegmentIndex(writer.written())).measure(clusters.rows(of: heldOut), work)
         try writer.addSection(IndexSection.calibration, elements: calibration?.numbers ?? [])
         return clusters.order
     }
 
-    private func mean(_ vectors: Span<Float>) -> [Float] {
+    private func mean(_ vectors: VectorSource, _ work: BuildWork) throws(SegmentError) -> [Float] {
+        let dimension = dimension
         var sums = [Double](repeating: 0, count: dimension)
-        let count = vectors.count / dimension
-        for row in 0..<count {
-            for element in 0..<dimension { sums[element] += Double(vectors[row * dimension + element]) }
+        try work.forEach(pieces(vectors.count, elements: 1 << 17), until: BuildShare.mean) { piece in
+            var sums = [Double](repeating: 0, count: dimension)
+            var buffer = [Float](repeating: 0, count: dimension)
+            vectors.forEach(piece, buffer: &buffer) { vector in
+                for element in vector.indices { sums[element] += Double(vector[element]) }
+            }
+            return sums
+        } take: { (part: [Double]) in
+            for element in part.indices { sums[element] += part[element] }
         }
-        return sums.map { Float($0 / Double(count)) }
+        return sums.map { Float($0 / Double(vectors.count)) }
     }
+
+    private func rounded(_ vectors: VectorSource, less mean: [Float], _ work: BuildWork) throws(SegmentError) -> ByteVectors {
+        let dimension = dimension
+        var all = ByteVectors(dimension: dimension, capacity: vectors.count)
+        try work.forEach(pieces(vectors.count, elements: 1 << 17), until: BuildShare.bytes) { piece in
+            var part = ByteVectors(dimension: dimension, capacity: piece.count)
+            var (buffer, difference) = (mean, mean)
+            vectors.forEach(piece, buffer: &buffer) { part.append($0, origin: mean.span, difference: &difference) }
+            return part
+        } take: { all.append(contentsOf: $0) }
+        return all
+    }
+
+    private func squaredNorms(_ rows: ByteVectors, _ work: BuildWork) throws(SegmentError) -> [Float] {
+        try work.joined(pieces(rows.count, elements: 1 << 18), count: rows.count, until: BuildShare.norms) { piece in
+            piece.map { Self.squaredNorm(rows.decoded($0).span) }
+        }
+    }
+
+    /// 0..<`count` in pieces of about so many elements.
+    private func pieces(_ count: Int, elements: Int) -> [Range<Int>] { BuildWork.pieces(count, of: elements / dimension) }
 
     private static func squaredNorm(_ vector: Span<Float>) -> Float { Kernels.best.dot(vector, vector) }
 
     /// b of the regions and lists, see ``Tier``.
-    private func biases(_ rows: ByteVectors, _ clusters: Clusters) -> (regions: [Float], lists: [Float]) {
+    private func biases(_ rows: ByteVectors, _ clusters: Clusters, _ work: BuildWork) throws(SegmentError) -> (regions: [Float], lists: [Float]) {
         func ranking(_ vectors: ByteVectors) -> [Float] {
             (0..<vectors.count).map { Self.squaredNorm(vectors.decoded($0).span) * Tier.rankingBias }
         }
         guard metric == .dot else { return (ranking(clusters.regions), ranking(clusters.lists)) }
         // Rows of a list scatter along a query by about spread · |query| / √dimension around the centre's product.
         let reach = -Self.reach / Float(dimension).squareRoot()
-        let lists = (0..<clusters.lists.count).map { list in
-            let centre = clusters.lists.decoded(list)
-            let members = Int(clusters.listStarts[list])..<Int(clusters.listStarts[list + 1])
-            let sum = members.reduce(0.0) { $0 + Double(Kernels.best.squaredDistance(rows.decoded($1).span, centre.span)) }
-            return Float((sum / Double(members.count)).squareRoot()) * reach
+        let (centres, starts) = (clusters.lists, clusters.listStarts)
+        let lists = try work.joined(BuildWork.pieces(centres.count, of: 64), count: centres.count, until: BuildShare.biases) { piece in
+            piece.map { list in
+                let centre = centres.decoded(list)
+                let members = Int(starts[list])..<Int(starts[list + 1])
+                let sum = members.reduce(0.0) { $0 + Double(Kernels.best.squaredDistance(rows.decoded($1).span, centre.span)) }
+                return Float((sum / Double(members.count)).squareRoot()) * reach
+            }
         }
         let regions = (0..<clusters.regions.count).map { region in
             let members = lists[Int(clusters.regionStarts[region])..<Int(clusters.regionStarts[region + 1])]
@@ -107,12 +141,18 @@ package struct IndexBuilder: Sendable {
     /// How far above its mean, in standard deviations, a list's best row is expected along the query.
     private static let reach: Float = 3
 
-    private func writeVectors(_ vectors: Span<Float>, order: [UInt32], into writer: SegmentWriter) throws(SegmentError) {
+    private func writeVectors(_ vectors: VectorSource, order: [UInt32], _ work: BuildWork, into writer: SegmentWriter) throws(SegmentError) {
+        let dimension = dimension
         try writer.beginSection(IndexSection.vectors)
-        for source in order {
-            let row = vectors.extracting(Int(source) * dimension..<(Int(source) + 1) * dimension)
-            try writer.append(row)
-        }
+        try work.forEach(pieces(order.count, elements: 1 << 15), until: BuildShare.vectors) { piece in
+            var part = [Float](repeating: 0, count: piece.count * dimension)
+            var all = part.mutableSpan
+            for row in piece {
+                var out = all._mutatingExtracting((row - piece.lowerBound) * dimension..<(row - piece.lowerBound + 1) * dimension)
+                vectors.copy(Int(order[row]), &out)
+            }
+            return part
+        } take: { (part: [Float]) throws(SegmentError) in try writer.append(elements: part) }
         try writer.endSection()
     }
 }

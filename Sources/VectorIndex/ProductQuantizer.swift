@@ -1,3 +1,4 @@
+import Storage
 import VectorMath
 
 /// Describes a vector by one of 16 centroids for each part of it: 4 bits a part.
@@ -19,27 +20,53 @@ struct ProductQuantizer: Sendable {
         (0...subspaces).map { UInt32($0 * dimension / subspaces) }
     }
 
-    /// Trains all subspaces at once by Lloyd's algorithm.
+    /// Trains groups of subspaces, each by itself.
     ///
-    /// - Parameter vectors: Row-major `[n, dimension]`, n ≥ 1.
-    /// - Complexity: O(`iterations` · n · 16 · `dimension`).
-    init(vectors: Span<Float>, dimension: Int, subspaces: Int, iterations: Int, random: inout SplitMix64) {
-        self.dimension = dimension
-        bounds = Self.bounds(dimension: dimension, subspaces: subspaces)
-        centroids = [Float](repeating: 0, count: dimension * 16)
-        placeCentroids(vectors, random: &random)
-        let count = vectors.count / dimension
+    /// - Parameters:
+    ///   - sample: Gives some elements of the vectors to train on, row-major `[n, elements]`, n ≥ 1.
+    ///   - share: See ``BuildWork/forEach(_:until:make:take:)``.
+    /// - Complexity: O(`iterations` · n · 16 · `dimension`); a piece's memory is that of a group's elements.
+    init(
+        dimension: Int, subspaces: Int, iterations: Int, random: inout SplitMix64, work: BuildWork, until share: Double,
+        sample: @escaping @Sendable (_ elements: Range<Int>) -> [Float]
+    ) throws(SegmentError) {
+        let bounds = Self.bounds(dimension: dimension, subspaces: subspaces)
+        let groups = stride(from: 0, to: subspaces, by: Kernels.groupSubspaces).map { (bounds: bounds[$0...$0 + Kernels.groupSubspaces], seed: random.next()) }
+        self.init(
+            bounds: bounds,
+            centroids: try work.joined(groups, count: dimension * 16, until: share) { group in
+                let first = group.bounds[group.bounds.startIndex]
+                return ProductQuantizer(
+                    sample(Int(first)..<Int(group.bounds[group.bounds.endIndex - 1])), bounds: group.bounds.map { $0 - first }, iterations: iterations,
+                    seed: group.seed).centroids
+            })
+    }
+
+    private init(bounds: [UInt32], centroids: [Float]) {
+        self.bounds = bounds
+        self.centroids = centroids
+        dimension = centroids.count / 16
+    }
+
+    /// Trains some subspaces at once by Lloyd's algorithm.
+    ///
+    /// - Parameter vectors: Row-major `[n, bounds.last]`.
+    private init(_ vectors: [Float], bounds: [UInt32], iterations: Int, seed: UInt64) {
+        let dimension = Int(bounds[bounds.count - 1])
+        self.init(bounds: bounds, centroids: [Float](repeating: 0, count: dimension * 16))
+        guard dimension > 0 else { return }
+        var random = SplitMix64(seed: seed)
+        placeCentroids(vectors.span, random: &random)
         var codes = [UInt8](repeating: 0, count: subspaces)
         for _ in 0..<iterations {
             var sums = [Float](repeating: 0, count: dimension * 16)
             var sizes = [Float](repeating: 0, count: subspaces * 16)
-            for row in 0..<count {
-                let vector = vectors.extracting(row * dimension..<(row + 1) * dimension)
-                encode(vector, into: &codes)
+            for start in stride(from: 0, to: vectors.count, by: dimension) {
+                encode(vectors.span.extracting(start..<start + dimension), into: &codes)
                 for subspace in 0..<subspaces {
                     let code = Int(codes[subspace])
                     sizes[subspace * 16 + code] += 1
-                    for element in Int(bounds[subspace])..<Int(bounds[subspace + 1]) { sums[element * 16 + code] += vector[element] }
+                    for element in Int(bounds[subspace])..<Int(bounds[subspace + 1]) { sums[element * 16 + code] += vectors[start + element] }
                 }
             }
             for subspace in 0..<subspaces {

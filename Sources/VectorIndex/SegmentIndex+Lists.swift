@@ -58,11 +58,15 @@ extension SegmentIndex {
         above bound: Float, atMost limit: Int, _ query: PreparedQuery, _ ranking: inout ListRanking, scratch: inout SearchScratch
     ) -> Int {
         let first = ranking.ranked
-        let least = scratch.listTables.key(bound)
         var end = first
-        for index in first..<scratch.listKeys.count where scratch.listKeys[index] >= least {
-            scratch.listKeys.swapAt(index, end)
-            end += 1
+        let least = scratch.listTables.key(bound)
+        if bound == -.infinity {
+            end = scratch.listKeys.count
+        } else {
+            for index in first..<scratch.listKeys.count where scratch.listKeys[index] >= least {
+                scratch.listKeys.swapAt(index, end)
+                end += 1
+            }
         }
         if end - first > limit {
             keepLargest(limit, ofNext: end - first, from: first, in: &scratch.listKeys)

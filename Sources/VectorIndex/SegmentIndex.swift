@@ -75,6 +75,14 @@ import VectorMath
         return unsafe Array(vectorPointer[row * dimension..<(row + 1) * dimension])
     }
 
+    /// Writes a row's full vector to `out`, `[dimension]`.
+    package func copyVector(_ row: Int, to out: inout MutableSpan<Float>) {
+        precondition(row >= 0 && row < count && out.count == dimension, "row \(row) of \(count), room for \(out.count) of \(dimension)")
+        unsafe out.withUnsafeMutableBufferPointer {
+            unsafe $0.baseAddress!.update(from: vectorPointer.baseAddress! + row * dimension, count: dimension)
+        }
+    }
+
     /// The score of one row, as a search by this query gives it.
     package func score(of row: Int, to query: Span<Float>) -> Float {
         precondition(row >= 0 && row < count, "row \(row) of \(count)")

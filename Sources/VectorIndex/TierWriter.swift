@@ -2,7 +2,7 @@ import Storage
 import VectorMath
 
 /// Writes one ``Tier`` of a segment's index.
-struct TierWriter {
+struct TierWriter: Sendable {
     let name: String
     let children: ByteVectors
     /// Each child's b.
@@ -11,70 +11,93 @@ struct TierWriter {
     let parentBiases: [Float]
     /// `[parents + 1]`
     let starts: [UInt32]
-    /// How b follows from the vector that codes describe; `nil`: it is the child's own.
-    let describedBias: ((Span<Float>) -> Float)?
+    /// b of what codes describe, over its squared length; `nil`: it is the child's own.
+    let describedBias: Float?
 
-    func write(_ parameters: IndexParameters, random: inout SplitMix64, into writer: SegmentWriter) throws(SegmentError) {
-        let dimension = children.dimension
-        let parentOf = self.parentOf
-        let quantizer = trained(parameters, parentOf, random: &random)
+    /// Rows encoded in one piece, whole blocks: some milliseconds.
+    private static let pieceRows = 64 * Kernels.blockRows
+
+    /// - Parameter shares: Of the build, after training and after encoding.
+    func write(
+        _ parameters: IndexParameters, random: inout SplitMix64, work: BuildWork, until shares: (trained: Double, encoded: Double), into writer: SegmentWriter
+    ) throws(SegmentError) {
+        let sample = random.sample(min(parameters.quantizerSample, children.count), below: children.count)
+        let parentsOfSample = sample.map(parent(of:))
+        let (children, parents) = (children, parents)
+        let quantizer = try ProductQuantizer(
+            dimension: children.dimension, subspaces: parameters.subspaceCount(for: children.dimension), iterations: parameters.iterations,
+            random: &random, work: work, until: shares.trained
+        ) { elements in
+            var residuals = [Float](repeating: 0, count: sample.count * elements.count)
+            var out = residuals.mutableSpan
+            for (place, (child, parent)) in zip(sample, parentsOfSample).enumerated() {
+                var residual = out._mutatingExtracting(place * elements.count..<(place + 1) * elements.count)
+                parents.add(parent, elements, times: -1, to: &residual)
+                children.add(child, elements, to: &residual)
+            }
+            return residuals
+        }
         try writer.addSection(name + IndexSection.starts, elements: starts)
         try writer.addSection(name + IndexSection.bytes, children.bytes)
         try writer.addSection(name + IndexSection.scales, elements: children.scales)
         try writer.addSection(name + IndexSection.biases, elements: biases)
         try writer.addSection(name + IndexSection.codebooks, elements: quantizer.centroids)
 
-        var offsets = [Float](repeating: 0, count: children.count)
+        var offsets: [Float] = []
+        offsets.reserveCapacity(children.count)
         try writer.beginSection(name + IndexSection.codes)
-        var block = CodeBlock(subspaces: quantizer.subspaces)
-        var residual = [Float](repeating: 0, count: dimension)
-        var described = residual
-        var codes = [UInt8](repeating: 0, count: quantizer.subspaces)
-        var parent = (index: -1, vector: [Float]())
-        for child in 0..<children.count {
-            if parent.index != parentOf[child] { parent = (parentOf[child], parents.decoded(parentOf[child])) }
-            subtract(parent.vector, from: child, into: &residual)
-            quantizer.encode(residual.span, into: &codes)
-            block.store(codes, row: child % Kernels.blockRows)
-            if let describedBias {
-                for element in 0..<dimension { described[element] = parent.vector[element] }
-                quantizer.add(codes, to: &described)
-                offsets[child] = describedBias(described.span) - parentBiases[parent.index]
-            } else {
-                offsets[child] = biases[child] - parentBiases[parent.index]
-            }
-            if child % Kernels.blockRows == Kernels.blockRows - 1 || child == children.count - 1 {
-                try writer.append(block.bytes)
-                block.clear()
-            }
+        try work.forEach(BuildWork.pieces(children.count, of: Self.pieceRows), until: shares.encoded) { encoded($0, quantizer) } take: {
+            (part: (codes: [UInt8], offsets: [Float])) throws(SegmentError) in
+            try writer.append(part.codes)
+            offsets += part.offsets
         }
         try writer.endSection()
         try writeOffsets(offsets, into: writer)
     }
 
-    private var parentOf: [Int] {
-        var parentOf: [Int] = []
-        parentOf.reserveCapacity(children.count)
-        for parent in 0..<parents.count { parentOf.append(contentsOf: repeatElement(parent, count: Int(starts[parent + 1] - starts[parent]))) }
-        return parentOf
-    }
-
-    private func trained(_ parameters: IndexParameters, _ parentOf: [Int], random: inout SplitMix64) -> ProductQuantizer {
-        var residuals: [Float] = []
-        var residual = [Float](repeating: 0, count: children.dimension)
-        for child in random.sample(min(parameters.quantizerSample, children.count), below: children.count) {
-            subtract(parents.decoded(parentOf[child]), from: child, into: &residual)
-            residuals += residual
+    /// The parent of a child: the last one that begins at or before it and is not empty. O(log parents).
+    private func parent(of child: Int) -> Int {
+        var (low, high) = (0, parents.count)
+        while high - low > 1 {
+            let middle = (low + high) / 2
+            if Int(starts[middle]) <= child { low = middle } else { high = middle }
         }
-        return ProductQuantizer(
-            vectors: residuals.span, dimension: children.dimension, subspaces: parameters.subspaceCount(for: children.dimension),
-            iterations: parameters.iterations, random: &random)
+        return low
     }
 
-    private func subtract(_ parent: [Float], from child: Int, into residual: inout [Float]) {
-        for element in residual.indices { residual[element] = -parent[element] }
-        var out = residual.mutableSpan
-        children.add(child, to: &out)
+    /// The codes of some children, whole blocks of them, and what their b exceeds the parent's by.
+    private func encoded(_ piece: Range<Int>, _ quantizer: ProductQuantizer) -> (codes: [UInt8], offsets: [Float]) {
+        var blocks: [UInt8] = []
+        var offsets: [Float] = []
+        var block = CodeBlock(subspaces: quantizer.subspaces)
+        var residual = [Float](repeating: 0, count: children.dimension)
+        var codes = [UInt8](repeating: 0, count: quantizer.subspaces)
+        var parent = parent(of: piece.lowerBound)
+        var described = parents.decoded(parent)
+        var parentVector = described
+        for child in piece {
+            if child >= Int(starts[parent + 1]) {
+                while child >= Int(starts[parent + 1]) { parent += 1 }
+                parentVector = parents.decoded(parent)
+            }
+            for element in residual.indices { residual[element] = -parentVector[element] }
+            var out = residual.mutableSpan
+            children.add(child, to: &out)
+            quantizer.encode(residual.span, into: &codes)
+            block.store(codes, row: child % Kernels.blockRows)
+            if let describedBias {
+                for element in described.indices { described[element] = parentVector[element] }
+                quantizer.add(codes, to: &described)
+                offsets.append(Kernels.best.dot(described.span, described.span) * describedBias - parentBiases[parent])
+            } else {
+                offsets.append(biases[child] - parentBiases[parent])
+            }
+            if child % Kernels.blockRows == Kernels.blockRows - 1 || child == children.count - 1 {
+                blocks += block.bytes
+                block.clear()
+            }
+        }
+        return (blocks, offsets)
     }
 
     private func writeOffsets(_ offsets: [Float], into writer: SegmentWriter) throws(SegmentError) {

@@ -21,17 +21,19 @@ package struct ByteVectors: Sendable {
     package init(rounding vectors: [Float], dimension: Int) {
         self.init(dimension: dimension, capacity: vectors.count / dimension)
         let zeros = [Float](repeating: 0, count: dimension)
+        var difference = zeros
         for start in stride(from: 0, to: vectors.count, by: dimension) {
-            append(vectors.span.extracting(start..<start + dimension), origin: zeros.span)
+            append(vectors.span.extracting(start..<start + dimension), origin: zeros.span, difference: &difference)
         }
     }
 
     /// Adds `vector` − `origin`, rounded.
-    package mutating func append(_ vector: Span<Float>, origin: Span<Float>) {
+    ///
+    /// - Parameter difference: Scratch, `[dimension]`.
+    package mutating func append(_ vector: Span<Float>, origin: Span<Float>, difference: inout [Float]) {
         precondition(vector.count == dimension, "\(vector.count) elements, dimension \(dimension)")
         let start = bytes.count
         bytes.append(contentsOf: repeatElement(0, count: dimension))
-        var difference = [Float](repeating: 0, count: dimension)
         var differenceOut = difference.mutableSpan
         var all = bytes.mutableSpan
         var out = all._mutatingExtracting(start...)
@@ -44,35 +46,71 @@ package struct ByteVectors: Sendable {
         scales.append(other.scales[row])
     }
 
-    /// Adds what the bytes of a vector stand for to `sum`, `[dimension]`.
-    package func add(_ row: Int, to sum: inout MutableSpan<Float>) {
-        let (scale, start) = (scales[row], row * dimension)
-        unsafe bytes.withUnsafeBufferPointer { bytes in
-            for element in 0..<dimension { sum[element] += unsafe Float(Int32(bytes[start + element]) - 128) * scale }
+    /// Adds the vectors of another set.
+    package mutating func append(contentsOf other: ByteVectors) {
+        bytes.append(contentsOf: other.bytes)
+        scales.append(contentsOf: other.scales)
+    }
+
+    /// The vectors of some rows, in their order.
+    package func picked(_ rows: ArraySlice<UInt32>) -> ByteVectors {
+        var picked = ByteVectors(dimension: dimension, capacity: rows.count)
+        for row in rows { picked.append(Int(row), of: self) }
+        return picked
+    }
+
+    /// The nearest centroid of each of some rows, see ``Kernels/nearest(rows:scales:centroids:into:)``.
+    package func nearest(of centroids: ByteCentroids, rows: Range<Int>) -> [UInt32] {
+        var nearest = [UInt32](repeating: 0, count: rows.count)
+        var out = nearest.mutableSpan
+        Kernels.best.nearest(
+            rows: bytes.span.extracting(rows.lowerBound * dimension..<rows.upperBound * dimension), scales: scales.span.extracting(rows),
+            centroids: centroids, into: &out)
+        return nearest
+    }
+
+    /// Brings vector `order[i]` to place i, without a second copy of the vectors.
+    ///
+    /// - Parameter order: Each row once.
+    package mutating func permute(_ order: [UInt32]) {
+        precondition(order.count == count, "\(order.count) places for \(count) vectors")
+        var moved = RowBitmap(rowCount: count)
+        let dimension = dimension
+        var saved = [UInt8](repeating: 0, count: dimension)
+        for start in 0..<count where !moved.contains(start) {
+            // One cycle: each place takes the vector that belongs there, the last one the vector saved at the start.
+            saved.replaceSubrange(0..<dimension, with: bytes[start * dimension..<(start + 1) * dimension])
+            let scale = scales[start]
+            var place = start
+            while true {
+                moved.insert(place)
+                let source = Int(order[place])
+                if source == start { break }
+                copy(source, to: place)
+                place = source
+            }
+            bytes.replaceSubrange(place * dimension..<(place + 1) * dimension, with: saved)
+            scales[place] = scale
         }
     }
 
-    /// The mean of each group's vectors, `[groups, dimension]`; of a group without any, its `previous` one.
+    private mutating func copy(_ source: Int, to place: Int) {
+        let dimension = dimension
+        unsafe bytes.withUnsafeMutableBufferPointer {
+            unsafe ($0.baseAddress! + place * dimension).update(from: $0.baseAddress! + source * dimension, count: dimension)
+        }
+        scales[place] = scales[source]
+    }
+
+    /// Adds what the bytes of a vector stand for, times `factor`, to `sum`.
     ///
-    /// - Parameter groups: Of each vector, below the number of groups, which is that of `previous`; vectors of other groups are left out.
-    package func means(of groups: [UInt32], previous: [Float]) -> [Float] {
-        var sums = [Float](repeating: 0, count: previous.count)
-        var sizes = [Int](repeating: 0, count: previous.count / dimension)
-        for (row, group) in groups.enumerated() where Int(group) < sizes.count {
-            sizes[Int(group)] += 1
-            let start = Int(group) * dimension
-            unsafe sums.withUnsafeMutableBufferPointer { all in
-                var sum = unsafe MutableSpan(_unsafeElements: all.extracting(start..<start + dimension))
-                add(row, to: &sum)
-            }
-        }
-        for (group, size) in sizes.enumerated() {
-            let inverse = 1 / Float(size)
-            for element in group * dimension..<(group + 1) * dimension {
-                sums[element] = size == 0 ? previous[element] : sums[element] * inverse
-            }
-        }
-        return sums
+    /// - Parameter elements: Those that `sum` holds. Default: all.
+    package func add(_ row: Int, _ elements: Range<Int>? = nil, times factor: Float = 1, to sum: inout MutableSpan<Float>) {
+        let elements = elements ?? 0..<dimension
+        precondition(elements.upperBound <= dimension && sum.count == elements.count, "elements \(elements) of \(dimension) to \(sum.count)")
+        let start = row * dimension
+        Kernels.best.add(
+            bytes.span.extracting(start + elements.lowerBound..<start + elements.upperBound), times: scales[row] * factor, to: &sum)
     }
 
     /// What the bytes of a vector stand for.

@@ -24,6 +24,14 @@ extension Kernels {
         }
     }
 
+    /// sum[e] += (bytes[e] − 128) · `factor`.
+    package func add(_ bytes: Span<UInt8>, times factor: Float, to sum: inout MutableSpan<Float>) {
+        precondition(bytes.count == sum.count, "\(bytes.count) bytes to \(sum.count) sums")
+        unsafe bytes.withUnsafeBufferPointer { bytes in
+            unsafe sum.withUnsafeMutableBufferPointer { unsafe table.pointee.add_bytes(bytes.baseAddress, bytes.count, factor, $0.baseAddress) }
+        }
+    }
+
     /// Scores the rows of keys by their bytes: query · row − `weight` · bias; NaN counts as −∞.
     ///
     /// - Parameters:
@@ -59,26 +67,19 @@ extension Kernels {
     /// half its squared norm.
     ///
     /// - Parameters:
-    ///   - rows: `[n, dimension]`, with `scales` `[n]`.
-    ///   - centroids: `[c, dimension]`, c ≥ 1; element e stands for centroid · `scale`.
-    ///   - halfNorms: `[c]`.
+    ///   - rows: `[n, centroids.dimension]`, with `scales` `[n]`.
+    ///   - centroids: One at least.
     ///   - out: Output, `[n]`.
     /// - Complexity: n · c · `dimension` multiplications of bytes.
-    package func nearest(
-        rows: Span<UInt8>, scales: Span<Float>, centroids: Span<Int8>, scale: Float, halfNorms: Span<Float>, dimension: Int,
-        into out: inout MutableSpan<UInt32>
-    ) {
+    package func nearest(rows: Span<UInt8>, scales: Span<Float>, centroids: ByteCentroids, into out: inout MutableSpan<UInt32>) {
+        let dimension = centroids.dimension
         precondition(rows.count == scales.count * dimension && out.count >= scales.count, "\(rows.count) bytes, \(scales.count) rows of \(dimension)")
-        precondition(centroids.count == halfNorms.count * dimension && !halfNorms.isEmpty, "\(centroids.count) bytes, \(halfNorms.count) centroids")
+        precondition(centroids.count > 0, "no centroids")
         unsafe rows.withUnsafeBufferPointer { rows in
             unsafe scales.withUnsafeBufferPointer { scales in
-                unsafe centroids.withUnsafeBufferPointer { centroids in
-                    unsafe halfNorms.withUnsafeBufferPointer { halfNorms in
-                        unsafe out.withUnsafeMutableBufferPointer { out in
-                            unsafe table.pointee.nearest(
-                                rows.baseAddress, scales.baseAddress, scales.count, centroids.baseAddress, scale, halfNorms.baseAddress, halfNorms.count,
-                                dimension, out.baseAddress)
-                        }
+                unsafe out.withUnsafeMutableBufferPointer { out in
+                    unsafe centroids.withCentroids {
+                        unsafe table.pointee.nearest(rows.baseAddress, scales.baseAddress, scales.count, $0, dimension, out.baseAddress)
                     }
                 }
             }

@@ -91,7 +91,7 @@ extension ShardStatus: WireValue {
             shard: try ShardID(message.shard), range: try HashRange(message.range), points: Int(message.points),
             pointsByCode: Int(message.pointsByCode), segments: Int(message.segments), logPosition: message.logPosition, epoch: message.epoch,
             manifestVersion: message.manifestVersion, indexBytes: Int(message.indexBytes), fileBytes: Int(message.fileBytes),
-            damaged: message.damaged)
+            damaged: message.damaged, sealing: message.hasSealing ? message.sealing : nil)
     }
 
     package var message: Covey_V1_ShardStatus {
@@ -107,6 +107,7 @@ extension ShardStatus: WireValue {
         message.indexBytes = Int64(indexBytes)
         message.fileBytes = Int64(fileBytes)
         message.damaged = damaged
+        if let sealing { message.sealing = sealing }
         return message
     }
 }

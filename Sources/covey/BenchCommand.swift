@@ -8,7 +8,8 @@ struct BenchCommand: AsyncParsableCommand {
         commandName: "bench", abstract: "Build a segment from vector files and measure recall and speed over a sweep of settings.",
         discussion: """
             Prints one JSON line per setting on standard output: recall, qps (one thread, queries one at a time), qps_batch, bytes_per_vector, \
-            build_s, peak_mb, settings. Progress goes to standard error.
+            build_s, build_cpu_s (all threads), build_peak_mb (memory that building added, without mapped files), base_mb (the mapped base), peak_mb \
+            (of the process, pages of mapped files included), settings. Progress goes to standard error.
             """)
     @Option(help: "Vectors to index: .fvecs or .f16bin.") var base: String
     @Option(help: "Vectors to ask with.") var query: String
@@ -18,6 +19,7 @@ struct BenchCommand: AsyncParsableCommand {
     @Option(help: "Decides k-means' starting points.") var seed: UInt64 = 0
     @Option(help: "Settings to measure instead of the built-in ones: recalls to aim at, or LISTS:CANDIDATES, such as 0.9,0.95,64:100.") var sweep: String?
     @Option(help: "Threads that share the queries of a batch.") var batchThreads = 1
+    @Option(help: "Threads that build the segment; it is the same with any number.") var buildThreads = 1
     @Option(help: "Rows of a list on average.") var listSize: Int?
     @Option(help: "4-bit codes of a vector, a multiple of 8.") var subspaces: Int?
 
@@ -27,16 +29,12 @@ struct BenchCommand: AsyncParsableCommand {
         }
         var options = BenchOptions(base: base, query: query, truth: truth, metric: metric, k: k, seed: seed)
         options.batchThreads = batchThreads
+        options.buildThreads = buildThreads
         if let sweep { options.sweep = try sweep.split(separator: ",").map(Self.effort) }
         if let listSize { options.parameters.listSize = listSize }
         options.parameters.subspaces = subspaces
         do {
-            try Bench(options).run(
-                emit: { line in
-                    print(line)
-                    fflush(nil)
-                },
-                progress: { FileHandle.standardError.write(Data("\($0)\n".utf8)) })
+            try Bench(options).run(.standard)
         } catch {
             FileHandle.standardError.write(Data("covey: \(error)\n".utf8))
             throw ExitCode(1)
@@ -45,6 +43,7 @@ struct BenchCommand: AsyncParsableCommand {
 
     func validate() throws {
         if batchThreads < 1 { throw ValidationError("--batch-threads must be at least 1, found \(batchThreads)") }
+        if buildThreads < 1 { throw ValidationError("--build-threads must be at least 1, found \(buildThreads)") }
         if let listSize, listSize < 1 { throw ValidationError("--list-size must be at least 1, found \(listSize)") }
         if let subspaces, subspaces < 8 || subspaces % 8 != 0 { throw ValidationError("--subspaces must be a multiple of 8, found \(subspaces)") }
     }

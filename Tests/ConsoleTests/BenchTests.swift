@@ -1,6 +1,7 @@
 import Console
 import Foundation
 import Model
+import Synchronization
 import Testing
 import VectorIndex
 
@@ -11,10 +12,9 @@ private func exists(_ path: String) -> Bool { FileManager.default.fileExists(atP
 
 /// Settings' lines as dictionaries.
 private func lines(_ options: BenchOptions) throws -> [[String: Any]] {
-    var lines: [[String: Any]] = []
-    try Bench(options).run(
-        emit: { line in lines.append((try? JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any]) ?? [:]) }, progress: { _ in })
-    return lines
+    let output = Mutex("")
+    try Bench(options).run(Terminal(isWatched: false, output: { text in output.withLock { $0 += text } }, notice: { _ in }))
+    return try output.withLock { $0 }.split(separator: "\n").map { try #require(try JSONSerialization.jsonObject(with: Data($0.utf8)) as? [String: Any]) }
 }
 
 @Suite("bench", .serialized)
@@ -97,7 +97,7 @@ struct BenchTests {
         #expect(lines.count { $0["default"] as? Bool == true } == 1)
         #expect(lines.count { $0["exact"] as? Bool == true } == 1)
         for line in lines {
-            for key in ["recall", "qps", "qps_batch", "bytes_per_vector", "build_s", "peak_mb", "rescored_share", "speedup_over_exact"] {
+            for key in ["recall", "qps", "qps_batch", "bytes_per_vector", "build_s", "build_cpu_s", "build_peak_mb", "base_mb", "peak_mb", "rescored_share", "speedup_over_exact"] {
                 #expect(line[key] is NSNumber, "\(key)")
             }
             #expect(line["settings"] is [String: Any])

@@ -23,8 +23,10 @@ private final class Sample {
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
         path = folder.appendingPathComponent("segment").path
         let writer = try SegmentWriter(path: path)
-        let flat = Array(vectors.joined())
-        order = try IndexBuilder(dimension: dimension, metric: metric, parameters: parameters, seed: seed).build(flat.span, into: writer)
+        let source = VectorSource(count: vectors.count) { row, out in
+            for element in out.indices { out[element] = vectors[row][element] }
+        }
+        order = try IndexBuilder(dimension: dimension, metric: metric, parameters: parameters, seed: seed).build(source, into: writer)
         _ = try writer.finish()
         index = try SegmentIndex(SegmentFile(path: path), kernels: kernels)
     }

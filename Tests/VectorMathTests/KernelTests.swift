@@ -165,24 +165,50 @@ struct KernelTests {
         }
     }
 
-    @Test("the nearest centroid is the reference's", arguments: variants, [(1, 1), (16, 3), (50, 4), (64, 9), (100, 5), (384, 8)])
+    @Test("the nearest centroid is the reference's", arguments: variants, [(1, 1), (16, 3), (50, 4), (64, 9), (100, 5), (384, 8), (7, 70)])
     func nearest(level: Kernels.Level, shape: (dimension: Int, centroids: Int)) {
         let (dimension, centroidCount) = shape
         var random = SplitMix64(seed: 8)
         let rows = (0..<7 * dimension).map { _ in UInt8.random(in: 1...255, using: &random) }
         let scales = (0..<7).map { _ in Float.random(in: 0...1, using: &random) }
-        var centroids = (0..<centroidCount * dimension).map { _ in Int8.random(in: -127...127, using: &random) }
-        centroids.replaceSubrange((centroidCount - 1) * dimension..<centroidCount * dimension, with: centroids[..<dimension])  // equals: the first counts
-        var halfNorms = randomFloats(centroidCount, &random)
-        halfNorms[centroidCount - 1] = halfNorms[0]
+        // Of different lengths, and the last equal to the first: the first counts.
+        var vectors = (0..<centroidCount).flatMap { number in randomFloats(dimension, &random).map { $0 * Float(number % 3 + 1) } }
+        vectors.replaceSubrange((centroidCount - 1) * dimension..<centroidCount * dimension, with: vectors[..<dimension])
+        let centroids = ByteCentroids(ByteVectors(rounding: vectors, dimension: dimension))
         let results = [reference, Kernels(level)!].map { kernels in
             var chosen = [UInt32](repeating: 99, count: 7)
             var out = chosen.mutableSpan
-            kernels.nearest(
-                rows: rows.span, scales: scales.span, centroids: centroids.span, scale: 0.1, halfNorms: halfNorms.span, dimension: dimension, into: &out)
+            kernels.nearest(rows: rows.span, scales: scales.span, centroids: centroids, into: &out)
             return chosen
         }
         #expect(results[0] == results[1] && results[0].allSatisfy { $0 < max(1, centroidCount - 1) })
+    }
+
+    @Test("adding bytes is the reference's", arguments: variants, [1, 15, 16, 17, 50, 384])
+    func addBytes(level: Kernels.Level, dimension: Int) {
+        var random = SplitMix64(seed: 9)
+        let bytes = (0..<dimension).map { _ in UInt8.random(in: 1...255, using: &random) }
+        let start = randomFloats(dimension, &random)
+        let results = [reference, Kernels(level)!].map { kernels in
+            var sum = start
+            var out = sum.mutableSpan
+            kernels.add(bytes.span, times: -0.37, to: &out)
+            return sum
+        }
+        #expect(results[0] == results[1])
+        #expect(results[0][0] == start[0] + Float(Int(bytes[0]) - 128) * -0.37)
+    }
+
+    @Test("vectors are brought into an order in place", arguments: [1, 2, 5, 64, 301])
+    func permute(count: Int) {
+        var random = SplitMix64(seed: UInt64(count))
+        let before = ByteVectors(rounding: randomFloats(count * 3, &random), dimension: 3)
+        for order in [Array(0..<UInt32(count)), (0..<UInt32(count)).shuffled(using: &random), (0..<UInt32(count)).reversed()] {
+            var after = before
+            after.permute(order)
+            let expected = before.picked(order[...])
+            #expect(after.bytes == expected.bytes && after.scales == expected.scales)
+        }
     }
 
     @Test("the kept keys are the largest", arguments: Kernels.Level.allCases.filter { Kernels($0) != nil }, [1, 23, 24, 100, 2_048, 5_000])

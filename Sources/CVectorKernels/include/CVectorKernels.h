@@ -45,6 +45,15 @@ typedef struct {
     size_t dimension;
 } vk_bytes;
 
+// What byte vectors are assigned to.
+typedef struct {
+    const int8_t *bytes;        // `[count, dimension]`
+    const float *scales;        // element e of centroid c stands for bytes[c][e] · scales[c]
+    const float *half_norms;
+    const int32_t *offsets;     // 128 · the sum of each centroid's bytes
+    size_t count;
+} vk_centroids;
+
 // One instruction set's kernels.
 typedef struct {
     // Inner product of two vectors.
@@ -60,13 +69,14 @@ typedef struct {
     // Rounds a vector to bytes: out[e] = (vector[e] − origin[e]) / scale + 128, to the nearest; returns the scale, the largest
     // magnitude / 127, or 0 (and bytes of 128) if that is no normal number. difference: output, vector − origin; may be `vector`.
     float (*to_bytes)(const float *vector, const float *origin, size_t dimension, float *difference, uint8_t *out);
+    // sum[e] += float(bytes[e] − 128) · factor.
+    void (*add_bytes)(const uint8_t *bytes, size_t count, float factor, float *sum);
     // Scores each key's row by its bytes: float(Σ (row[e] − 128) · query[e]) · (query_scale · scale) − weight · bias, −∞ for NaN;
     // replaces the key by one with that score, see `vk_float_key`. Fetches ahead.
     void (*score_bytes)(const vk_bytes *bytes, uint64_t *keys, size_t count);
     // For each of `count` byte vectors the centroid with the greatest inner product less half its squared norm, the first of
-    // equals. out[i] = argmax over c of float(Σ (rows[i][e] − 128) · centroids[c][e]) · (scales[i] · scale) − half_norms[c].
-    void (*nearest)(const uint8_t *rows, const float *scales, size_t count, const int8_t *centroids, float scale, const float *half_norms,
-                    size_t centroid_count, size_t dimension, uint32_t *out);
+    // equals. out[i] = argmax over c of float(Σ (rows[i][e] − 128) · bytes[c][e]) · (scales[i] · centroids.scales[c]) − half_norms[c].
+    void (*nearest)(const uint8_t *rows, const float *scales, size_t count, const vk_centroids *centroids, size_t dimension, uint32_t *out);
     // Inner products of each part of a query with the 16 centroids of its subspace.
     //
     // bounds:    `[subspaces + 1]`; subspace s has the elements bounds[s]..<bounds[s + 1] of the query, possibly none.

@@ -68,7 +68,7 @@ struct QdrantCollectionInfo {
             "points_by_code": .integer(status.pointsByCode), "segments": .integer(status.segments),
             "log_position": .unsigned(status.logPosition), "epoch": .unsigned(status.epoch),
             "manifest_version": .unsigned(status.manifestVersion), "index_bytes": .integer(status.indexBytes),
-            "file_bytes": .integer(status.fileBytes),
+            "file_bytes": .integer(status.fileBytes), "sealing": status.sealing.map(JSONOutput.number) ?? .null,
         ]
     }
 }

@@ -1049,12 +1049,23 @@ package nonisolated struct Covey_V1_ShardStatus: Sendable {
   /// Files that could not be read, each with the reason.
   package var damaged: [String] = []
 
+  /// Share that is done of the segment being built, 0 to 1; absent if none is.
+  package var sealing: Double {
+    get {_sealing ?? 0}
+    set {_sealing = newValue}
+  }
+  /// Returns true if `sealing` has been explicitly set.
+  package var hasSealing: Bool {self._sealing != nil}
+  /// Clears the value of `sealing`. Subsequent reads from it will return its default value.
+  package mutating func clearSealing() {self._sealing = nil}
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
 
   fileprivate var _shard: Covey_V1_ShardID? = nil
   fileprivate var _range: Covey_V1_HashRange? = nil
+  fileprivate var _sealing: Double? = nil
 }
 
 package nonisolated struct Covey_V1_StatusReply: Sendable {
@@ -2930,7 +2941,7 @@ nonisolated extension Covey_V1_StatusRequest: SwiftProtobuf.Message, SwiftProtob
 
 nonisolated extension Covey_V1_ShardStatus: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".ShardStatus"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}shard\0\u{1}range\0\u{1}points\0\u{3}points_by_code\0\u{1}segments\0\u{3}log_position\0\u{1}epoch\0\u{3}manifest_version\0\u{3}index_bytes\0\u{3}file_bytes\0\u{1}damaged\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}shard\0\u{1}range\0\u{1}points\0\u{3}points_by_code\0\u{1}segments\0\u{3}log_position\0\u{1}epoch\0\u{3}manifest_version\0\u{3}index_bytes\0\u{3}file_bytes\0\u{1}damaged\0\u{1}sealing\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2949,6 +2960,7 @@ nonisolated extension Covey_V1_ShardStatus: SwiftProtobuf.Message, SwiftProtobuf
       case 9: try { try decoder.decodeSingularInt64Field(value: &self.indexBytes) }()
       case 10: try { try decoder.decodeSingularInt64Field(value: &self.fileBytes) }()
       case 11: try { try decoder.decodeRepeatedStringField(value: &self.damaged) }()
+      case 12: try { try decoder.decodeSingularDoubleField(value: &self._sealing) }()
       default: break
       }
     }
@@ -2992,6 +3004,9 @@ nonisolated extension Covey_V1_ShardStatus: SwiftProtobuf.Message, SwiftProtobuf
     if !self.damaged.isEmpty {
       try visitor.visitRepeatedStringField(value: self.damaged, fieldNumber: 11)
     }
+    try { if let v = self._sealing {
+      try visitor.visitSingularDoubleField(value: v, fieldNumber: 12)
+    } }()
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -3007,6 +3022,7 @@ nonisolated extension Covey_V1_ShardStatus: SwiftProtobuf.Message, SwiftProtobuf
     if lhs.indexBytes != rhs.indexBytes {return false}
     if lhs.fileBytes != rhs.fileBytes {return false}
     if lhs.damaged != rhs.damaged {return false}
+    if lhs._sealing != rhs._sealing {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
