@@ -81,7 +81,7 @@ extension SegmentIndex {
     ///
     /// - Returns: How many they are.
     func gatherLists(above bound: Float, _ ranking: inout ListRanking, scratch: inout SearchScratch) -> Int {
-        if bound == -.infinity { return ranking.ranked - ranking.scanned }
+        guard bound > -.infinity else { return ranking.ranked - ranking.scanned }  // no number, where similarities have overflowed, bounds nothing
         let least = RankKey.make(bound, .max)
         var end = ranking.scanned
         for index in end..<ranking.ranked where scratch.listKeys[index] >= least {

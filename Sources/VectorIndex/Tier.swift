@@ -87,8 +87,11 @@ import VectorMath
         /// The similarity that a score by code stands for.
         func similarity(_ score: Int32) -> Float { zero + step * Float(score) }
 
-        /// The least ``RankKey`` by code of this similarity.
-        func key(_ similarity: Float) -> UInt64 { RankKey.make(Tier.clamped((similarity - zero) / step, to: 2e9), .max) }
+        /// The least ``RankKey`` by code of this similarity; the least of all where similarities have overflowed.
+        func key(_ similarity: Float) -> UInt64 {
+            let score = (similarity - zero) / step
+            return score.isNaN ? 0 : RankKey.make(Tier.clamped(score, to: 2e9), .max)
+        }
     }
 
     /// Prepares for a query.
