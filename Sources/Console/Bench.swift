@@ -59,6 +59,11 @@ package struct Bench {
         let index = try SegmentIndex(SegmentFile(path: path))
         terminal.note("built in \(Self.rounded(built.seconds, 2)) s: \(index.listCount) lists, \(index.subspaces) codes of 4 bits a vector")
 
+        if options.filters {
+            let effort = options.sweep.first ?? SearchEffort()
+            terminal.note("measuring filters at \(Self.describe(effort))")
+            return try BenchFilters(index: index, queries: queries, limit: options.k, effort: effort).run { try print($0, terminal) }
+        }
         let judge = RecallJudge(index: index, order: built.order, truth: truth, queries: queries, k: options.k)
         var exact: BenchMeasurement?
         let settings = [SearchEffort(exact: true), SearchEffort()] + options.sweep
@@ -81,8 +86,12 @@ package struct Bench {
                 "k": options.k, "metric": options.metric.rawValue, "seed": options.seed, "batch_threads": options.batchThreads,
                 "build_threads": options.buildThreads,
             ] as [String: Any]
-            terminal.print(String(decoding: try JSONSerialization.data(withJSONObject: line, options: [.sortedKeys]), as: UTF8.self))
+            try print(line, terminal)
         }
+    }
+
+    private func print(_ line: [String: Any], _ terminal: Terminal) throws {
+        terminal.print(String(decoding: try JSONSerialization.data(withJSONObject: line, options: [.sortedKeys]), as: UTF8.self))
     }
 
     private func measure(_ index: SegmentIndex, _ effort: SearchEffort, _ judge: RecallJudge) -> BenchMeasurement {

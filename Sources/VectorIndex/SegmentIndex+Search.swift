@@ -98,6 +98,7 @@ extension SegmentIndex {
             if result.listsScanned >= plan.leastLists && admittedSeen >= plan.admittedRows {
                 guard let margin else { return true }
                 if let worst = pool.score(ofRank: limit, copy: &scratch.rowKeys) { bound = scratch.rowTables.similarity(worst) - margin }
+                if bound.isNaN { bound = -.infinity }
             }
             let near = gatherLists(above: bound, &ranking, scratch: &scratch)
             if near == 0 {

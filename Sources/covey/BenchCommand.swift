@@ -20,6 +20,7 @@ struct BenchCommand: AsyncParsableCommand {
     @Option(help: "Settings to measure instead of the built-in ones: recalls to aim at, or LISTS:CANDIDATES, such as 0.9,0.95,64:100.") var sweep: String?
     @Option(help: "Threads that share the queries of a batch.") var batchThreads = 1
     @Option(help: "Threads that build the segment; it is the same with any number.") var buildThreads = 1
+    @Flag(help: "Measure searches under filters of several shares and places, at the first setting of --sweep (default: the defaults).") var filters = false
     @Option(help: "Rows of a list on average.") var listSize: Int?
     @Option(help: "4-bit codes of a vector, a multiple of 8.") var subspaces: Int?
 
@@ -30,6 +31,8 @@ struct BenchCommand: AsyncParsableCommand {
         var options = BenchOptions(base: base, query: query, truth: truth, metric: metric, k: k, seed: seed)
         options.batchThreads = batchThreads
         options.buildThreads = buildThreads
+        options.filters = filters
+        if filters { options.sweep = [] }
         if let sweep { options.sweep = try sweep.split(separator: ",").map(Self.effort) }
         if let listSize { options.parameters.listSize = listSize }
         options.parameters.subspaces = subspaces
