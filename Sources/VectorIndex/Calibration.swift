@@ -5,13 +5,15 @@ import Storage
 ///
 /// A search scans the lists whose best rows are expected (the similarity that lists are ranked by, see ``Tier``) at most `margin` below the k-th
 /// best row that it found by code. So it goes far where many lists are about equally near, and stops early where few are: what one
-/// margin finds is nearly the same for queries like the base and unlike it, which a number of lists is not.
+/// margin finds is nearly the same for queries like the base and unlike it, which a number of lists is not. Likewise the rows that codes choose are
+/// those at most `codeMargin` below the k-th best by code, however many they are.
 ///
 /// Margins are similarities; for inner products and Euclidean distance they are multiplied by the query's length (less the mean), with which similarities grow.
 struct Calibration: Sendable {
     struct Step: Sendable {
         var margin: Float
-        /// Rows that codes choose.
+        var codeMargin: Float
+        /// Rows that codes choose in nine of ten queries at most.
         var candidates: Float
         /// Lists that nine of ten queries scan at most.
         var lists: Float
@@ -46,14 +48,16 @@ struct Calibration: Sendable {
         guard file.contains(section) else { return nil }
         let numbers = try unsafe Array(file.elements(of: section, as: Float.self))
         guard !numbers.isEmpty else { return nil }
-        let width = 1 + 4 * Self.stepCount
+        let width = 1 + 5 * Self.stepCount
         guard numbers.count % width == 0, numbers.allSatisfy({ $0.isFinite }) else {
             throw .malformedSection(path: file.path, section: section, reason: "\(numbers.count) numbers, or some that are none")
         }
         levels = stride(from: 0, to: numbers.count, by: width).map { start in
             Level(limit: numbers[start], steps: (0..<Self.stepCount).map { step in
-                let first = start + 1 + 4 * step
-                return Step(margin: numbers[first], candidates: numbers[first + 1], lists: numbers[first + 2], recall: numbers[first + 3])
+                let first = start + 1 + 5 * step
+                return Step(
+                    margin: numbers[first], codeMargin: numbers[first + 1], candidates: numbers[first + 2], lists: numbers[first + 3],
+                    recall: numbers[first + 4])
             })
         }
         let isSane = levels.allSatisfy { level in
@@ -66,7 +70,7 @@ struct Calibration: Sendable {
     }
 
     var numbers: [Float] {
-        levels.flatMap { level in [level.limit] + level.steps.flatMap { [$0.margin, $0.candidates, $0.lists, $0.recall] } }
+        levels.flatMap { level in [level.limit] + level.steps.flatMap { [$0.margin, $0.codeMargin, $0.candidates, $0.lists, $0.recall] } }
     }
 
     /// What a search has to spend.
@@ -76,7 +80,8 @@ struct Calibration: Sendable {
     ///   - depth: Rank of the last hit among all rows, were there no filter: it decides how far lists are scanned.
     func step(recall: Float, limit: Int, depth: Double) -> Step {
         var step = between(Float(depth), recall)
-        step.candidates = between(Float(limit), recall).candidates
+        let chosen = between(Float(limit), recall)
+        (step.codeMargin, step.candidates) = (chosen.codeMargin, chosen.candidates)
         return step
     }
 
@@ -97,7 +102,7 @@ extension Calibration.Step {
     fileprivate func mixed(with other: Self, _ share: Float) -> Self {
         func ratio(_ a: Float, _ b: Float) -> Float { Float(Double(max(a, 1)) * pow(Double(max(b, 1) / max(a, 1)), Double(share))) }
         return Self(
-            margin: margin + share * (other.margin - margin), candidates: ratio(candidates, other.candidates), lists: ratio(lists, other.lists),
+            margin: margin + share * (other.margin - margin), codeMargin: codeMargin + share * (other.codeMargin - codeMargin), candidates: ratio(candidates, other.candidates), lists: ratio(lists, other.lists),
             recall: min(1, recall + share * (other.recall - recall)))
     }
 }

@@ -17,10 +17,11 @@ struct Calibrator: Sendable {
         var truth: Set<Int>
         /// Of each neighbour's list, below the worst neighbour found by code; −∞ for the lists that every search scans.
         var gaps: [Float] = []
-        /// Of each neighbour among all rows by code, from 1.
-        var ranks: [Int] = []
-        /// Of all lists, ascending; of some queries only.
+        /// Of each neighbour, below the worst of the best rows by code; ∞ for those that codes ranked too low to tell.
+        var codeGaps: [Float] = []
+        /// Of all lists, and of the best rows by code, ascending; of some queries only.
         var listGaps: [Float] = []
+        var rowGaps: [Float] = []
     }
 
     /// What one thread searches with.
@@ -96,8 +97,8 @@ struct Calibrator: Sendable {
         searcher.admits.insert(row)
         let scratch = searcher.scratch
         let byCode = scratch.candidates[..<scratch.candidateCount].sorted(by: >)
-        var rankOf: [Int: Int] = [:]
-        for (rank, key) in byCode.enumerated() { rankOf[Int(RankKey.row(key))] = rank + 1 }
+        var byCodeOf: [Int: Float] = [:]
+        for key in byCode { byCodeOf[Int(RankKey.row(key))] = scratch.rowTables.similarity(RankKey.score(key)) }
 
         let keys = scratch.listKeys[..<scratch.ranking.ranked].sorted(by: >)
         var similarities = [Float](repeating: -.infinity, count: index.listCount)
@@ -108,9 +109,12 @@ struct Calibrator: Sendable {
             let worst = scratch.rowTables.similarity(RankKey.score(byCode[min(limit, byCode.count) - 1]))
             let hits = result.hits.prefix(limit)
             var trial = Trial(row: row, truth: Set(hits.map(\.row)))
-            trial.ranks = hits.map { rankOf[$0.row] ?? .max }
+            trial.codeGaps = hits.map { (worst - (byCodeOf[$0.row] ?? -.infinity)) / unit }
             trial.gaps = hits.map { (worst - similarities[Int(listOf[$0.row])]) / unit }
-            if keepsGaps { trial.listGaps = keys.map { (worst - RankKey.floatScore($0)) / unit } }
+            if keepsGaps {
+                trial.listGaps = keys.map { (worst - RankKey.floatScore($0)) / unit }
+                trial.rowGaps = byCode.map { (worst - scratch.rowTables.similarity(RankKey.score($0))) / unit }
+            }
             return trial
         }
     }
@@ -121,23 +125,26 @@ struct Calibrator: Sendable {
             return sorted[min(sorted.count - 1, Int((Float(sorted.count) * share).rounded(.up)))]
         }
         let missed = 1 - recall
-        let rank = quantile(trials.flatMap(\.ranks), 1 - missed * Self.codeShare)
         let gaps = trials.flatMap(\.gaps).filter { !$0.isNaN }
         let gap = quantile(gaps, 1 - missed * (1 - Self.codeShare))
-        let candidates = min(rank, max(Self.candidates, 4 * limit))
+        let codeGaps = trials.flatMap(\.codeGaps).filter { !$0.isNaN }
+        let codeMargin = min(max(0, quantile(codeGaps, 1 - missed * Self.codeShare)), codeGaps.filter { $0.isFinite }.max() ?? 0)
         // Should the first lists suffice, none is scanned for its gap.
         let finite = gaps.filter { $0.isFinite }
         let lowest = finite.min() ?? 0
         let margin = gap == -.infinity ? lowest - 1e-3 * abs(lowest) : min(gap, finite.max() ?? 0)
-        let lists = trials.filter { !$0.listGaps.isEmpty }.map { trial in max(SegmentIndex.firstLists, trial.listGaps.count { $0 <= margin }) }
-        var step = Calibration.Step(margin: margin, candidates: Float(candidates), lists: Float(quantile(lists, 0.9)), recall: 0)
+        let counted = trials.filter { !$0.listGaps.isEmpty }
+        let lists = counted.map { trial in max(SegmentIndex.firstLists, trial.listGaps.count { $0 <= margin }) }
+        let candidates = counted.map { trial in trial.rowGaps.count { $0 <= codeMargin } }
+        var step = Calibration.Step(
+            margin: margin, codeMargin: codeMargin, candidates: Float(quantile(candidates, 0.9)), lists: Float(quantile(lists, 0.9)), recall: 0)
         step.recall = trials.reduce(0) { $0 + expected(step, $1) } / Float(trials.count)
         return step
     }
 
     /// Recall that a step has where rankings by code lose nothing.
     private func expected(_ step: Calibration.Step, _ trial: Trial) -> Float {
-        Float(trial.gaps.indices.count { trial.gaps[$0] <= step.margin && Float(trial.ranks[$0]) <= step.candidates }) / Float(trial.gaps.count)
+        Float(trial.gaps.indices.count { trial.gaps[$0] <= step.margin && trial.codeGaps[$0] <= step.codeMargin }) / Float(trial.gaps.count)
     }
 
     /// Measured less expected recall.

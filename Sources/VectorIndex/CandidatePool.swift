@@ -53,6 +53,19 @@ struct CandidatePool {
         return RankKey.score(worst)
     }
 
+    /// Whether there may have been more candidates than it kept.
+    var isFull: Bool { count == keep }
+
+    /// Leaves only keys of at least `bound`.
+    mutating func dropBelow(_ bound: UInt64) {
+        var kept = 0
+        for index in 0..<count where storage[index] >= bound {
+            storage[kept] = storage[index]
+            kept += 1
+        }
+        count = kept
+    }
+
     /// Leaves only the best `keep`.
     mutating func finish() {
         guard count > keep else { return }

@@ -12,8 +12,10 @@ struct SearchPlan {
     var margin: Float?
     /// Admitted rows that are scanned at least, if there are so many.
     var admittedRows: Int
-    /// Rows that codes choose to be scored by their bytes, at most.
+    /// Rows that codes choose to be scored by their bytes: at most, or without a margin by code all of so many.
     var candidates: Int
+    /// Rows are chosen that are at most so far below the rows found by code; if they are more than `candidates`, these are raised.
+    var codeMargin: Float?
     /// Expected recall.
     var recall: Float?
 
@@ -29,8 +31,10 @@ struct SearchPlan {
             // Of the rows that a filter admits the best k are where the best k · rows / admitted of all would be.
             let depth = Double(limit) * Double(index.count) / Double(admitted)
             let step = index.calibration?.step(recall: Float(effort.targetRecall ?? SearchEffort.defaultRecall), limit: limit, depth: depth)
-            candidates = max(limit, effort.candidates ?? step.map { Int($0.candidates) } ?? Self.candidates(index.metric, limit))
+            candidates = max(limit, effort.candidates ?? step.map { Self.candidates($0, limit) } ?? Self.candidates(index.metric, limit))
             margin = step?.margin ?? .infinity
+            // Who gives a number of candidates gets it.
+            codeMargin = effort.candidates == nil ? step?.codeMargin : nil
             recall = step?.recall
             // A segment too small for a calibration is searched whole.
             rankedLists = Self.rankedLists
@@ -40,8 +44,9 @@ struct SearchPlan {
     }
 
     init(_ step: Calibration.Step, limit: Int, index: SegmentIndex) {
-        candidates = max(limit, Int(step.candidates))
+        candidates = Self.candidates(step, limit)
         margin = step.margin
+        codeMargin = step.codeMargin
         rankedLists = Self.rankedLists
         consideredLists = min(index.listCount, Self.consideredLists(step))
         admittedRows = 4 * limit
@@ -56,6 +61,9 @@ struct SearchPlan {
     }
 
     private static let rankedLists = 64
+
+    /// Enough for most queries; for the others more are chosen.
+    private static func candidates(_ step: Calibration.Step, _ limit: Int) -> Int { limit + Int(step.candidates * 1.25) + 8 }
 
     /// Enough for most queries; the others rank again.
     private static func consideredLists(_ step: Calibration.Step) -> Int { 3 * Int(step.lists) + 64 }

@@ -45,6 +45,25 @@ extension SegmentIndex {
         result.codesScanned = pool.scanned
         if result.stopped { return result }
         pool.finish()
+        var bound: UInt64 = 0
+        if let margin = plan.codeMargin, let worst = pool.score(ofRank: limit, copy: &scratch.rowKeys) {
+            bound = scratch.rowTables.key(scratch.rowTables.similarity(worst) - margin * gapUnit(prepared.norm))
+            // Many rows may be about equally near, by a filter above all: then there have to be more candidates than usual.
+            while pool.isFull && pool.storage[..<pool.count].allSatisfy({ $0 >= bound }) {
+                let keep = 4 * pool.keep
+                if keep > (admits?.count ?? count) / 4 {
+                    return searchExactly(query, limit: limit, admits: admits, scratch: &scratch, precedes: precedes, shouldStop: shouldStop)
+                }
+                var larger = CandidatePool(keep: keep, storage: pool.storage, kernels: kernels)
+                _ = spansOfLists(0..<scratch.ranking.scanned, admits, prepared, scratch: &scratch)
+                result.stopped = !rows.scan(scratch.spans, scratch.rowTables, admits: admits, pool: &larger, kernels: kernels, shouldStop: shouldStop)
+                result.codesScanned += larger.scanned
+                if result.stopped { return result }
+                larger.finish()
+                pool = larger
+            }
+        }
+        pool.dropBelow(bound)
         scratch.candidateCount = pool.count
         choose(pool, limit: limit, prepared, scratch: &scratch)
         return withoutActuallyEscaping(precedes) { precedes in
