@@ -23,7 +23,10 @@ final class BuiltSegment {
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
         path = folder.appendingPathComponent("segment").path
         let writer = try SegmentWriter(path: path)
-        order = try IndexBuilder(dimension: dimension, metric: metric, parameters: parameters, seed: 1).build(vectors.span, into: writer)
+        let source = VectorSource(count: vectors.count / dimension) { row, out in
+            for element in out.indices { out[element] = vectors[row * dimension + element] }
+        }
+        order = try IndexBuilder(dimension: dimension, metric: metric, parameters: parameters, seed: 1).build(source, into: writer)
         _ = try writer.finish()
         index = try SegmentIndex(SegmentFile(path: path))
     }
