@@ -1,4 +1,3 @@
-import Glibc
 import Storage
 
 /// What a search of a segment has to spend to reach a recall, measured when the segment was built.
@@ -91,18 +90,26 @@ struct Calibration: Sendable {
         let limit = min(max(limit, levels[0].limit), 10 * levels.last!.limit)
         let next = levels.indices.dropFirst().first { levels[$0].limit >= limit } ?? levels.count - 1
         let (low, high) = (levels[next - 1], levels[next])
-        return low.step(recall).mixed(with: high.step(recall), Float(log2Ratio(limit, low.limit) / log2Ratio(high.limit, low.limit)))
+        return low.step(recall).mixed(with: high.step(recall), (octaves(limit) - octaves(low.limit)) / (octaves(high.limit) - octaves(low.limit)))
     }
 
-    private func log2Ratio(_ a: Float, _ b: Float) -> Double { log2(Double(a) / Double(b)) }
 }
 
 extension Calibration.Step {
     /// A share of the way to another step: counts by their ratio, the rest by the difference.
     fileprivate func mixed(with other: Self, _ share: Float) -> Self {
-        func ratio(_ a: Float, _ b: Float) -> Float { Float(Double(max(a, 1)) * pow(Double(max(b, 1) / max(a, 1)), Double(share))) }
+        func ratio(_ a: Float, _ b: Float) -> Float { fromOctaves(octaves(max(a, 1)) + share * (octaves(max(b, 1)) - octaves(max(a, 1)))) }
         return Self(
             margin: margin + share * (other.margin - margin), codeMargin: codeMargin + share * (other.codeMargin - codeMargin), candidates: ratio(candidates, other.candidates), lists: ratio(lists, other.lists),
             recall: min(1, recall + share * (other.recall - recall)))
     }
+}
+
+/// About the logarithm to base 2 of a number of at least 1, linear between powers of 2: of the same bits on every machine, as a library's need not be.
+private func octaves(_ number: Float) -> Float { Float(number.exponent) + number.significand - 1 }
+
+/// The number that has so many octaves.
+private func fromOctaves(_ octaves: Float) -> Float {
+    let whole = octaves.rounded(.down)
+    return Float(sign: .plus, exponent: Int(whole), significand: 1 + octaves - whole)
 }

@@ -18,6 +18,7 @@ struct SearchPlan {
     var codeMargin: Float?
     /// Expected recall.
     var recall: Float?
+    private var target: Float = 0
 
     init(_ effort: SearchEffort, limit: Int, index: SegmentIndex, admitted: Int) {
         if let probes = effort.probes {
@@ -30,7 +31,8 @@ struct SearchPlan {
         } else {
             // Of the rows that a filter admits the best k are where the best k · rows / admitted of all would be.
             let depth = Double(limit) * Double(index.count) / Double(admitted)
-            let step = index.calibration?.step(recall: Float(effort.targetRecall ?? SearchEffort.defaultRecall), limit: limit, depth: depth)
+            target = Float(effort.targetRecall ?? SearchEffort.defaultRecall)
+            let step = index.calibration?.step(recall: target, limit: limit, depth: depth)
             candidates = max(limit, effort.candidates ?? step.map { Self.candidates($0, limit) } ?? Self.candidates(index.metric, limit))
             margin = step?.margin ?? .infinity
             // Who gives a number of candidates gets it.
@@ -58,6 +60,12 @@ struct SearchPlan {
         rankedLists = lists
         consideredLists = index.listCount
         admittedRows = 0
+    }
+
+    /// The margin where a filter admits so many of the rows seen: near to the query it may admit more, or less, than elsewhere.
+    func margin(limit: Int, seen: Int, admitted: Int, index: SegmentIndex) -> Float? {
+        guard let margin, margin < .infinity, admitted > 0, let calibration = index.calibration else { return margin }
+        return calibration.step(recall: target, limit: limit, depth: Double(limit) * Double(seen) / Double(admitted)).margin
     }
 
     private static let rankedLists = 64

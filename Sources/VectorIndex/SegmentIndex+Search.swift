@@ -109,14 +109,15 @@ extension SegmentIndex {
         rankByBytes(above: -.infinity, atMost: plan.rankedLists, query, &ranking, scratch: &scratch)
         let best = scratch.listKeys[..<ranking.ranked].max().map(RankKey.floatScore) ?? 0
         rows.fill(&scratch.rowTables, for: scratch.query, weight: query.weight, reference: best, floats: &scratch.tableFloats, kernels: kernels)
-        let margin = plan.margin.map { $0 * gapUnit(query.norm) }
-        var admittedSeen = 0
+        var margin = plan.margin
+        var (rowsSeen, admittedSeen) = (0, 0)
         while true {
             // What is left of the lists is near enough from this similarity on.
             var bound = -Float.infinity
             if result.listsScanned >= plan.leastLists && admittedSeen >= plan.admittedRows {
+                if admits != nil { margin = plan.margin(limit: limit, seen: rowsSeen, admitted: admittedSeen, index: self) }
                 guard let margin else { return true }
-                if let worst = pool.score(ofRank: limit, copy: &scratch.rowKeys) { bound = scratch.rowTables.similarity(worst) - margin }
+                if let worst = pool.score(ofRank: limit, copy: &scratch.rowKeys) { bound = scratch.rowTables.similarity(worst) - margin * gapUnit(query.norm) }
                 if bound.isNaN { bound = -.infinity }
             }
             let near = gatherLists(above: bound, &ranking, scratch: &scratch)
@@ -130,7 +131,9 @@ extension SegmentIndex {
             let wanted = margin == nil && result.listsScanned < plan.leastLists ? plan.leastLists - result.listsScanned : .max
             let next = min(near, wanted, max(Self.firstLists, result.listsScanned))
             if next < near { keepLargest(next, ofNext: near, from: ranking.scanned, in: &scratch.listKeys) }
-            admittedSeen += spansOfLists(ranking.scanned..<ranking.scanned + next, admits, query, scratch: &scratch)
+            let taken = spansOfLists(ranking.scanned..<ranking.scanned + next, admits, query, scratch: &scratch)
+            rowsSeen += taken.rows
+            admittedSeen += taken.admitted
             guard rows.scan(scratch.spans, scratch.rowTables, admits: admits, pool: &pool, kernels: kernels, shouldStop: shouldStop) else { return false }
             ranking.scanned += next
             result.listsScanned += next
@@ -142,25 +145,24 @@ extension SegmentIndex {
 
     /// Puts the rows of some of the ranked lists into `scratch.spans`, with the base that their codes are scored from.
     ///
-    /// - Returns: How many admitted rows they hold.
-    func spansOfLists(_ ranked: Range<Int>, _ admits: RowBitmap?, _ query: PreparedQuery, scratch: inout SearchScratch) -> Int {
+    /// - Returns: How many rows they hold, and how many admitted ones.
+    func spansOfLists(_ ranked: Range<Int>, _ admits: RowBitmap?, _ query: PreparedQuery, scratch: inout SearchScratch) -> (rows: Int, admitted: Int) {
         scratch.spans.removeAll(keepingCapacity: true)
-        var seen = 0
+        var (seen, admittedSeen) = (0, 0)
         let shift = query.weight - Tier.rowBias(metric)
         for rank in ranked {
             let key = scratch.listKeys[rank]
             let list = Int(RankKey.row(key))
             let children = rows.children(of: list)
+            seen += children.count
             if let admits {
                 let admitted = admits.count(in: children)
                 guard admitted > 0 else { continue }
-                seen += admitted
-            } else {
-                seen += children.count
+                admittedSeen += admitted
             }
             rows.add(children, parent: RankKey.floatScore(key) + shift * lists.bias(list), scratch.rowTables, to: &scratch.spans)
         }
-        return seen
+        return (seen, admits == nil ? seen : admittedSeen)
     }
 
     /// Leaves in `scratch.chosen` the candidates that may be hits by what their bytes say.
