@@ -12,6 +12,8 @@ struct Calibration: Sendable {
     struct Step: Sendable {
         var margin: Float
         var codeMargin: Float
+        /// How far the k-th best by code is above the k-th best by bytes in 99 of 100 queries at most: the best by code are those that codes flatter.
+        var flattery: Float
         /// Rows that codes choose in nine of ten queries at most.
         var candidates: Float
         /// Lists that nine of ten queries scan at most.
@@ -47,16 +49,16 @@ struct Calibration: Sendable {
         guard file.contains(section) else { return nil }
         let numbers = try unsafe Array(file.elements(of: section, as: Float.self))
         guard !numbers.isEmpty else { return nil }
-        let width = 1 + 5 * Self.stepCount
+        let width = 1 + 6 * Self.stepCount
         guard numbers.count % width == 0, numbers.allSatisfy({ $0.isFinite }) else {
             throw .malformedSection(path: file.path, section: section, reason: "\(numbers.count) numbers, or some that are none")
         }
         levels = stride(from: 0, to: numbers.count, by: width).map { start in
             Level(limit: numbers[start], steps: (0..<Self.stepCount).map { step in
-                let first = start + 1 + 5 * step
+                let first = start + 1 + 6 * step
                 return Step(
-                    margin: numbers[first], codeMargin: numbers[first + 1], candidates: numbers[first + 2], lists: numbers[first + 3],
-                    recall: numbers[first + 4])
+                    margin: numbers[first], codeMargin: numbers[first + 1], flattery: numbers[first + 2], candidates: numbers[first + 3],
+                    lists: numbers[first + 4], recall: numbers[first + 5])
             })
         }
         let isSane = levels.allSatisfy { level in
@@ -69,7 +71,7 @@ struct Calibration: Sendable {
     }
 
     var numbers: [Float] {
-        levels.flatMap { level in [level.limit] + level.steps.flatMap { [$0.margin, $0.codeMargin, $0.candidates, $0.lists, $0.recall] } }
+        levels.flatMap { level in [level.limit] + level.steps.flatMap { [$0.margin, $0.codeMargin, $0.flattery, $0.candidates, $0.lists, $0.recall] } }
     }
 
     /// What a search has to spend.
@@ -80,7 +82,7 @@ struct Calibration: Sendable {
     func step(recall: Float, limit: Int, depth: Double) -> Step {
         var step = between(Float(depth), recall)
         let chosen = between(Float(limit), recall)
-        (step.codeMargin, step.candidates) = (chosen.codeMargin, chosen.candidates)
+        (step.codeMargin, step.flattery, step.candidates) = (chosen.codeMargin, chosen.flattery, chosen.candidates)
         return step
     }
 
@@ -100,7 +102,8 @@ extension Calibration.Step {
     fileprivate func mixed(with other: Self, _ share: Float) -> Self {
         func ratio(_ a: Float, _ b: Float) -> Float { fromOctaves(octaves(max(a, 1)) + share * (octaves(max(b, 1)) - octaves(max(a, 1)))) }
         return Self(
-            margin: margin + share * (other.margin - margin), codeMargin: codeMargin + share * (other.codeMargin - codeMargin), candidates: ratio(candidates, other.candidates), lists: ratio(lists, other.lists),
+            margin: margin + share * (other.margin - margin), codeMargin: max(0, codeMargin + share * (other.codeMargin - codeMargin)),
+            flattery: max(0, flattery + share * (other.flattery - flattery)), candidates: ratio(candidates, other.candidates), lists: ratio(lists, other.lists),
             recall: min(1, recall + share * (other.recall - recall)))
     }
 }

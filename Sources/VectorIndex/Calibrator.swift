@@ -17,11 +17,15 @@ struct Calibrator: Sendable {
         var truth: Set<Int>
         /// Of each neighbour's list, below the worst neighbour found by code; −∞ for the lists that every search scans.
         var gaps: [Float] = []
-        /// Of each neighbour, below the worst of the best rows by code; ∞ for those that codes ranked too low to tell.
+        /// Of each neighbour by code, below the worst of the best rows by code; ∞ for those that codes ranked too low to tell.
         var codeGaps: [Float] = []
+        /// The worst of the best rows by code above the worst neighbour.
+        var flattery: Float = 0
         /// Of all lists, and of the best rows by code, ascending; of some queries only.
         var listGaps: [Float] = []
         var rowGaps: [Float] = []
+
+        var isUsable: Bool { flattery.isFinite && gaps.allSatisfy { !$0.isNaN } && codeGaps.allSatisfy { !$0.isNaN } }
     }
 
     /// What one thread searches with.
@@ -70,6 +74,11 @@ struct Calibrator: Sendable {
         } take: { (tried: [[Trial]]) in
             for query in tried { for (level, trial) in query.enumerated() { trials[level].append(trial) } }
         }
+        // Where all vectors are equal, or so large that similarities overflow, there is nothing to tell near from far by.
+        guard trials.allSatisfy({ $0.allSatisfy(\.isUsable) }) else {
+            try work.advance(to: BuildShare.calibration)
+            return nil
+        }
         var levels = limits.indices.map { level in
             Calibration.Level(limit: Float(limits[level]), steps: Self.recalls.map { step($0, of: trials[level], limit: limits[level]) })
         }
@@ -100,6 +109,8 @@ struct Calibrator: Sendable {
         var byCodeOf: [Int: Float] = [:]
         for key in byCode { byCodeOf[Int(RankKey.row(key))] = scratch.rowTables.similarity(RankKey.score(key)) }
 
+        var similarityByBytes: [Int: Float] = [:]
+        for key in scratch.rowKeys { similarityByBytes[Int(RankKey.row(key))] = RankKey.floatScore(key) }
         let keys = scratch.listKeys[..<scratch.ranking.ranked].sorted(by: >)
         var similarities = [Float](repeating: -.infinity, count: index.listCount)
         for key in keys { similarities[Int(RankKey.row(key))] = RankKey.floatScore(key) }
@@ -109,6 +120,7 @@ struct Calibrator: Sendable {
             let worst = scratch.rowTables.similarity(RankKey.score(byCode[min(limit, byCode.count) - 1]))
             let hits = result.hits.prefix(limit)
             var trial = Trial(row: row, truth: Set(hits.map(\.row)))
+            trial.flattery = (worst - similarityByBytes[hits.last!.row]!) / unit
             trial.codeGaps = hits.map { (worst - (byCodeOf[$0.row] ?? -.infinity)) / unit }
             trial.gaps = hits.map { (worst - similarities[Int(listOf[$0.row])]) / unit }
             if keepsGaps {
@@ -125,19 +137,19 @@ struct Calibrator: Sendable {
             return sorted[min(sorted.count - 1, Int((Float(sorted.count) * share).rounded(.up)))]
         }
         let missed = 1 - recall
-        let gaps = trials.flatMap(\.gaps).filter { !$0.isNaN }
+        let gaps = trials.flatMap(\.gaps)
         let gap = quantile(gaps, 1 - missed * (1 - Self.codeShare))
-        let codeGaps = trials.flatMap(\.codeGaps).filter { !$0.isNaN }
+        let codeGaps = trials.flatMap(\.codeGaps)
         let codeMargin = min(max(0, quantile(codeGaps, 1 - missed * Self.codeShare)), codeGaps.filter { $0.isFinite }.max() ?? 0)
-        // Should the first lists suffice, none is scanned for its gap.
+        // Where the first lists suffice, there is nothing to measure: lists are scanned that are expected to have better rows than those found.
         let finite = gaps.filter { $0.isFinite }
-        let lowest = finite.min() ?? 0
-        let margin = gap == -.infinity ? lowest - 1e-3 * abs(lowest) : min(gap, finite.max() ?? 0)
+        let margin = gap == -.infinity ? min(0, finite.min() ?? 0) : min(gap, finite.max() ?? 0)
         let counted = trials.filter { !$0.listGaps.isEmpty }
         let lists = counted.map { trial in max(SegmentIndex.firstLists, trial.listGaps.count { $0 <= margin }) }
         let candidates = counted.map { trial in trial.rowGaps.count { $0 <= codeMargin } }
         var step = Calibration.Step(
-            margin: margin, codeMargin: codeMargin, candidates: Float(quantile(candidates, 0.9)), lists: Float(quantile(lists, 0.9)), recall: 0)
+            margin: margin, codeMargin: codeMargin, flattery: max(0, quantile(trials.map(\.flattery), 0.99)),
+            candidates: Float(quantile(candidates, 0.9)), lists: Float(quantile(lists, 0.9)), recall: 0)
         step.recall = trials.reduce(0) { $0 + expected(step, $1) } / Float(trials.count)
         return step
     }

@@ -13,10 +13,14 @@ struct CandidatePool {
     /// Rows whose codes were looked at.
     private(set) var scanned = 0
     /// Scores up to it are refused: one below the worst kept, since of equals the smaller row is kept.
-    private var floor = Int32.min
+    private var floor: Int32
+    /// Whether there were more candidates than it keeps.
+    private(set) var wasCut = false
 
-    init(keep: Int, storage: [UInt64], kernels: Kernels) {
+    /// - Parameter floor: Score that candidates have to exceed from the start.
+    init(keep: Int, storage: [UInt64], floor: Int32 = .min, kernels: Kernels) {
         self.keep = keep
+        self.floor = floor
         self.kernels = kernels
         self.storage = storage
     }
@@ -53,7 +57,7 @@ struct CandidatePool {
         return RankKey.score(worst)
     }
 
-    /// Whether there may have been more candidates than it kept.
+    /// Whether there may have been candidates that it did not keep.
     var isFull: Bool { count == keep }
 
     /// Leaves only keys of at least `bound`.
@@ -66,9 +70,13 @@ struct CandidatePool {
         count = kept
     }
 
+    /// The last of the candidates.
+    var worst: UInt64 { storage[..<count].min() ?? 0 }
+
     /// Leaves only the best `keep`.
     mutating func finish() {
         guard count > keep else { return }
+        wasCut = true
         let (taken, kept, kernels) = (count, keep, kernels)
         var keys = storage.mutableSpan
         kernels.keepLargest(kept, ofFirst: taken, in: &keys)

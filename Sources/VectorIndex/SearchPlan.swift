@@ -10,12 +10,14 @@ struct SearchPlan {
     var rankedLists: Int
     /// Lists are scanned whose best rows are expected at most so far below the rows found, see ``Calibration``. `nil`: the least do.
     var margin: Float?
+    /// Decides which rows codes choose; `nil`: a number of candidates alone.
+    var step: Calibration.Step?
+    /// Under a filter, the work in nanoseconds from which it had been better to score all admitted rows.
+    var mostWork = Int.max
     /// Admitted rows that are scanned at least, if there are so many.
     var admittedRows: Int
     /// Rows that codes choose to be scored by their bytes: at most, or without a margin by code all of so many.
     var candidates: Int
-    /// Rows are chosen that are at most so far below the rows found by code; if they are more than `candidates`, these are raised.
-    var codeMargin: Float?
     /// Expected recall.
     var recall: Float?
     private var target: Float = 0
@@ -36,7 +38,9 @@ struct SearchPlan {
             candidates = max(limit, effort.candidates ?? step.map { Self.candidates($0, limit) } ?? Self.candidates(index.metric, limit))
             margin = step?.margin ?? .infinity
             // Who gives a number of candidates gets it.
-            codeMargin = effort.candidates == nil ? step?.codeMargin : nil
+            self.step = effort.candidates == nil ? step : nil
+            // Half of what scoring them takes.
+            mostWork = admitted * (10 + index.dimension / 6) / 2
             recall = step?.recall
             // A segment too small for a calibration is searched whole.
             rankedLists = Self.rankedLists
@@ -48,7 +52,7 @@ struct SearchPlan {
     init(_ step: Calibration.Step, limit: Int, index: SegmentIndex) {
         candidates = Self.candidates(step, limit)
         margin = step.margin
-        codeMargin = step.codeMargin
+        self.step = step
         rankedLists = Self.rankedLists
         consideredLists = min(index.listCount, Self.consideredLists(step))
         admittedRows = 4 * limit

@@ -42,30 +42,11 @@ extension SegmentIndex {
         scratch.candidates = []
         defer { scratch.candidates = pool.storage }
         result.stopped = !scanLists(prepared, limit: limit, plan, admits: admits, pool: &pool, scratch: &scratch, result: &result, shouldStop: shouldStop)
-        result.codesScanned = pool.scanned
+            || !chooseCandidates(prepared, limit: limit, plan, admits: admits, pool: &pool, scratch: &scratch, result: &result, shouldStop: shouldStop)
         if result.stopped { return result }
-        pool.finish()
-        var bound: UInt64 = 0
-        if let margin = plan.codeMargin, let worst = pool.score(ofRank: limit, copy: &scratch.rowKeys) {
-            bound = scratch.rowTables.key(scratch.rowTables.similarity(worst) - margin * gapUnit(prepared.norm))
-            // Many rows may be about equally near, by a filter above all: then there have to be more candidates than usual.
-            while pool.isFull && pool.storage[..<pool.count].allSatisfy({ $0 >= bound }) {
-                let keep = 4 * pool.keep
-                if keep > (admits?.count ?? count) / 4 {
-                    return searchExactly(query, limit: limit, admits: admits, scratch: &scratch, precedes: precedes, shouldStop: shouldStop)
-                }
-                var larger = CandidatePool(keep: keep, storage: pool.storage, kernels: kernels)
-                _ = spansOfLists(0..<scratch.ranking.scanned, admits, prepared, scratch: &scratch)
-                result.stopped = !rows.scan(scratch.spans, scratch.rowTables, admits: admits, pool: &larger, kernels: kernels, shouldStop: shouldStop)
-                result.codesScanned += larger.scanned
-                if result.stopped { return result }
-                larger.finish()
-                pool = larger
-            }
+        if !result.byCode {
+            return searchExactly(query, limit: limit, admits: admits, scratch: &scratch, precedes: precedes, shouldStop: shouldStop)
         }
-        pool.dropBelow(bound)
-        scratch.candidateCount = pool.count
-        choose(pool, limit: limit, prepared, scratch: &scratch)
         return withoutActuallyEscaping(precedes) { precedes in
             var best = Best(limit: limit, metric: metric, precedes: precedes)
             result.stopped = !rescore(scratch.chosen, query, scores: &scratch.scores, into: &best, shouldStop: shouldStop)
@@ -121,6 +102,10 @@ extension SegmentIndex {
                 if bound.isNaN { bound = -.infinity }
             }
             let near = gatherLists(above: bound, &ranking, scratch: &scratch)
+            if admits != nil && Self.work(lists: ranking.considered, rows: rowsSeen) > plan.mostWork {
+                result.byCode = false
+                return true
+            }
             if near == 0 {
                 if rankByBytes(above: bound, atMost: max(plan.rankedLists, ranking.ranked), query, &ranking, scratch: &scratch) > 0 { continue }
                 // Regions are a coarse ranking: where many lists are near, some may be in regions that were left out.
@@ -142,6 +127,12 @@ extension SegmentIndex {
 
     /// Lists that are scanned before anything is decided by what they hold.
     static let firstLists = 8
+
+    /// What was done so far in nanoseconds, roughly.
+    private static func work(lists: Int, rows: Int) -> Int { 20 * lists + 2 * rows }
+
+    /// Candidates above which all rows are scored rather.
+    private static let mostCandidates = 1 << 16
 
     /// Puts the rows of some of the ranked lists into `scratch.spans`, with the base that their codes are scored from.
     ///
@@ -165,15 +156,59 @@ extension SegmentIndex {
         return (seen, admits == nil ? seen : admittedSeen)
     }
 
+    /// Leaves in `scratch.chosen` the rows that may be hits: of those near enough by their codes, what their bytes say.
+    ///
+    /// - Parameter result: `byCode` becomes false if so many rows are about equally near that all had better be scored.
+    /// - Returns: `false` if the caller stopped it.
+    private func chooseCandidates(
+        _ query: PreparedQuery, limit: Int, _ plan: SearchPlan, admits: RowBitmap?, pool: inout CandidatePool, scratch: inout SearchScratch,
+        result: inout SegmentSearchResult, shouldStop: () -> Bool
+    ) -> Bool {
+        pool.finish()
+        result.codesScanned = pool.scanned
+        guard result.byCode, let step = plan.step, let worst = pool.score(ofRank: limit, copy: &scratch.rowKeys) else {
+            scratch.candidateCount = pool.count
+            _ = choose(pool, limit: limit, query, scratch: &scratch)
+            return true
+        }
+        let unit = gapUnit(query.norm)
+        let byCode = scratch.rowTables.similarity(worst)
+        var bound = scratch.rowTables.key(byCode - step.codeMargin * unit)
+        for isFirst in [true, false] {
+            if isFirst ? pool.isFull && pool.worst >= bound : true {
+                // Rows beyond those that were kept may be as near.
+                let most = max(limit, min(Self.mostCandidates, (admits?.count ?? count) / 8))
+                pool = CandidatePool(keep: most, storage: pool.storage, floor: max(RankKey.score(bound), .min + 1) - 1, kernels: kernels)
+                _ = spansOfLists(0..<scratch.ranking.scanned, admits, query, scratch: &scratch)
+                guard rows.scan(scratch.spans, scratch.rowTables, admits: admits, pool: &pool, kernels: kernels, shouldStop: shouldStop) else { return false }
+                result.codesScanned += pool.scanned
+                if pool.wasCut {
+                    result.byCode = false
+                    return true
+                }
+            } else {
+                pool.dropBelow(bound)
+            }
+            scratch.candidateCount = pool.count
+            let byBytes = choose(pool, limit: limit, query, scratch: &scratch)
+            // Of very many rows about equally near the best by code are those whose codes flatter them: then the others may be as near.
+            guard isFirst, let byBytes, byCode - byBytes > 2 * step.flattery * unit else { return true }
+            bound = scratch.rowTables.key(byBytes - step.codeMargin * unit)
+        }
+        return true
+    }
+
     /// Leaves in `scratch.chosen` the candidates that may be hits by what their bytes say.
-    private func choose(_ pool: CandidatePool, limit: Int, _ query: PreparedQuery, scratch: inout SearchScratch) {
+    ///
+    /// - Returns: The similarity by bytes of the `limit`-th best; `nil` if there are no more candidates than that.
+    private func choose(_ pool: CandidatePool, limit: Int, _ query: PreparedQuery, scratch: inout SearchScratch) -> Float? {
         scratch.chosen.removeAll(keepingCapacity: true)
         scratch.rowKeys.removeAll(keepingCapacity: true)
         scratch.rowKeys.append(contentsOf: pool.storage[..<pool.count])
         rows.score(&scratch.rowKeys, 0..<scratch.rowKeys.count, query: scratch.byteQuery, weight: query.weight, kernels: kernels)
         guard limit < scratch.rowKeys.count else {
             for key in scratch.rowKeys { scratch.chosen.append(RankKey.row(key)) }
-            return
+            return nil
         }
         keepLargest(limit, in: &scratch.rowKeys)
         var worst = UInt64.max
@@ -187,5 +222,6 @@ extension SegmentIndex {
         let margin = 3 * deviation.squareRoot()
         let bound = RankKey.floatScore(worst) - margin
         for key in scratch.rowKeys where !(RankKey.floatScore(key) < bound) { scratch.chosen.append(RankKey.row(key)) }
+        return RankKey.floatScore(worst)
     }
 }
