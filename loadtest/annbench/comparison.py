@@ -55,10 +55,6 @@ class Comparison:
             for point in contenders(points):
                 settings.setdefault((name, json.dumps(point["config"])), {}).setdefault(query, []).append(point["setting"])
 
-        if self._covey and self._arguments.rounds:
-            self._say(f"{set_name}: sweeping covey")
-            self._covey_settings = {query: self._covey.chosen(vectors, query, self._arguments.scout_again) for query in vectors.query_paths}
-
         path = self._out / f"{set_name}.jsonl"
         with open(path, "w") as file:
             def note(line):
@@ -93,8 +89,7 @@ class Comparison:
     def _measured(self, vectors, name, settings, facts):
         if name == "covey":
             for query in vectors.query_paths:
-                chosen = self._covey_settings[query]
-                yield from self._covey.lines(vectors, query, chosen)
+                yield from self._covey.lines(vectors, query)
             return
         for (other, config), chosen in settings.items():
             if other != name:
