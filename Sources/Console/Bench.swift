@@ -66,7 +66,7 @@ package struct Bench {
         }
         let judge = RecallJudge(index: index, order: built.order, truth: truth, queries: queries, k: options.k)
         var exact: BenchMeasurement?
-        let settings = [SearchEffort(exact: true), SearchEffort()] + options.sweep
+        let settings = (options.exact ? [SearchEffort(exact: true)] : []) + [SearchEffort()] + options.sweep
         for effort in settings {
             terminal.note("measuring \(Self.describe(effort))")
             let measured = measure(index, effort, judge)
@@ -74,7 +74,7 @@ package struct Bench {
             var line = measured.line
             line["default"] = effort == SearchEffort()
             line["exact"] = effort.exact
-            line["speedup_over_exact"] = Self.rounded(measured.queriesPerSecond / exact!.queriesPerSecond, 2)
+            line["speedup_over_exact"] = exact.map { Self.rounded(measured.queriesPerSecond / $0.queriesPerSecond, 2) as Any } ?? NSNull()
             line["bytes_per_vector"] = effort.exact ? 0 : Self.rounded(Double(index.memoryByteCount) / Double(index.count), 2)
             line["code_bytes_per_vector"] = effort.exact ? 0 : Self.rounded(Double(index.codeByteCount) / Double(index.count), 2)
             line["raw_bytes_per_vector"] = Self.rounded(Double(index.vectorByteCount) / Double(index.count), 2)

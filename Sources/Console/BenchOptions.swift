@@ -22,6 +22,8 @@ package struct BenchOptions: Sendable {
     package var batchThreads = 1
     /// Threads that build the segment. Default: 1, to compare with other programs.
     package var buildThreads = 1
+    /// Whether to measure the exact scan, which others are told beside.
+    package var exact = true
     /// Whether to measure searches under filters, with the first setting of the sweep, instead of the sweep.
     package var filters = false
     /// How the segment is built.

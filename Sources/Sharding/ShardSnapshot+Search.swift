@@ -20,7 +20,8 @@ extension ShardSnapshot {
     ) throws(ClusterError) -> SearchOutcome {
         var work = SearchWork(pointsHeld: pointCount, pointsUnreadable: unreadableCount)
         var nearest = Nearest(limit: request.limit, metric: metric, threshold: request.scoreThreshold)
-        var scratch = SearchScratch()
+        var scratch = SearchScratch.borrow()
+        defer { SearchScratch.giveBack(scratch) }
         for segment in segments {
             guard let part = segment.part, let content = segment.content, part.liveCount > 0 else { continue }
             let admitted = try part.admitted(by: request.filter, stop: stop)

@@ -163,8 +163,8 @@ struct Calibrator: Sendable {
     private func surplus(_ step: Calibration.Step, _ trials: [Trial], limit: Int) -> Float {
         var searcher = Searcher(admits: RowBitmap(rowCount: index.count, filled: true))
         var sum: Float = 0
-        // Of many neighbours a few queries tell as much.
-        let checked = stride(from: 0, to: trials.count, by: limit > 10 ? 8 : 2).map { trials[$0] }
+        // Of many neighbours fewer queries tell as much.
+        let checked = stride(from: 0, to: trials.count, by: limit > 10 ? 16 : 3).map { trials[$0] }
         for trial in checked {
             let query = index.vector(trial.row)
             searcher.admits.remove(trial.row)

@@ -1,6 +1,7 @@
+import Synchronization
 import VectorMath
 
-/// Memory that searches use again: keep one per worker, or a pool of them.
+/// Memory that searches use again: keep one per worker, or borrow one.
 package struct SearchScratch: Sendable {
     /// The query less the mean, where the metric wants that.
     var query: [Float] = []
@@ -26,6 +27,18 @@ package struct SearchScratch: Sendable {
     var scores: [Float] = []
 
     package init() {}
+
+    /// Those that no search has at the moment: as many as searched at once, since memory of this size is dear to get anew for every search.
+    private static let idle = Mutex<[SearchScratch]>([])
+    private static let mostIdle = 64
+
+    /// One that an earlier search gave back, or a new one.
+    package static func borrow() -> SearchScratch { idle.withLock { $0.popLast() } ?? SearchScratch() }
+
+    package static func giveBack(_ scratch: consuming SearchScratch) {
+        let scratch = scratch
+        idle.withLock { if $0.count < mostIdle { $0.append(scratch) } }
+    }
 
     static func grow<Element>(_ array: inout [Element], to count: Int, filler: Element) {
         if array.count < count { array.append(contentsOf: repeatElement(filler, count: count - array.count)) }

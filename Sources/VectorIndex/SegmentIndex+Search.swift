@@ -45,7 +45,9 @@ extension SegmentIndex {
             || !chooseCandidates(prepared, limit: limit, plan, admits: admits, pool: &pool, scratch: &scratch, result: &result, shouldStop: shouldStop)
         if result.stopped { return result }
         if !result.byCode {
-            return searchExactly(query, limit: limit, admits: admits, scratch: &scratch, precedes: precedes, shouldStop: shouldStop)
+            var exact = searchExactly(query, limit: limit, admits: admits, scratch: &scratch, precedes: precedes, shouldStop: shouldStop)
+            (exact.listsScanned, exact.codesScanned) = (result.listsScanned, result.codesScanned)
+            return exact
         }
         return withoutActuallyEscaping(precedes) { precedes in
             var best = Best(limit: limit, metric: metric, precedes: precedes)
@@ -175,7 +177,7 @@ extension SegmentIndex {
         let byCode = scratch.rowTables.similarity(worst)
         var bound = scratch.rowTables.key(byCode - step.codeMargin * unit)
         for isFirst in [true, false] {
-            if isFirst ? pool.isFull && pool.worst >= bound : true {
+            if !isFirst || (pool.isFull && pool.worst >= bound) {
                 // Rows beyond those that were kept may be as near.
                 let most = max(limit, min(Self.mostCandidates, (admits?.count ?? count) / 8))
                 pool = CandidatePool(keep: most, storage: pool.storage, floor: max(RankKey.score(bound), .min + 1) - 1, kernels: kernels)

@@ -18,6 +18,8 @@ struct BenchCommand: AsyncParsableCommand {
     @Option(name: .customLong("k"), help: "Neighbours asked for.") var k = 10
     @Option(help: "Decides k-means' starting points.") var seed: UInt64 = 0
     @Option(help: "Settings to measure instead of the built-in ones: recalls to aim at, or LISTS:CANDIDATES, such as 0.9,0.95,64:100.") var sweep: String?
+    @Option(help: "Queries asked at most, the first of the file. Default: all.") var queries: Int?
+    @Flag(inversion: .prefixedNo, help: "Measure the exact scan, too.") var exact = true
     @Option(help: "Threads that share the queries of a batch.") var batchThreads = 1
     @Option(help: "Threads that build the segment; it is the same with any number.") var buildThreads = 1
     @Flag(help: "Measure searches under filters of several shares and places, at the first setting of --sweep (default: the defaults).") var filters = false
@@ -32,6 +34,8 @@ struct BenchCommand: AsyncParsableCommand {
         options.batchThreads = batchThreads
         options.buildThreads = buildThreads
         options.filters = filters
+        options.exact = exact
+        if let queries { options.maximumQueries = queries }
         if filters { options.sweep = [] }
         if let sweep { options.sweep = try sweep.split(separator: ",").map(Self.effort) }
         if let listSize { options.parameters.listSize = listSize }
@@ -47,6 +51,7 @@ struct BenchCommand: AsyncParsableCommand {
     func validate() throws {
         if batchThreads < 1 { throw ValidationError("--batch-threads must be at least 1, found \(batchThreads)") }
         if buildThreads < 1 { throw ValidationError("--build-threads must be at least 1, found \(buildThreads)") }
+        if let queries, queries < 1 { throw ValidationError("--queries must be at least 1, found \(queries)") }
         if let listSize, listSize < 1 { throw ValidationError("--list-size must be at least 1, found \(listSize)") }
         if let subspaces, subspaces < 8 || subspaces % 8 != 0 { throw ValidationError("--subspaces must be a multiple of 8, found \(subspaces)") }
     }
