@@ -11,6 +11,8 @@ import Storage
 struct Calibration: Sendable {
     struct Step: Sendable {
         var margin: Float
+        /// Lists that a query scans at most: some queries have nearly all lists within the margin, and little to gain in them.
+        var mostLists: Float
         var codeMargin: Float
         /// How far the k-th best by code is above the k-th best by bytes in 99 of 100 queries at most: the best by code are those that codes flatter.
         var flattery: Float
@@ -49,20 +51,20 @@ struct Calibration: Sendable {
         guard file.contains(section) else { return nil }
         let numbers = try unsafe Array(file.elements(of: section, as: Float.self))
         guard !numbers.isEmpty else { return nil }
-        let width = 1 + 6 * Self.stepCount
+        let width = 1 + 7 * Self.stepCount
         guard numbers.count % width == 0, numbers.allSatisfy({ $0.isFinite }) else {
             throw .malformedSection(path: file.path, section: section, reason: "\(numbers.count) numbers, or some that are none")
         }
         levels = stride(from: 0, to: numbers.count, by: width).map { start in
             Level(limit: numbers[start], steps: (0..<Self.stepCount).map { step in
-                let first = start + 1 + 6 * step
+                let first = start + 1 + 7 * step
                 return Step(
-                    margin: numbers[first], codeMargin: numbers[first + 1], flattery: numbers[first + 2], candidates: numbers[first + 3],
-                    lists: numbers[first + 4], recall: numbers[first + 5])
+                    margin: numbers[first], mostLists: numbers[first + 1], codeMargin: numbers[first + 2], flattery: numbers[first + 3],
+                    candidates: numbers[first + 4], lists: numbers[first + 5], recall: numbers[first + 6])
             })
         }
         let isSane = levels.allSatisfy { level in
-            level.limit >= 1 && level.steps.allSatisfy { (0...1e9).contains($0.candidates) && (0...1e9).contains($0.lists) && (0...1).contains($0.recall) }
+            level.limit >= 1 && level.steps.allSatisfy { (0...1e9).contains($0.candidates) && (0...1e9).contains($0.lists) && (0...1e9).contains($0.mostLists) && (0...1).contains($0.recall) }
                 && zip(level.steps, level.steps.dropFirst()).allSatisfy { $0.recall <= $1.recall }
         }
         guard isSane, zip(levels, levels.dropFirst()).allSatisfy({ $0.limit < $1.limit }) else {
@@ -71,7 +73,7 @@ struct Calibration: Sendable {
     }
 
     var numbers: [Float] {
-        levels.flatMap { level in [level.limit] + level.steps.flatMap { [$0.margin, $0.codeMargin, $0.flattery, $0.candidates, $0.lists, $0.recall] } }
+        levels.flatMap { level in [level.limit] + level.steps.flatMap { [$0.margin, $0.mostLists, $0.codeMargin, $0.flattery, $0.candidates, $0.lists, $0.recall] } }
     }
 
     /// What a search has to spend.
@@ -102,7 +104,8 @@ extension Calibration.Step {
     fileprivate func mixed(with other: Self, _ share: Float) -> Self {
         func ratio(_ a: Float, _ b: Float) -> Float { fromOctaves(octaves(max(a, 1)) + share * (octaves(max(b, 1)) - octaves(max(a, 1)))) }
         return Self(
-            margin: margin + share * (other.margin - margin), codeMargin: max(0, codeMargin + share * (other.codeMargin - codeMargin)),
+            margin: margin + share * (other.margin - margin), mostLists: ratio(mostLists, other.mostLists),
+            codeMargin: max(0, codeMargin + share * (other.codeMargin - codeMargin)),
             flattery: max(0, flattery + share * (other.flattery - flattery)), candidates: ratio(candidates, other.candidates), lists: ratio(lists, other.lists),
             recall: min(1, recall + share * (other.recall - recall)))
     }

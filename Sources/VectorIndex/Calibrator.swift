@@ -17,6 +17,8 @@ struct Calibrator: Sendable {
         var truth: Set<Int>
         /// Of each neighbour's list, below the worst neighbour found by code; −∞ for the lists that every search scans.
         var gaps: [Float] = []
+        /// Of each neighbour's list among all, from 1.
+        var listRanks: [Int] = []
         /// Of each neighbour by code, below the worst of the best rows by code; ∞ for those that codes ranked too low to tell.
         var codeGaps: [Float] = []
         /// The worst of the best rows by code above the worst neighbour.
@@ -94,14 +96,16 @@ struct Calibrator: Sendable {
         return Calibration(levels: levels)
     }
 
+    /// Lists that true neighbours are looked for in, the most promising ones.
+    private var searchedLists: Int { min(index.listCount, max(Self.leastLists, index.listCount / Self.shareOfLists)) }
+
     /// One trial for each limit.
     private func tried(_ row: Int, keepsGaps: Bool, _ searcher: inout Searcher) -> [Trial] {
         let query = index.vector(row)
         let most = limits.last!
-        let lists = min(index.listCount, max(Self.leastLists, index.listCount / Self.shareOfLists))
         searcher.admits.remove(row)
         let result = index.search(
-            query.span, limit: most, SearchPlan(lists: lists, candidates: max(Self.candidates, 4 * most), index: index), admits: searcher.admits,
+            query.span, limit: most, SearchPlan(lists: searchedLists, candidates: max(Self.candidates, 4 * most), index: index), admits: searcher.admits,
             scratch: &searcher.scratch)
         searcher.admits.insert(row)
         let scratch = searcher.scratch
@@ -114,6 +118,8 @@ struct Calibrator: Sendable {
         let keys = scratch.listKeys[..<scratch.ranking.ranked].sorted(by: >)
         var similarities = [Float](repeating: -.infinity, count: index.listCount)
         for key in keys { similarities[Int(RankKey.row(key))] = RankKey.floatScore(key) }
+        var rankOfList = [Int](repeating: .max, count: index.listCount)
+        for (rank, key) in keys.enumerated() { rankOfList[Int(RankKey.row(key))] = rank + 1 }
         for key in keys.prefix(SegmentIndex.firstLists) { similarities[Int(RankKey.row(key))] = .infinity }
         let unit = index.gapUnit(scratch.norm)
         return limits.map { limit in
@@ -122,6 +128,7 @@ struct Calibrator: Sendable {
             var trial = Trial(row: row, truth: Set(hits.map(\.row)))
             trial.flattery = (worst - similarityByBytes[hits.last!.row]!) / unit
             trial.codeGaps = hits.map { (worst - (byCodeOf[$0.row] ?? -.infinity)) / unit }
+            trial.listRanks = hits.map { rankOfList[Int(listOf[$0.row])] }
             trial.gaps = hits.map { (worst - similarities[Int(listOf[$0.row])]) / unit }
             if keepsGaps {
                 trial.listGaps = keys.map { (worst - RankKey.floatScore($0)) / unit }
@@ -137,26 +144,48 @@ struct Calibrator: Sendable {
             return sorted[min(sorted.count - 1, Int((Float(sorted.count) * share).rounded(.up)))]
         }
         let missed = 1 - recall
-        let gaps = trials.flatMap(\.gaps)
-        let gap = quantile(gaps, 1 - missed * (1 - Self.codeShare))
         let codeGaps = trials.flatMap(\.codeGaps)
         let codeMargin = min(max(0, quantile(codeGaps, 1 - missed * Self.codeShare)), codeGaps.filter { $0.isFinite }.max() ?? 0)
-        // Where the first lists suffice, there is nothing to measure: lists are scanned that are expected to have better rows than those found.
-        let finite = gaps.filter { $0.isFinite }
-        let margin = gap == -.infinity ? min(0, finite.min() ?? 0) : min(gap, finite.max() ?? 0)
         let counted = trials.filter { !$0.listGaps.isEmpty }
-        let lists = counted.map { trial in max(SegmentIndex.firstLists, trial.listGaps.count { $0 <= margin }) }
+        func lists(_ margin: Float, _ most: Int) -> [Int] {
+            counted.map { trial in min(most, max(SegmentIndex.firstLists, trial.listGaps.count { $0 <= margin })) }
+        }
+        // The margin alone; then with lists at most, where few queries would scan very many, if that is cheaper.
+        let wanted = 1 - missed * (1 - Self.codeShare)
+        var (most, margin) = (searchedLists, margin(of: trials, wanted, most: searchedLists) ?? 0)
+        let usual = quantile(lists(margin, most), 0.5)
+        // Several times the usual number, so that queries unlike the base, which need more lists, get them.
+        for limited in 6 * usual < searchedLists ? [6 * usual, 12 * usual] : [usual, 2 * usual] where limited < searchedLists {
+            guard let other = self.margin(of: trials, wanted, most: limited) else { continue }
+            if lists(other, limited).reduce(0, +) < lists(margin, most).reduce(0, +) { (most, margin) = (limited, other) }
+        }
         let candidates = counted.map { trial in trial.rowGaps.count { $0 <= codeMargin } }
         var step = Calibration.Step(
-            margin: margin, codeMargin: codeMargin, flattery: max(0, quantile(trials.map(\.flattery), 0.99)),
-            candidates: Float(quantile(candidates, 0.9)), lists: Float(quantile(lists, 0.9)), recall: 0)
+            margin: margin, mostLists: Float(most), codeMargin: codeMargin, flattery: max(0, quantile(trials.map(\.flattery), 0.99)),
+            candidates: Float(quantile(candidates, 0.9)), lists: Float(quantile(lists(margin, most), 0.9)), recall: 0)
         step.recall = trials.reduce(0) { $0 + expected(step, $1) } / Float(trials.count)
         return step
     }
 
+    /// The margin that finds a share of the neighbours in at most so many lists a query; `nil` if these do not hold it.
+    private func margin(of trials: [Trial], _ share: Float, most: Int) -> Float? {
+        var gaps: [Float] = []
+        var count = 0
+        for trial in trials {
+            count += trial.gaps.count
+            for (gap, rank) in zip(trial.gaps, trial.listRanks) where rank <= most { gaps.append(gap) }
+        }
+        let wanted = Int((Float(count) * share).rounded(.up))
+        guard wanted < gaps.count else { return most < searchedLists ? nil : gaps.filter { $0.isFinite }.max() }
+        gaps.sort()
+        // Where the first lists suffice, there is nothing to measure: lists are scanned that are expected to have better rows than those found.
+        if gaps[wanted] == -.infinity { return min(0, gaps.first { $0.isFinite } ?? 0) }
+        return min(gaps[wanted], gaps.last { $0.isFinite } ?? 0)
+    }
+
     /// Recall that a step has where rankings by code lose nothing.
     private func expected(_ step: Calibration.Step, _ trial: Trial) -> Float {
-        Float(trial.gaps.indices.count { trial.gaps[$0] <= step.margin && trial.codeGaps[$0] <= step.codeMargin }) / Float(trial.gaps.count)
+        Float(trial.gaps.indices.count { trial.gaps[$0] <= step.margin && Float(trial.listRanks[$0]) <= step.mostLists && trial.codeGaps[$0] <= step.codeMargin }) / Float(trial.gaps.count)
     }
 
     /// Measured less expected recall.

@@ -13,7 +13,7 @@ import Model
 /// | `regions.bytes`, `.scales`, `.biases` | the regions' centres: UInt8 `[R, d]`, Float `[R]`, Float `[R]` |
 /// | `lists.…` | the tier of the lists' centres, whose parents are regions |
 /// | `rows.…` | the tier of the vectors, whose parents are lists |
-/// | `index.calibration` | Float `[levels, 1 + 6 · steps]`: limit, then margin, margin by code, flattery, candidates, lists, recall of each step, see ``Calibration``; empty in small segments |
+/// | `index.calibration` | Float `[levels, 1 + 7 · steps]`: limit, then margin, lists at most, margin by code, flattery, candidates, lists, recall of each step, see ``Calibration``; empty in small segments |
 /// | `index.vectors` | Float `[n, d]`: the vectors as they came |
 ///
 /// A tier of c children (`lists`: L, `rows`: n) of p parents:

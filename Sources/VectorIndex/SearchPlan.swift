@@ -10,6 +10,8 @@ struct SearchPlan {
     var rankedLists: Int
     /// Lists are scanned whose best rows are expected at most so far below the rows found, see ``Calibration``. `nil`: the least do.
     var margin: Float?
+    /// Lists that are scanned at most.
+    var mostLists = Int.max
     /// Decides which rows codes choose; `nil`: a number of candidates alone.
     var step: Calibration.Step?
     /// Under a filter, the work in nanoseconds from which it had been better to score all admitted rows.
@@ -37,6 +39,7 @@ struct SearchPlan {
             let step = index.calibration?.step(recall: target, limit: limit, depth: depth)
             candidates = max(limit, effort.candidates ?? step.map { Self.candidates($0, limit) } ?? Self.candidates(index.metric, limit))
             margin = step?.margin ?? .infinity
+            if let step { mostLists = max(1, Int(step.mostLists)) }
             // Who gives a number of candidates gets it.
             self.step = effort.candidates == nil ? step : nil
             // Half of what scoring them takes.
@@ -52,6 +55,7 @@ struct SearchPlan {
     init(_ step: Calibration.Step, limit: Int, index: SegmentIndex) {
         candidates = Self.candidates(step, limit)
         margin = step.margin
+        mostLists = max(1, Int(step.mostLists))
         self.step = step
         rankedLists = Self.rankedLists
         consideredLists = min(index.listCount, Self.consideredLists(step))

@@ -115,7 +115,11 @@ extension SegmentIndex {
                 guard rankLists(min(listCount, 4 * ranking.considered), query, &ranking, scratch: &scratch, shouldStop: shouldStop) else { return false }
                 continue
             }
-            let wanted = margin == nil && result.listsScanned < plan.leastLists ? plan.leastLists - result.listsScanned : .max
+            var wanted = margin == nil && result.listsScanned < plan.leastLists ? plan.leastLists - result.listsScanned : .max
+            if bound > -.infinity {
+                wanted = plan.mostLists - result.listsScanned
+                if wanted <= 0 { return true }
+            }
             let next = min(near, wanted, max(Self.firstLists, result.listsScanned))
             if next < near { keepLargest(next, ofNext: near, from: ranking.scanned, in: &scratch.listKeys) }
             let taken = spansOfLists(ranking.scanned..<ranking.scanned + next, admits, query, scratch: &scratch)
