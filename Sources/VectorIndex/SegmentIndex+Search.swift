@@ -116,7 +116,8 @@ extension SegmentIndex {
                 continue
             }
             var wanted = margin == nil && result.listsScanned < plan.leastLists ? plan.leastLists - result.listsScanned : .max
-            if bound > -.infinity {
+            // Under a filter the lists near the query may be those that hold nothing admitted.
+            if bound > -.infinity && admits == nil {
                 wanted = plan.mostLists - result.listsScanned
                 if wanted <= 0 { return true }
             }
