@@ -39,7 +39,8 @@ struct SearchPlan {
             let step = index.calibration?.step(recall: target, limit: limit, depth: depth)
             candidates = max(limit, effort.candidates ?? step.map { Self.candidates($0, limit) } ?? Self.candidates(index.metric, limit))
             margin = step?.margin ?? .infinity
-            if let step { mostLists = max(1, Int(step.mostLists)) }
+            // Under a filter the lists near the query may be those that hold nothing admitted.
+            if let step, 10 * admitted >= 9 * index.count { mostLists = max(1, Int(step.mostLists)) }
             // Who gives a number of candidates gets it.
             self.step = effort.candidates == nil ? step : nil
             // Half of what scoring them takes.

@@ -116,8 +116,7 @@ extension SegmentIndex {
                 continue
             }
             var wanted = margin == nil && result.listsScanned < plan.leastLists ? plan.leastLists - result.listsScanned : .max
-            // Under a filter the lists near the query may be those that hold nothing admitted.
-            if bound > -.infinity && admits == nil {
+            if bound > -.infinity {
                 wanted = plan.mostLists - result.listsScanned
                 if wanted <= 0 { return true }
             }
