@@ -7,11 +7,7 @@ package struct ExplainVerb: Sendable {
     package var ids: [PointID]
     /// 1…50.
     package var limit = 10
-    package var exact = false
-    /// Coarse lists probed and candidates rescored per segment; `nil` for the cluster's defaults.
-    package var probes: Int?
-    package var candidates: Int?
-    package var targetRecall: Double?
+    package var effort = SearchEffort()
     package var json = false
 
     package init(query: String, collection: String, ids: [PointID]) {
@@ -23,10 +19,7 @@ package struct ExplainVerb: Sendable {
     /// - Returns: 1 if one of the points is not in the result.
     package func run(_ client: CoveyClient, _ terminal: Terminal) async throws(ConsoleError) -> Int32 {
         var covey: [String: JSONValue] = ["explain": .array(ids.map(Self.json))]
-        if exact { covey["exact"] = true }
-        if let probes { covey["probes"] = .integer(Int64(probes)) }
-        if let targetRecall { covey["target_recall"] = .number(targetRecall) }
-        if let candidates { covey["candidates"] = .integer(Int64(candidates)) }
+        effort.add(to: &covey)
         let body: [String: JSONValue] = ["query": .string(query), "max_num_results": .integer(Int64(limit)), "covey": .object(covey)]
         let answer = try await client.json(.post, try client.store(collection) + "/search", .object(body))
         guard let explanations = answer["covey"]?["explanations"]?.array else {

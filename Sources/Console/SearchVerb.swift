@@ -6,12 +6,7 @@ package struct SearchVerb: Sendable {
     package var collection: String
     /// 1…50.
     package var limit = 10
-    package var exact = false
-    /// Coarse lists probed and candidates rescored per segment; `nil` for the cluster's defaults.
-    package var probes: Int?
-    package var candidates: Int?
-    /// Share of the true best that is wanted on average; `nil` for the cluster's default.
-    package var targetRecall: Double?
+    package var effort = SearchEffort()
     package var wholeOnly = false
     package var json = false
 
@@ -22,10 +17,7 @@ package struct SearchVerb: Sendable {
 
     package func run(_ client: CoveyClient, _ terminal: Terminal) async throws(ConsoleError) -> Int32 {
         var covey: [String: JSONValue] = [:]
-        if exact { covey["exact"] = true }
-        if let probes { covey["probes"] = .integer(Int64(probes)) }
-        if let targetRecall { covey["target_recall"] = .number(targetRecall) }
-        if let candidates { covey["candidates"] = .integer(Int64(candidates)) }
+        effort.add(to: &covey)
         if wholeOnly { covey["partial"] = "fail" }
         var body: [String: JSONValue] = ["query": .string(query), "max_num_results": .integer(Int64(limit))]
         if !covey.isEmpty { body["covey"] = .object(covey) }
@@ -50,5 +42,15 @@ package struct SearchVerb: Sendable {
     static func excerpt(_ text: String, width: Int) -> String {
         let line = Terminal.harmless(text.split(whereSeparator: \.isWhitespace).joined(separator: " "))
         return line.count <= width ? line : line.prefix(width - 1) + "…"
+    }
+}
+
+extension SearchEffort {
+    /// What a request says under `covey` about it; nothing for what is left to the cluster.
+    func add(to covey: inout [String: JSONValue]) {
+        if exact { covey["exact"] = true }
+        if let targetRecall { covey["target_recall"] = .number(targetRecall) }
+        if let probes { covey["probes"] = .integer(Int64(probes)) }
+        if let candidates { covey["candidates"] = .integer(Int64(candidates)) }
     }
 }

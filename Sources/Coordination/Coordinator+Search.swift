@@ -199,6 +199,9 @@ extension Coordinator {
         if let recall = query.effort.targetRecall, !(recall > 0 && recall <= 1) {
             throw ClusterError(.invalidArgument, "target_recall must be above 0 and at most 1, found \(recall)")
         }
+        if let probes = query.effort.probes, query.effort.targetRecall != nil {
+            throw ClusterError(.invalidArgument, "target_recall decides how many lists are probed: give it or probes, found probes \(probes), too")
+        }
         for (name, value) in [("probes", query.effort.probes), ("candidates", query.effort.candidates)] {
             if let value, value < 1 { throw ClusterError(.invalidArgument, "\(name) must be at least 1, found \(value)") }
         }

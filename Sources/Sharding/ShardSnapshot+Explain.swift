@@ -26,7 +26,8 @@ extension ShardSnapshot {
             if !admitted.contains(found.row) { explanation.step = .filter }
             if let content = found.content {
                 let admitsAll = search.filter?.isEmpty ?? true && found.part.liveCount == found.part.count
-                var scratch = SearchScratch()
+                var scratch = SearchScratch.borrow()
+                defer { SearchScratch.giveBack(scratch) }
                 let trace = content.index.explain(
                     found.row, search.vector.span, limit: search.limit, effort: search.effort, exactBelow: exactScanThreshold,
                     admits: admitsAll ? nil : admitted, scratch: &scratch, precedes: { content.rows.id($0) < content.rows.id($1) },

@@ -49,7 +49,7 @@ import Synchronization
     /// - Throws: ``SegmentError``; `system` if the file cannot be opened or mapped, another case if it is no whole segment.
     package convenience init(path: String) throws(SegmentError) { try self.init(path: path, sections: nil) }
 
-    /// - Parameter sections: Of a file that has no header yet.
+    /// - Parameter sections: Of a file that has no header yet, by whoever has just written them: they need no verifying.
     init(path: String, sections known: [Section]?) throws(SegmentError) {
         let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else { throw .system(path: path, operation: "open", errno: errno) }
@@ -67,6 +67,7 @@ import Synchronization
         do throws(SegmentError) {
             if let known {
                 sections = known
+                verified.withLock { $0.formUnion(known.map(\.name)) }
             } else {
                 sections = try unsafe Self.readHeader(UnsafeRawBufferPointer(rebasing: mapping[..<Self.headerByteCount]), byteCount: count, path: path)
             }

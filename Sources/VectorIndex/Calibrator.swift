@@ -36,8 +36,9 @@ struct Calibrator: Sendable {
         var admits: RowBitmap
     }
 
-    /// Rows that serve as queries, at most.
-    static let queries = 1_000
+    /// Rows that serve as queries: none where they would be too few to tell.
+    static func queryCount(of rows: Int) -> Int { rows < 1_000 ? 0 : min(1_000, rows / 20) }
+
     private static let limits = [1, 10, 100]
     private static let recalls: [Float] = [0.75, 0.85, 0.9, 0.93, 0.95, 0.965, 0.98, 0.99, 0.995, 0.998]
     private static let candidates = 1_000
@@ -64,7 +65,7 @@ struct Calibrator: Sendable {
     /// - Returns: `nil` if there are too few rows to tell.
     /// - Complexity: That of 1,000 searches of an eighth of all rows, and of some ten thousand others.
     func measure(_ queries: [Int], _ work: BuildWork) throws(SegmentError) -> Calibration? {
-        guard limits.count > 1, queries.count >= 50 else {
+        guard !queries.isEmpty else {
             try work.advance(to: BuildShare.calibration)
             return nil
         }
@@ -82,7 +83,7 @@ struct Calibrator: Sendable {
             return nil
         }
         var levels = limits.indices.map { level in
-            Calibration.Level(limit: Float(limits[level]), steps: Self.recalls.map { step($0, of: trials[level], limit: limits[level]) })
+            Calibration.Level(limit: Float(limits[level]), steps: steps(of: trials[level]))
         }
         let checks = limits.indices.flatMap { level in levels[level].steps.indices.map { (level: level, step: $0, what: levels[level].steps[$0]) } }
         let all = trials
@@ -138,25 +139,31 @@ struct Calibrator: Sendable {
         }
     }
 
-    private func step(_ recall: Float, of trials: [Trial], limit: Int) -> Calibration.Step {
+    private func steps(of trials: [Trial]) -> [Calibration.Step] {
+        let codeGaps = trials.flatMap(\.codeGaps).sorted()
+        let listGaps = trials.flatMap { zip($0.gaps, $0.listRanks).map { (gap: $0, rank: $1) } }.sorted { $0.gap < $1.gap }
+        return Self.recalls.map { step($0, of: trials, codeGaps, listGaps) }
+    }
+
+    /// - Parameters: All neighbours' gaps, ascending.
+    private func step(_ recall: Float, of trials: [Trial], _ codeGaps: [Float], _ listGaps: [(gap: Float, rank: Int)]) -> Calibration.Step {
         func quantile<Number: Comparable>(_ numbers: [Number], _ share: Float) -> Number {
             let sorted = numbers.sorted()
             return sorted[min(sorted.count - 1, Int((Float(sorted.count) * share).rounded(.up)))]
         }
         let missed = 1 - recall
-        let codeGaps = trials.flatMap(\.codeGaps)
-        let codeMargin = min(max(0, quantile(codeGaps, 1 - missed * Self.codeShare)), codeGaps.filter { $0.isFinite }.max() ?? 0)
+        let codeMargin = min(max(0, codeGaps[min(codeGaps.count - 1, Int((Float(codeGaps.count) * (1 - missed * Self.codeShare)).rounded(.up)))]), codeGaps.last { $0.isFinite } ?? 0)
         let counted = trials.filter { !$0.listGaps.isEmpty }
         func lists(_ margin: Float, _ most: Int) -> [Int] {
             counted.map { trial in min(most, max(SegmentIndex.firstLists, trial.listGaps.count { $0 <= margin })) }
         }
         // The margin alone; then with lists at most, where few queries would scan very many, if that is cheaper.
         let wanted = 1 - missed * (1 - Self.codeShare)
-        var (most, margin) = (searchedLists, margin(of: trials, wanted, most: searchedLists) ?? 0)
+        var (most, margin) = (searchedLists, margin(of: listGaps, wanted, most: searchedLists) ?? 0)
         let usual = quantile(lists(margin, most), 0.5)
         // Several times the usual number, so that queries unlike the base, which need more lists, get them.
         for limited in 6 * usual < searchedLists ? [6 * usual, 12 * usual] : [usual, 2 * usual] where limited < searchedLists {
-            guard let other = self.margin(of: trials, wanted, most: limited) else { continue }
+            guard let other = self.margin(of: listGaps, wanted, most: limited) else { continue }
             if lists(other, limited).reduce(0, +) < lists(margin, most).reduce(0, +) { (most, margin) = (limited, other) }
         }
         let candidates = counted.map { trial in trial.rowGaps.count { $0 <= codeMargin } }
@@ -168,19 +175,13 @@ struct Calibrator: Sendable {
     }
 
     /// The margin that finds a share of the neighbours in at most so many lists a query; `nil` if these do not hold it.
-    private func margin(of trials: [Trial], _ share: Float, most: Int) -> Float? {
-        var gaps: [Float] = []
-        var count = 0
-        for trial in trials {
-            count += trial.gaps.count
-            for (gap, rank) in zip(trial.gaps, trial.listRanks) where rank <= most { gaps.append(gap) }
-        }
-        let wanted = Int((Float(count) * share).rounded(.up))
-        guard wanted < gaps.count else { return most < searchedLists ? nil : gaps.filter { $0.isFinite }.max() }
-        gaps.sort()
+    private func margin(of neighbours: [(gap: Float, rank: Int)], _ share: Float, most: Int) -> Float? {
+        let reached = neighbours.filter { $0.rank <= most }.map(\.gap)
+        let wanted = Int((Float(neighbours.count) * share).rounded(.up))
+        guard wanted < reached.count else { return most < searchedLists ? nil : reached.last { $0.isFinite } }
         // Where the first lists suffice, there is nothing to measure: lists are scanned that are expected to have better rows than those found.
-        if gaps[wanted] == -.infinity { return min(0, gaps.first { $0.isFinite } ?? 0) }
-        return min(gaps[wanted], gaps.last { $0.isFinite } ?? 0)
+        if reached[wanted] == -.infinity { return min(0, reached.first { $0.isFinite } ?? 0) }
+        return min(reached[wanted], reached.last { $0.isFinite } ?? 0)
     }
 
     /// Recall that a step has where rankings by code lose nothing.

@@ -42,7 +42,7 @@ package struct IndexBuilder: Sendable {
         let mean = try mean(vectors, work)
         var rows = try rounded(vectors, less: mean, work)
         // Rows that shape no list, as queries' vectors do not: what recall searches for them have is what others will have.
-        let heldOut = random.sample(min(Calibrator.queries, count / 20), below: count)
+        let heldOut = random.sample(Calibrator.queryCount(of: count), below: count)
         let clusters = try Clusters(rows, heldOut: heldOut, parameters: parameters, random: &random, work: work)
         rows.permute(clusters.order)
 

@@ -31,12 +31,15 @@ package struct SearchScratch: Sendable {
     /// Those that no search has at the moment: as many as searched at once, since memory of this size is dear to get anew for every search.
     private static let idle = Mutex<[SearchScratch]>([])
     private static let mostIdle = 64
+    /// Entries of what a search of very many hits needs and others do not: one that has grown so far is not kept.
+    private static let mostEntries = 1 << 18
 
     /// One that an earlier search gave back, or a new one.
     package static func borrow() -> SearchScratch { idle.withLock { $0.popLast() } ?? SearchScratch() }
 
     package static func giveBack(_ scratch: consuming SearchScratch) {
         let scratch = scratch
+        guard max(scratch.candidates.count, scratch.rowKeys.capacity, scratch.chosen.capacity, scratch.scores.count) <= mostEntries else { return }
         idle.withLock { if $0.count < mostIdle { $0.append(scratch) } }
     }
 

@@ -101,15 +101,22 @@ struct ChatCommand: AsyncParsableCommand {
     }
 }
 
+/// How much work a search may spend.
+struct EffortOptions: ParsableArguments {
+    @Flag(help: "Score every chunk with its full vector.") var exact = false
+    @Option(help: "Coarse lists probed per segment.") var probes: Int?
+    @Option(help: "Candidates scored again per segment.") var candidates: Int?
+    @Option(help: "Share of the true best that answers should have on average, above 0 and at most 1; default 0.97.") var targetRecall: Double?
+
+    var effort: SearchEffort { SearchEffort(exact: exact, targetRecall: targetRecall, probes: probes, candidates: candidates) }
+}
+
 struct SearchCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(commandName: "search", abstract: "Show the chunks nearest to a text.")
     @Argument(help: "The text.") var query: String
     @OptionGroup var collection: CollectionOption
     @Option(help: "Chunks to show, 1 to 50.") var limit = 10
-    @Flag(help: "Score every chunk with its full vector.") var exact = false
-    @Option(help: "Coarse lists probed per segment.") var probes: Int?
-    @Option(help: "Candidates scored again per segment.") var candidates: Int?
-    @Option(help: "Share of the true best that answers should have on average, above 0 and at most 1; default 0.97.") var targetRecall: Double?
+    @OptionGroup var effort: EffortOptions
     @Flag(help: "Fail instead of answering from a part of the collection.") var wholeOnly = false
     @OptionGroup var output: JSONFlag
     @OptionGroup var client: ClientOptions
@@ -117,10 +124,7 @@ struct SearchCommand: AsyncParsableCommand {
     func run() async throws {
         var verb = SearchVerb(query: query, collection: collection.name)
         verb.limit = limit
-        verb.exact = exact
-        verb.probes = probes
-        verb.candidates = candidates
-        verb.targetRecall = targetRecall
+        verb.effort = effort.effort
         verb.wholeOnly = wholeOnly
         verb.json = output.json
         try await finish { [verb] in try await verb.run(client.client, .standard) }
@@ -135,10 +139,7 @@ struct ExplainCommand: AsyncParsableCommand {
     @Argument(help: "Ids of chunks: UUIDs or unsigned integers.") var ids: [String]
     @OptionGroup var collection: CollectionOption
     @Option(help: "Hits of the search, 1 to 50.") var limit = 10
-    @Flag(help: "Score every chunk with its full vector.") var exact = false
-    @Option(help: "Coarse lists probed per segment.") var probes: Int?
-    @Option(help: "Candidates scored again per segment.") var candidates: Int?
-    @Option(help: "Share of the true best that answers should have on average, above 0 and at most 1; default 0.97.") var targetRecall: Double?
+    @OptionGroup var effort: EffortOptions
     @OptionGroup var output: JSONFlag
     @OptionGroup var client: ClientOptions
 
@@ -151,10 +152,7 @@ struct ExplainCommand: AsyncParsableCommand {
         }
         var verb = ExplainVerb(query: query, collection: collection.name, ids: ids)
         verb.limit = limit
-        verb.exact = exact
-        verb.probes = probes
-        verb.candidates = candidates
-        verb.targetRecall = targetRecall
+        verb.effort = effort.effort
         verb.json = output.json
         try await finish { [verb] in try await verb.run(client.client, .standard) }
     }

@@ -226,7 +226,7 @@ import Testing
             ]]])
         }
         var verb = ExplainVerb(query: "q", collection: "docs", ids: [PointID(uuid: "7f3a0000-0000-4000-8000-000000000001")!, .integer(18)])
-        verb.candidates = 100
+        verb.effort.candidates = 100
         let screen = Screen()
         #expect(try await verb.run(CoveyClient(url: server.url), screen.terminal()) == 1)
         #expect(screen.output == """
@@ -249,7 +249,7 @@ import Testing
         let server = try await StubServer { _ in .init(["data": [], "covey": ["coverage": ["complete": true]]]) }
         var verb = SearchVerb(query: "q", collection: "docs")
         verb.json = true
-        verb.exact = true
+        verb.effort.exact = true
         verb.wholeOnly = true
         let screen = Screen()
         #expect(try await verb.run(CoveyClient(url: server.url, apiKey: "k"), screen.terminal()) == 0)

@@ -111,6 +111,8 @@ import Testing
         (SearchQuery(vector: [1, 1], limit: 10_001), "limit must be 1…10000, found 10001"),
         (SearchQuery(vector: [1, 1], limit: 1, offset: -1), "offset must be 0…10000, found -1"),
         (SearchQuery(vector: [1, 1], limit: 1, effort: SearchEffort(probes: 0)), "probes must be at least 1, found 0"),
+        (SearchQuery(vector: [1, 1], limit: 1, effort: SearchEffort(targetRecall: 1.5)), "target_recall must be above 0 and at most 1, found 1.5"),
+        (SearchQuery(vector: [1, 1], limit: 1, effort: SearchEffort(targetRecall: 0.9, probes: 3)), "target_recall decides how many lists are probed: give it or probes, found probes 3, too"),
     ])
     func refusals(query: SearchQuery, message: String) async throws {
         let cluster = try FakeCluster()
