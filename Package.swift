@@ -63,6 +63,8 @@ let package = Package(
         .module("OutboundHTTP", ["CCurl"]),
         .module("Transport", ["HTTP2", "Wire", "Model", "Observability", .nioCore, .nioHTTP1, .nioPosix, .protobuf, .logging]),
 
+        .module("S3Store", ["OutboundHTTP", "Storage", "CLibXML2"]),
+
         // Roles: they meet in `Model`, never in each other.
         .module("Embedding", ["OutboundHTTP", "Model", "CEmbeddingKernels"]),
         .module("Ingestion", ["Embedding", "Storage", "Model", "Observability", "CLibXML2"]),
@@ -79,8 +81,8 @@ let package = Package(
         .executableTarget(
             name: "covey",
             dependencies: [
-                "Console", "Gateway", "Ingestion", "Coordination", "Sharding", "Generation", "Embedding", "Transport", "Storage", "Model",
-                "Observability", .arguments, .logging, .lifecycle, .yams, .nioCore, .nioPosix, .hummingbird,
+                "Console", "Gateway", "Ingestion", "Coordination", "Sharding", "Generation", "Embedding", "Transport", "S3Store", "OutboundHTTP",
+                "Storage", "Model", "Observability", .arguments, .logging, .lifecycle, .yams, .nioCore, .nioPosix, .hummingbird,
             ],
             swiftSettings: strict),
 
@@ -90,7 +92,8 @@ let package = Package(
         .tests("ArchitectureTests", []),
         .tests("ModelTests", ["VectorMath", "Model"]),
         .tests("VectorMathTests", ["VectorMath", "CVectorKernels", "Model"]),
-        .tests("StorageTests", ["Storage", "Model"]),
+        .tests("StorageTests", ["S3Store", "Storage", "Model"]),
+        .tests("S3StoreTests", ["S3Store", "OutboundHTTP", "Storage", "TestServers", "Model"]),
         .tests("VectorIndexTests", ["VectorIndex", "VectorMath", "Storage", "Model"]),
         .tests("ObservabilityTests", ["Observability", .logging]),
         .tests("PlacementTests", ["Placement", "Model"]),

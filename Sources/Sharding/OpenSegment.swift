@@ -7,11 +7,15 @@ import VectorMath
 final class OpenSegment: Sendable {
     let rows: SegmentRows
     let index: SegmentIndex
+    /// Keeps the file in the store's cache.
+    private let local: LocalFile
 
     /// Maps the file and reads it once for its checksums.
     ///
     /// - Throws: words that say what is wrong with the file.
-    init(path: String, record: SegmentRecord, schema: CollectionSchema) throws(SegmentDamage) {
+    init(file local: LocalFile, record: SegmentRecord, schema: CollectionSchema) throws(SegmentDamage) {
+        self.local = local
+        let path = local.path
         do throws(SegmentError) {
             let file = try SegmentFile(path: path)
             guard file.byteCount == record.byteCount else { throw .wrongLength(path: path, expected: UInt64(record.byteCount), found: UInt64(file.byteCount)) }

@@ -127,10 +127,10 @@ extension ShardState.Segment {
     static func open(_ record: SegmentRecord, of shard: ShardID, schema: CollectionSchema, environment: ShardEnvironment) async -> ShardState.Segment {
         let key = StoreKey.segment(shard, name: record.name)
         do {
-            let path = try await environment.store.localPath(key)
+            let file = try await environment.store.localFile(key)
             let content = try await environment.openThreads.run {
                 do throws(SegmentDamage) {
-                    return Result<OpenSegment, SegmentDamage>.success(try OpenSegment(path: path, record: record, schema: schema))
+                    return Result<OpenSegment, SegmentDamage>.success(try OpenSegment(file: file, record: record, schema: schema))
                 } catch { return .failure(error) }
             }.get()
             return ShardState.Segment(record: record, content: content)

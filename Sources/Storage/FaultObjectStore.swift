@@ -3,11 +3,11 @@ import Synchronization
 /// Any object store behind a rule that makes calls fail, before or after they took effect, or wait: for tests.
 package final class FaultObjectStore: ObjectStore {
     package enum Call: Hashable, Sendable {
-        case get(String), size(String), put(String), list(String), delete(String), putFile(String), localPath(String)
+        case get(String), size(String), put(String), list(String), delete(String), putFile(String), localFile(String)
 
         package var key: String {
             switch self {
-            case .get(let key), .size(let key), .put(let key), .list(let key), .delete(let key), .putFile(let key), .localPath(let key): key
+            case .get(let key), .size(let key), .put(let key), .list(let key), .delete(let key), .putFile(let key), .localFile(let key): key
             }
         }
     }
@@ -64,7 +64,7 @@ package final class FaultObjectStore: ObjectStore {
     package func putFile(_ key: String, from path: String) async throws(StoreError) {
         try await through(.putFile(key)) { () throws(StoreError) in try await store.putFile(key, from: path) }
     }
-    package func localPath(_ key: String) async throws(StoreError) -> String {
-        try await through(.localPath(key)) { () throws(StoreError) in try await store.localPath(key) }
+    package func localFile(_ key: String) async throws(StoreError) -> LocalFile {
+        try await through(.localFile(key)) { () throws(StoreError) in try await store.localFile(key) }
     }
 }

@@ -100,8 +100,8 @@ package final class LocalObjectStore: ObjectStore {
         }
     }
 
-    package func localPath(_ key: String) async throws(StoreError) -> String {
-        try await perform(key) { store, path throws(SystemError) in try store.files.mappablePath(path) }
+    package func localFile(_ key: String) async throws(StoreError) -> LocalFile {
+        LocalFile(path: try await perform(key) { store, path throws(SystemError) in try store.files.mappablePath(path) })
     }
 
     package func delete(_ keys: [String]) async throws(StoreError) {
@@ -282,16 +282,7 @@ extension LocalObjectStore {
     private func run<Value: Sendable>(
         _ job: @escaping @Sendable (LocalObjectStore) throws(SystemError) -> Value
     ) async throws(StoreError) -> Value {
-        let result: Result<Value, SystemError>
-        do throws(WorkerThreads.QueueFull) {
-            result = try await threads.run { [self] in
-                do throws(SystemError) { return .success(try job(self)) } catch { return .failure(error) }
-            }
-        } catch { throw .unavailable("\(error.limit) calls wait for the disk, which is the limit") }
-        switch result {
-        case .success(let value): return value
-        case .failure(let error): throw StoreError(error)
-        }
+        try await threads.onDisk { [self] () throws(SystemError) in try job(self) }
     }
 }
 

@@ -65,13 +65,13 @@ package final class MemoryObjectStore: ObjectStore {
         try? FileManager.default.removeItem(atPath: path)
     }
 
-    package func localPath(_ key: String) async throws(StoreError) -> String {
+    package func localFile(_ key: String) async throws(StoreError) -> LocalFile {
         let bytes = try await get(key)
         let path = try freshPath()
         guard FileManager.default.createFile(atPath: path, contents: Data(bytes)) else {
             throw .system(errno: EIO, operation: "create", path: path)
         }
-        return path
+        return LocalFile(path: path)
     }
 
     private func freshPath() throws(StoreError) -> String {

@@ -7,7 +7,7 @@ import Model
 /// "failed" (protocol, H5).
 ///
 /// Keys: 1–1,024 bytes of parts joined by "/"; a part has 1–254 characters of `a–z A–Z 0–9 _ . -` and does not start with a dot.
-/// One key may be another's beginning.
+/// No key should be another's folder, as `a` is of `a/b`: SeaweedFS refuses to create the first when the second exists.
 package protocol ObjectStore: Sendable {
     /// - Throws: ``StoreError/notFound(key:)``.
     func get(_ key: String) async throws(StoreError) -> [UInt8]
@@ -18,9 +18,13 @@ package protocol ObjectStore: Sendable {
     func size(_ key: String) async throws(StoreError) -> Int
     /// Stores the object whole; it is durable on return.
     ///
+    /// A store that repeats a create-only put by itself takes an object with the same bytes for its own: if it matters which of two writers
+    /// was first, their bytes must differ, say by a nonce.
+    ///
     /// - Throws: ``StoreError/alreadyExists(key:)`` if `ifAbsent` and there is one; that object is durable too, then.
     func put(_ key: String, _ bytes: [UInt8], ifAbsent: Bool) async throws(StoreError)
-    /// Keys that begin with `prefix` and come after `after`, at most `limit`, in ascending order of their bytes.
+    /// Keys that begin with `prefix` and come after `after`, at most `limit`, in the store's order. That is the order of their bytes among
+    /// keys that differ in their last part only; where one folder's name begins another's, services differ (SeaweedFS lists `a/c` before `a-b`).
     func list(prefix: String, after: String?, limit: Int) async throws(StoreError) -> [String]
     /// Deletes the objects; it is durable on return. Deleting what is absent succeeds.
     func delete(_ keys: [String]) async throws(StoreError)
@@ -29,14 +33,27 @@ package protocol ObjectStore: Sendable {
     func scratchPath() async throws(StoreError) -> String
     /// Stores the file at a ``scratchPath()`` as an object, create-only, and removes it from there; durable on return.
     func putFile(_ key: String, from path: String) async throws(StoreError)
-    /// A local file with the object's bytes, for mapping into memory. It stays as long as the object does.
-    func localPath(_ key: String) async throws(StoreError) -> String
+    /// A local file with the object's bytes, for mapping into memory. It stays as long as both the object and the returned value do; a mapping
+    /// outlives both.
+    func localFile(_ key: String) async throws(StoreError) -> LocalFile
+}
+
+/// A file that a store keeps for whoever holds this.
+package final class LocalFile: Sendable {
+    package let path: String
+    private let release: @Sendable () -> Void
+
+    package init(path: String, release: @escaping @Sendable () -> Void = {}) {
+        self.path = path
+        self.release = release
+    }
+    deinit { release() }
 }
 
 extension ObjectStore {
     package func delete(_ key: String) async throws(StoreError) { try await delete([key]) }
 
-    /// Keys that begin with `prefix`, all of them, in ascending order; one request for each 1,000.
+    /// Keys that begin with `prefix`, all of them, in the store's order; one request for each 1,000.
     package func listAll(prefix: String, after: String? = nil) async throws(StoreError) -> [String] {
         var keys: [String] = []
         var last = after

@@ -11,7 +11,14 @@ package final class PosixFileSystem: FileSystem {
     deinit { locks.withLock { $0.forEach { close($0) } } }
 
     package func write(_ bytes: [UInt8], to path: String) throws(SystemError) {
-        let descriptor = unsafe open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o644)
+        try write(bytes, to: path, O_CREAT | O_EXCL)
+    }
+
+    /// Adds bytes to the end of a file, which is made if it is missing; not durable.
+    package func append(_ bytes: [UInt8], to path: String) throws(SystemError) { try write(bytes, to: path, O_CREAT | O_APPEND) }
+
+    private func write(_ bytes: [UInt8], to path: String, _ flags: CInt) throws(SystemError) {
+        let descriptor = unsafe open(path, O_WRONLY | O_CLOEXEC | flags, 0o644)
         guard descriptor >= 0 else { throw failure("create", path) }
         defer { close(descriptor) }
         var offset = 0

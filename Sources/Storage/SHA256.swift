@@ -28,3 +28,22 @@ package func hex(_ bytes: some Sequence<UInt8>) -> String {
     }
     return String(decoding: text, as: UTF8.self)
 }
+
+/// HMAC with SHA-256 of `bytes` under `key`, 32 bytes (RFC 2104).
+package func hmacSHA256(key: [UInt8], _ bytes: some Sequence<UInt8>) -> [UInt8] {
+    let message = Array(bytes)
+    var code = [UInt8](repeating: 0, count: 32)
+    let result = unsafe code.withUnsafeMutableBufferPointer { code in
+        unsafe HMAC(EVP_sha256(), key, CInt(key.count), message, message.count, code.baseAddress, nil)
+    }
+    precondition(unsafe result != nil, "HMAC is not available in this libcrypto")
+    return code
+}
+
+/// The MD5 digest of `bytes`, 16 bytes: no protection, but S3's check of a request's body.
+package func md5(_ bytes: [UInt8]) -> [UInt8] {
+    var digest = [UInt8](repeating: 0, count: 16)
+    let status = unsafe digest.withUnsafeMutableBufferPointer { unsafe EVP_Digest(bytes, bytes.count, $0.baseAddress, nil, EVP_md5(), nil) }
+    precondition(status == 1, "MD5 is not available in this libcrypto")
+    return digest
+}

@@ -34,7 +34,7 @@ struct NodeProcess {
     }
 
     func runShard(_ node: Configuration.Node) async throws {
-        let shards = try shardNode(NodeID(node.name))
+        let shards = try shardNode(NodeID(node.name), store: try await store())
         let server = try NodeServer(configuration: serverConfiguration(node), shard: shards, group: group, metrics: metrics, logger: logger)
         try await run([try await serving(server, at: node) { await shards.close() }])
     }
@@ -59,7 +59,7 @@ struct NodeProcess {
         }
         let generatorPeer = try peer(generator)
         peers.append(generatorPeer)
-        let (gateway, sweeper) = try self.gateway(shards: services, generator: RemoteGenerator(peer: generatorPeer), embedder: try embedder())
+        let (gateway, sweeper) = try self.gateway(shards: services, generator: RemoteGenerator(peer: generatorPeer), embedder: try embedder(), store: try await store())
         // The coordinator's own node port answers health checks.
         let server = try NodeServer(configuration: serverConfiguration(node), group: group, metrics: metrics, logger: logger)
         try await run([try await serving(server, at: node), serving(gateway), sweeper])
@@ -68,27 +68,26 @@ struct NodeProcess {
 
     func runAll() async throws {
         let embedder = try embedder()
-        let shards = try shardNode(NodeID(name))
-        let (gateway, sweeper) = try self.gateway(shards: [NodeID(name): shards], generator: try generator(embedder: embedder), embedder: embedder)
+        let store = try await store()
+        let shards = try shardNode(NodeID(name), store: store)
+        let (gateway, sweeper) = try self.gateway(shards: [NodeID(name): shards], generator: try generator(embedder: embedder), embedder: embedder, store: store)
         try await run([serving(gateway), sweeper])
         await shards.close()
     }
 
     // MARK: parts
 
-    private func store() throws -> LocalObjectStore {
-        do { return try LocalObjectStore(root: configuration.text("store.path")) } catch {
-            throw ConfigurationError("store.path \(configuration.text("store.path")): \(error)")
-        }
+    private func store() async throws -> any ObjectStore {
+        try await StoreSettings(configuration: configuration, node: name, environment: ProcessInfo.processInfo.environment).open()
     }
 
-    private func shardNode(_ node: NodeID) throws -> ShardNode {
+    private func shardNode(_ node: NodeID, store: any ObjectStore) throws -> ShardNode {
         var shard = ShardConfiguration()
         shard.sealPoints = configuration.number("shard.seal_points")
         shard.exactScanThreshold = configuration.number("shard.exact_points")
         shard.searchThreads = cores(unless: configuration.number("shard.workers"))
         try shard.validate()
-        return ShardNode(node: node, store: try store(), configuration: shard, metrics: metrics, logger: logger)
+        return ShardNode(node: node, store: store, configuration: shard, metrics: metrics, logger: logger)
     }
 
     private func embedder() throws -> any Embedder {
@@ -135,10 +134,9 @@ struct NodeProcess {
         return Generator(model: model, embedder: embedder, configuration: generation, logger: logger)
     }
 
-    private func gateway(shards: [NodeID: any ShardService], generator: any AnswerService, embedder: any Embedder) throws -> (Gateway, DropSweeper) {
+    private func gateway(shards: [NodeID: any ShardService], generator: any AnswerService, embedder: any Embedder, store: any ObjectStore) throws -> (Gateway, DropSweeper) {
         var coordination = CoordinatorConfiguration()
         coordination.readTimeout = .milliseconds(configuration.number("coordinator.deadline_ms"))
-        let store = try store()
         let coordinator = try Coordinator(store: store, nodes: shards, configuration: coordination, logger: logger, metrics: metrics)
         let address = try configuration.address("gateway.address")
         var gateway = GatewayConfiguration()

@@ -27,7 +27,39 @@ struct Setting: Sendable {
     static let all: [Setting] = [
         Setting(key: "node", kind: .text, fallback: "", help: "which of the nodes this process is; not needed if only one has its role"),
         Setting(key: "nodes", kind: .nodes, fallback: "", help: "the nodes of the cluster, as name=role@host:port,… (role: coordinator, shard or generator)"),
-        Setting(key: "store.path", kind: .text, fallback: "covey-data", help: "folder of the object store that all nodes share"),
+        Setting(key: "store.path", kind: .text, fallback: "covey-data", help: "the object store that all nodes share: a folder, or s3://bucket/prefix"),
+        Setting(
+            key: "store.endpoint", kind: .text, fallback: "",
+            help: "URL of the S3-compatible service of an s3:// store; without one Amazon's in store.region"),
+        Setting(key: "store.region", kind: .text, fallback: "us-east-1", help: "region that requests to an s3:// store are signed for"),
+        Setting(
+            key: "store.addressing", kind: .choice(["path", "virtual-host"]), fallback: "path",
+            help: "whether the bucket of an s3:// store stands in the path or before the host; path works everywhere"),
+        Setting(
+            key: "store.access_key", kind: .text, fallback: "",
+            help: "access key of an s3:// store; without it AWS_ACCESS_KEY_ID counts, then the profile in store.credentials_file"),
+        Setting(key: "store.secret_key", kind: .text, fallback: "", help: "secret of that key; else AWS_SECRET_ACCESS_KEY"),
+        Setting(key: "store.session_token", kind: .text, fallback: "", help: "token of temporary credentials; else AWS_SESSION_TOKEN"),
+        Setting(
+            key: "store.credentials_file", kind: .text, fallback: "",
+            help: "shared credentials file; else AWS_SHARED_CREDENTIALS_FILE, then ~/.aws/credentials"),
+        Setting(key: "store.profile", kind: .text, fallback: "", help: "its section; else AWS_PROFILE, then default"),
+        Setting(key: "store.ca_file", kind: .text, fallback: "", help: "PEM file of the authorities to trust for an s3:// store, in place of the system's"),
+        Setting(
+            key: "store.connect_timeout_ms", kind: .wholeNumber(1...600_000), fallback: "5000",
+            help: "time for a connection to an s3:// store, TLS included, in ms"),
+        Setting(
+            key: "store.timeout_ms", kind: .wholeNumber(1...3_600_000), fallback: "30000",
+            help: "time for one attempt at a request to an s3:// store, in ms; SeaweedFS stands still for 20 s when a master dies"),
+        Setting(
+            key: "store.attempts", kind: .wholeNumber(1...20), fallback: "5",
+            help: "attempts at a request to an s3:// store, with growing random pauses between, on errors that may pass"),
+        Setting(
+            key: "store.cache_path", kind: .text, fallback: "covey-cache",
+            help: "folder for local copies of an s3:// store's segments; each node has a folder of its own name in it"),
+        Setting(
+            key: "store.cache_mib", kind: .wholeNumber(1...1_000_000_000), fallback: "10240",
+            help: "bound of a node's local copies in MiB, least recently used removed first; those in use stay"),
         Setting(key: "keys", kind: .keys, fallback: "", help: "API keys, as tenant:sha256,… (`covey key` makes one); with :operator behind it a key may also read /metrics; with none every caller is tenant `default`"),
         Setting(key: "gateway.address", kind: .address, fallback: "127.0.0.1:6333", help: "where the public API listens; beyond loopback only with keys"),
         Setting(

@@ -10,9 +10,9 @@ private let layers: [[String]] = [
     ["Gateway"],
     ["Ingestion", "Coordination", "Sharding", "Generation"],
     ["Embedding"],
-    ["Transport"],
+    ["Transport", "S3Store"],
     ["HTTP2", "TLS", "OutboundHTTP"],
-    ["S3Store", "Placement", "Wire"],
+    ["Placement", "Wire"],
     ["VectorIndex", "LexicalIndex"],
     ["Storage", "VectorMath"],
     ["Observability"],
@@ -21,7 +21,7 @@ private let layers: [[String]] = [
 
 /// The modules that may import each C module: those that wrap it.
 private let importers: [String: Set<String>] = [
-    "CNGHTTP2": ["HTTP2"], "CCurl": ["OutboundHTTP"], "CCrypto": ["Storage"], "CLibXML2": ["Ingestion"], "CEmbeddingKernels": ["Embedding"],
+    "CNGHTTP2": ["HTTP2"], "CCurl": ["OutboundHTTP"], "CCrypto": ["Storage"], "CLibXML2": ["Ingestion", "S3Store"], "CEmbeddingKernels": ["Embedding"],
     // Vectors, and the checksum of what is stored.
     "CVectorKernels": ["VectorMath", "Storage"],
 ]

@@ -1,19 +1,41 @@
 import Foundation
 import Model
+import S3Store
 import Storage
 import Testing
 
 /// The stores that must behave alike.
 enum StoreKind: CaseIterable, Sendable {
-    case memory, local, simulated
+    case memory, local, simulated, s3
 
-    func make() throws -> any ObjectStore {
+    /// S3 on a real server, if there is one: `cluster/test` starts it.
+    static let allCases: [StoreKind] = [.memory, .local, .simulated] + (s3Endpoint == nil ? [] : [.s3])
+    static let s3Endpoint = ProcessInfo.processInfo.environment["COVEY_STORE_ENDPOINT"]
+    /// What a service lists in an order of its own.
+    var ordersFolders: Bool { self != .s3 }
+    /// SeaweedFS refuses to create `a` once there is `a/b`.
+    var nestsKeys: Bool { self != .s3 }
+    /// SeaweedFS lets those who lose a race wait for seconds.
+    var raceRounds: Int { self == .s3 ? 3 : 20 }
+
+    func make(prefix: String = "test-\(UInt64.random(in: .min ... .max))") throws -> any ObjectStore {
         let root = FileManager.default.temporaryDirectory.path + "/covey-test-store-\(UInt64.random(in: .min ... .max))"
         return switch self {
         case .memory: MemoryObjectStore()
         case .local: try LocalObjectStore(root: root)
         case .simulated: try LocalObjectStore(root: root, fileSystem: SimulatedFileSystem())
+        case .s3: try Self.makeS3(root: root, prefix: prefix)
         }
+    }
+
+    static func makeS3(root: String, prefix: String, secret: String? = nil) throws -> S3ObjectStore {
+        let environment = ProcessInfo.processInfo.environment
+        var configuration = S3Configuration(
+            endpoint: s3Endpoint ?? "", bucket: "covey", prefix: prefix,
+            credentials: S3Credentials(accessKey: environment["COVEY_STORE_ACCESS_KEY"] ?? "", secretKey: secret ?? environment["COVEY_STORE_SECRET_KEY"] ?? ""),
+            cacheFolder: root)
+        configuration.partBytes = 5 << 20
+        return try S3ObjectStore(configuration)
     }
 }
 
@@ -32,7 +54,7 @@ struct ObjectStoreTests {
         await #expect(throws: StoreError.notFound(key: "a/b/c")) { try await store.get("a/b/c") }
     }
 
-    @Test("a key may be another's beginning", arguments: StoreKind.allCases)
+    @Test("a key may be another's beginning", arguments: StoreKind.allCases.filter(\.nestsKeys))
     func nestedKeys(kind: StoreKind) async throws {
         let store = try kind.make()
         for key in ["a/1/2", "a/1", "a", "a/1/2/3"] { try await store.put(key, Array(key.utf8), ifAbsent: true) }
@@ -55,7 +77,7 @@ struct ObjectStoreTests {
     @Test("of twenty racers for one key, exactly one wins and its bytes are stored", arguments: StoreKind.allCases)
     func racers(kind: StoreKind) async throws {
         let store = try kind.make()
-        for round in 0..<20 {
+        for round in 0..<kind.raceRounds {
             let winners = await withTaskGroup(of: UInt8?.self) { group in
                 for racer in UInt8(0)..<20 {
                     group.addTask { (try? await store.put("race/\(round)", [racer], ifAbsent: true)) == nil ? nil : racer }
@@ -78,9 +100,12 @@ struct ObjectStoreTests {
             }
             keys.insert(parts.joined(separator: "/"))
         }
+        if !kind.nestsKeys { keys = keys.filter { key in !keys.contains { $0.hasPrefix(key + "/") } } }
         for key in keys { try await store.put(key, [0], ifAbsent: true) }
         let sorted = keys.sorted { Array($0.utf8).lexicographicallyPrecedes(Array($1.utf8)) }
-        #expect(try await store.listAll(prefix: "") == sorted)
+        let all = try await store.listAll(prefix: "")
+        guard kind.ordersFolders else { return #expect(all.sorted() == sorted.sorted()) }
+        #expect(all == sorted)
         for _ in 0..<60 {
             let prefix = String(sorted.randomElement(using: &random)!.prefix(Int.random(in: 0...4, using: &random)))
             let after = Bool.random(using: &random) ? sorted.randomElement(using: &random) : nil
@@ -90,14 +115,59 @@ struct ObjectStoreTests {
         }
     }
 
-    @Test("takes in a file and gives one out", arguments: [StoreKind.memory, .local])
+    @Test("takes in a file and gives one out, create-only", arguments: StoreKind.allCases.filter { $0 != .simulated })
     func files(kind: StoreKind) async throws {
         let store = try kind.make()
-        let path = try await store.scratchPath()
-        #expect(FileManager.default.createFile(atPath: path, contents: Data([1, 2, 3])))
-        try await store.putFile("big", from: path)
-        #expect(!FileManager.default.fileExists(atPath: path))
-        #expect(FileManager.default.contents(atPath: try await store.localPath("big")) == Data([1, 2, 3]))
+        for byteCount in [0, 3, (5 << 20), (5 << 20) + 1, (12 << 20) + 5] {
+            let bytes = (0..<byteCount).map { UInt8(truncatingIfNeeded: $0 / 251 &+ $0) }
+            let path = try await store.scratchPath()
+            #expect(FileManager.default.createFile(atPath: path, contents: Data(bytes)))
+            try await store.putFile("big/\(byteCount)", from: path)
+            #expect(!FileManager.default.fileExists(atPath: path))
+            #expect(try await store.size("big/\(byteCount)") == byteCount)
+            let file = try await store.localFile("big/\(byteCount)")
+            #expect(FileManager.default.contents(atPath: file.path) == Data(bytes))
+            // Over the edges of parts.
+            for edge in [5 << 20, 10 << 20] where edge + 9 < byteCount {
+                #expect(try await store.get("big/\(byteCount)", range: edge - 9..<edge + 9) == Array(bytes[edge - 9..<edge + 9]))
+            }
+            let again = try await store.scratchPath()
+            #expect(FileManager.default.createFile(atPath: again, contents: Data(repeating: 1, count: byteCount)))
+            await #expect(throws: StoreError.alreadyExists(key: "big/\(byteCount)")) { try await store.putFile("big/\(byteCount)", from: again) }
+            #expect(try await store.get("big/\(byteCount)") == bytes)
+            try await store.delete("big/\(byteCount)")
+            await #expect(throws: StoreError.notFound(key: "big/\(byteCount)")) { try await store.localFile("big/\(byteCount)") }
+        }
+    }
+
+    @Test("lists thousands of keys of one folder in order, and deletes them together", arguments: StoreKind.allCases)
+    func manyKeys(kind: StoreKind) async throws {
+        let store = try kind.make()
+        let keys = (0..<2_500).map { "log/" + StoreKey.twentyDigits(UInt64($0) * 7) }
+        await withTaskGroup(of: Void.self) { group in
+            for start in 0..<10 {
+                group.addTask {
+                    for key in keys[(start * 250)..<(start * 250 + 250)] { await #expect(throws: Never.self) { try await store.put(key, [1], ifAbsent: true) } }
+                }
+            }
+        }
+        #expect(try await store.listAll(prefix: "log/") == keys)
+        #expect(try await store.list(prefix: "log/", after: keys[999], limit: 1_200) == Array(keys[1_000..<2_200]))
+        try await store.delete(keys)
+        #expect(try await store.listAll(prefix: "").isEmpty)
+    }
+
+    @Test("takes keys up to the limits", arguments: StoreKind.allCases)
+    func longKeys(kind: StoreKind) async throws {
+        let store = try kind.make(prefix: "")
+        let part = String(UInt64.random(in: 1 << 60 ... .max), radix: 16)
+        let long = part + String(repeating: "a", count: 254 - part.count)
+        for key in [part, long, [long, long, long, long].joined(separator: "/")] {
+            try await store.put(key, Array(key.utf8), ifAbsent: true)
+            #expect(try await store.get(key) == Array(key.utf8))
+            #expect(try await store.list(prefix: key, after: nil, limit: 1) == [key])
+            try await store.delete(key)
+        }
     }
 
     @Test("an emptied folder can be filled again while others empty it")
