@@ -40,6 +40,44 @@ def free_ports(count):
     return ports
 
 
+class SeaweedFS:
+    """A real S3 server, started by cluster/seaweedfs; its bucket is `covey`."""
+
+    def __init__(self, folder):
+        self.folder = Path(folder)
+        self.start()
+        lines = (self.folder / "environment").read_text().split("\n")
+        self.settings = dict(line.removeprefix("export COVEY_STORE_").lower().split("=", 1) for line in lines if line)
+
+    def start(self):
+        port = [self.settings["endpoint"].rsplit(":", 1)[1]] if hasattr(self, "settings") else []
+        subprocess.run([ROOT / "cluster/seaweedfs", "start", self.folder, *port], check=True, timeout=300)
+
+    def kill(self):
+        """kill -9, as a crash of the process does it."""
+        pid = int((self.folder / "pid").read_text())
+        os.kill(pid, signal.SIGKILL)
+        while Path(f"/proc/{pid}").exists():
+            time.sleep(0.01)
+
+    def stop(self):
+        subprocess.run([ROOT / "cluster/seaweedfs", "stop", self.folder], check=True, timeout=60)
+
+    def store(self, prefix, cache):
+        """Settings of a cluster that keeps its data here."""
+        more = {f"store.{key}": value for key, value in self.settings.items()}
+        return {"store.path": f"s3://covey/{prefix}", "store.cache_path": str(cache), **more}
+
+
+@pytest.fixture(scope="session")
+def seaweedfs():
+    folder = tempfile.mkdtemp(prefix="covey-seaweedfs-")
+    server = SeaweedFS(folder)
+    yield server
+    server.stop()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 class Cluster:
     """Processes of one cluster, their configuration file, logs and store, all in one folder."""
 

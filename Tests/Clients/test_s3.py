@@ -1,0 +1,146 @@
+"""A cluster of real processes whose store is a real S3 server (SeaweedFS): what is acknowledged survives dead nodes and a dead server.
+
+`BENCHMARK=1 … -s -k latency` prints write latencies on a folder and on S3.
+"""
+
+import os
+import threading
+import time
+
+import pytest
+from test_cluster import DIMENSION, exact_top, fill, make_points, query
+
+
+def on_s3(make_cluster, seaweedfs, tmp_path, prefix, **options):
+    settings = {**seaweedfs.store(prefix, tmp_path / "cache"), **options.pop("settings", {})}
+    return make_cluster(settings=settings, **options)
+
+
+def count(cluster, name):
+    return cluster.json("POST", f"/collections/{name}/points/count", {"exact": True})[1]["result"]["count"]
+
+
+class Writer:
+    """Writes points one after the other from several threads; keeps what was acknowledged."""
+
+    def __init__(self, cluster, name, threads=4):
+        self.acknowledged, self.refused, self.stopped = set(), 0, threading.Event()
+        self.cluster, self.name = cluster, name
+        self.threads = [threading.Thread(target=self.run, args=(i + 1,)) for i in range(threads)]
+        for thread in self.threads:
+            thread.start()
+
+    def run(self, first):
+        id = first
+        while not self.stopped.is_set():
+            point = {"id": id, "vector": [float(id % 7)] * DIMENSION, "payload": {"n": id}}
+            try:
+                status, _ = self.cluster.json("PUT", f"/collections/{self.name}/points?wait=true", {"points": [point]})
+            except OSError:
+                status = 0
+            if status == 200:
+                self.acknowledged.add(id)
+            else:
+                self.refused += 1
+            id += len(self.threads)
+
+    def stop(self):
+        self.stopped.set()
+        for thread in self.threads:
+            thread.join(120)
+
+
+def found(cluster, name, ids):
+    """Those of the ids that the collection has."""
+    ids, there = sorted(ids), set()
+    for start in range(0, len(ids), 500):
+        status, reply = cluster.json("POST", f"/collections/{name}/points", {"ids": ids[start : start + 500]})
+        assert status == 200, reply
+        there |= {point["id"] for point in reply["result"]}
+    return there
+
+
+def test_a_killed_shard_node_loses_nothing_that_was_acknowledged(make_cluster, seaweedfs, tmp_path):
+    cluster = on_s3(make_cluster, seaweedfs, tmp_path, "killed-node", settings={"shard.exact_points": 0})
+    points = make_points(11)
+    fill(cluster, "kept", points)
+    writer = Writer(cluster, "kept")
+    cluster.wait_for(lambda: len(writer.acknowledged) > 100, "some writes")
+    cluster.kill("shard-2")
+    seen = len(writer.acknowledged)
+    cluster.wait_for(lambda: len(writer.acknowledged) > seen + 50, "writes to the others")
+    cluster.start("shard-2")
+    cluster.wait_for(lambda: query(cluster, "kept", points[0]["vector"])[1]["covey"]["coverage"]["shards_answered"] == 4, "shard-2 to be back")
+    writer.stop()
+    assert found(cluster, "kept", writer.acknowledged) == writer.acknowledged
+    # Sealed, with a cold cache, it is the same.
+    before = count(cluster, "kept")
+    assert cluster.json("PATCH", "/collections/kept", {"optimizers_config": {"indexing_threshold": 1}})[0] == 200
+    for name in list(cluster.processes):
+        cluster.kill(name)
+    for file in (tmp_path / "cache").glob("*/files/*"):
+        file.unlink()
+    cluster.start().wait_until_ready()
+    assert count(cluster, "kept") == before
+    assert found(cluster, "kept", writer.acknowledged) == writer.acknowledged
+    _, reply = query(cluster, "kept", points[3]["vector"], params={"exact": True})
+    assert reply["covey"]["coverage"]["complete"]
+    assert len(reply["result"]["points"]) == 10
+
+
+def test_a_killed_server_loses_nothing_that_was_acknowledged(make_cluster, seaweedfs, tmp_path):
+    cluster = on_s3(make_cluster, seaweedfs, tmp_path, "killed-server", shards=2)
+    points = make_points(12)
+    fill(cluster, "kept", points)
+    writer = Writer(cluster, "kept")
+    cluster.wait_for(lambda: len(writer.acknowledged) > 100, "some writes")
+    seaweedfs.kill()
+    # What is in memory is still searched.
+    status, reply = query(cluster, "kept", points[0]["vector"])
+    assert status == 200 and len(reply["result"]["points"]) == 10
+    seaweedfs.start()
+    seen = len(writer.acknowledged)
+    cluster.wait_for(lambda: len(writer.acknowledged) > seen + 50, "writes to go on")
+    writer.stop()
+    assert found(cluster, "kept", writer.acknowledged) == writer.acknowledged
+    for name in list(cluster.processes):
+        cluster.kill(name)
+    cluster.start().wait_until_ready()
+    assert found(cluster, "kept", writer.acknowledged) == writer.acknowledged
+    _, reply = query(cluster, "kept", points[0]["vector"], params={"exact": True})
+    assert reply["covey"]["coverage"]["complete"]
+
+
+def test_a_node_finds_its_segments_in_its_cache_after_a_restart(make_cluster, seaweedfs, tmp_path):
+    cluster = on_s3(make_cluster, seaweedfs, tmp_path, "cached", serve=True, settings={"shard.exact_points": 0})
+    points = make_points(13, 1_000)
+    fill(cluster, "cached", points)
+    assert cluster.json("PATCH", "/collections/cached", {"optimizers_config": {"indexing_threshold": 1}})[0] == 200
+    expected = exact_top(points, points[5]["vector"])
+    files = {file.name: file.stat().st_ino for file in (tmp_path / "cache/serve/files").iterdir()}
+    assert files
+    assert cluster.terminate("serve") == 0
+    cluster.start().wait_until_ready()
+    _, reply = query(cluster, "cached", points[5]["vector"], params={"exact": True})
+    assert [p["id"] for p in reply["result"]["points"]] == expected
+    assert {file.name: file.stat().st_ino for file in (tmp_path / "cache/serve/files").iterdir()} == files
+    # Dropping leaves no bytes in the cache.
+    assert cluster.json("DELETE", "/collections/cached")[0] == 200
+    assert not list((tmp_path / "cache/serve/files").iterdir())
+
+
+@pytest.mark.skipif(not os.environ.get("BENCHMARK"), reason="a measurement: BENCHMARK=1")
+def test_benchmark_write_latency(make_cluster, seaweedfs, tmp_path):
+    writes = 500
+    for label, settings in [("folder", {}), ("SeaweedFS", seaweedfs.store("latency", tmp_path / "cache"))]:
+        cluster = make_cluster(settings=settings)
+        fill(cluster, "latency", make_points(14))
+        times = []
+        for i in range(writes):
+            point = {"id": 10_000 + i, "vector": [1.0] * DIMENSION}
+            start = time.perf_counter()
+            assert cluster.json("PUT", "/collections/latency/points?wait=true", {"points": [point]})[0] == 200
+            times.append((time.perf_counter() - start) * 1_000)
+        times.sort()
+        print(f"\n{label}: {writes} writes of one point, one after the other, ms: p50 {times[writes // 2]:.1f} p99 {times[writes * 99 // 100]:.1f}")
+        cluster.stop()
