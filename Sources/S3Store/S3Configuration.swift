@@ -71,7 +71,7 @@ package struct S3Configuration: Sendable {
         return (bucket, prefix)
     }
 
-    /// - Throws: ``S3ConfigurationError`` in an operator's words.
+    /// - Throws: ``S3ConfigurationError`` in an operator's words, beginning with the setting's name below `store`.
     package func validate() throws(S3ConfigurationError) {
         let schemes = ["http://", "https://"]
         guard let scheme = schemes.first(where: endpoint.hasPrefix), endpoint.count > scheme.count, !endpoint.dropFirst(scheme.count).contains("/") else {
@@ -79,9 +79,9 @@ package struct S3Configuration: Sendable {
         }
         guard (5 << 20...1 << 30).contains(partBytes) else { throw .init("parts of \(partBytes) bytes, allowed are 5 MiB to 1 GiB") }
         guard addressing == .path || !bucket.contains(".") || scheme == "http://" else {
-            throw .init("bucket \(bucket) has a dot, which no certificate for virtual-host addressing covers: use path addressing")
+            throw .init("path names the bucket \(bucket), whose dot, no certificate for virtual-host addressing covers: use path addressing")
         }
-        guard !credentials.accessKey.isEmpty, !credentials.secretKey.isEmpty else { throw .init("access key or secret key is empty") }
+        guard !credentials.accessKey.isEmpty, !credentials.secretKey.isEmpty else { throw .init("access_key or secret_key is empty") }
     }
 }
 

@@ -36,7 +36,7 @@ struct StoreSettings {
             try await store.verify()
             return store
         } catch let error as S3ConfigurationError {
-            throw ConfigurationError("store: \(error)")
+            throw ConfigurationError("store.\(error)")
         } catch { throw ConfigurationError("store.path \(path) cannot be used: \(error)") }
     }
 

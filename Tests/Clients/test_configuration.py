@@ -45,6 +45,18 @@ def start(arguments, environment=None, text=None, tmp_path=None):
         ("embedding:\n  url: there\n  model: m\n", ["embedding.url must begin with http://", '"there"']),
         ("embedding:\n  url: http://127.0.0.1:9/v1\n", ["embedding.model is missing", "http://127.0.0.1:9/v1"]),
         ("generation:\n  url: http://127.0.0.1:9/v1\n", ["generation.model is missing"]),
+        ("store:\n  path: ftp://there\n", ["store.path", "s3://bucket/prefix", '"ftp://there"']),
+        ("store:\n  path: s3://B_x\n", ["store.path", "3 to 63", '"B_x"']),
+        ("store:\n  path: s3://bucket/a//b\n", ["store.path", "part of 0 bytes", "1…254"]),
+        ("store:\n  path: s3://bucket\n  access_key: a\n", ["store.secret_key is missing"]),
+        ("store:\n  path: s3://bucket\n  access_key: a\n  secret_key: b\n  endpoint: ftp://h\n", ["store.endpoint", "ftp://h"]),
+        ("store:\n  path: s3://bucket\n  access_key: a\n  secret_key: b\n  ca_file: /nonexistent\n", ["store.ca_file /nonexistent"]),
+        ("store:\n  addressing: host\n", ["store.addressing", "virtual-host", '"host"']),
+        ("store:\n  cache_mib: 0\n", ["store.cache_mib", '"0"']),
+        (
+            "store:\n  path: s3://bucket\n  endpoint: 'http://127.0.0.1:9'\n  access_key: a\n  secret_key: b\n  attempts: 1\n",
+            ["store.path s3://bucket cannot be used", "http://127.0.0.1:9", "no connection"],
+        ),
         ("embedding:\n  model_path: /nonexistent\n", ["embedding.model_path /nonexistent", "cluster/fetch-model"]),
     ],
 )
