@@ -79,7 +79,7 @@ package struct S3Configuration: Sendable {
         }
         guard (5 << 20...1 << 30).contains(partBytes) else { throw .init("parts of \(partBytes) bytes, allowed are 5 MiB to 1 GiB") }
         guard addressing == .path || !bucket.contains(".") || scheme == "http://" else {
-            throw .init("path names the bucket \(bucket), whose dot, no certificate for virtual-host addressing covers: use path addressing")
+            throw .init("path names the bucket \(bucket), whose dot no certificate for virtual-host addressing covers: use path addressing")
         }
         guard !credentials.accessKey.isEmpty, !credentials.secretKey.isEmpty else { throw .init("access_key or secret_key is empty") }
     }

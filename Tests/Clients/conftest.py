@@ -68,6 +68,11 @@ class SeaweedFS:
         more = {f"store.{key}": value for key, value in self.settings.items()}
         return {"store.path": f"s3://covey/{prefix}", "store.cache_path": str(cache), **more}
 
+    def tls(self, host):
+        """Settings of the same over TLS, by a name that its certificate has."""
+        port = (self.folder / "https").read_text().strip().rsplit(":", 1)[1]
+        return {"store.endpoint": f"https://{host}:{port}", "store.ca_file": str(self.folder / "ca.pem")}
+
 
 @pytest.fixture(scope="session")
 def seaweedfs():

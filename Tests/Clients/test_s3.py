@@ -4,10 +4,12 @@
 """
 
 import os
+import subprocess
 import threading
 import time
 
 import pytest
+from conftest import BINARY
 from test_cluster import DIMENSION, exact_top, fill, make_points, query
 
 
@@ -129,6 +131,54 @@ def test_a_node_finds_its_segments_in_its_cache_after_a_restart(make_cluster, se
     assert not list((tmp_path / "cache/serve/files").iterdir())
 
 
+@pytest.mark.parametrize("host, addressing", [("127.0.0.1", "path"), ("localhost", "virtual-host")])
+def test_tls_with_an_authority_of_ones_own(make_cluster, seaweedfs, tmp_path, host, addressing):
+    settings = {**seaweedfs.tls(host), "store.addressing": addressing}
+    cluster = on_s3(make_cluster, seaweedfs, tmp_path, f"tls-{addressing}", serve=True, settings=settings)
+    points = make_points(15)
+    fill(cluster, "tls", points)
+    assert cluster.json("PATCH", "/collections/tls", {"optimizers_config": {"indexing_threshold": 1}})[0] == 200
+    cluster.kill("serve")
+    cluster.start().wait_until_ready()
+    _, reply = query(cluster, "tls", points[7]["vector"], params={"exact": True})
+    assert [p["id"] for p in reply["result"]["points"]] == exact_top(points, points[7]["vector"])
+
+
+def serve(settings, environment=None):
+    """Runs `covey serve`, which is expected to refuse."""
+    flags = [word for key, value in settings.items() for word in ("--" + key.replace(".", "-").replace("_", "-"), str(value))]
+    command = [BINARY, "serve", "--gateway-address", "127.0.0.1:0", *flags]
+    return subprocess.run(command, env={**os.environ, **(environment or {})}, capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"store.ca_file": ""}, ["https://127.0.0.1", "certificate"]),
+        ({"store.secret_key": "wrong"}, ["https://127.0.0.1", "SignatureDoesNotMatch"]),
+        ({"store.access_key": "nobody"}, ["https://127.0.0.1", "InvalidAccessKeyId"]),
+    ],
+)
+def test_what_the_service_or_its_certificate_refuses_is_named(seaweedfs, tmp_path, change, words):
+    result = serve({**seaweedfs.store("refused", tmp_path), **seaweedfs.tls("127.0.0.1"), **change})
+    assert result.returncode != 0
+    for word in ["store.path s3://covey/refused", *words]:
+        assert word in result.stderr, result.stderr
+
+
+def test_credentials_come_from_the_environment_or_a_profile_of_the_shared_file(make_cluster, seaweedfs, tmp_path, monkeypatch):
+    settings = seaweedfs.store("credentials", tmp_path / "cache")
+    keys = {settings.pop("store.access_key"), settings.pop("store.secret_key")}
+    assert keys == {"covey", "covey-secret"}
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    (tmp_path / "credentials").write_text("[default]\naws_access_key_id = nobody\naws_secret_access_key = x\n\n[covey]\naws_access_key_id = covey\naws_secret_access_key = covey-secret\n")
+    assert "InvalidAccessKeyId" in serve(settings).stderr
+    make_cluster(serve=True, settings={**settings, "store.profile": "covey"}).terminate("serve")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "covey")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "covey-secret")
+    make_cluster(serve=True, settings=settings).terminate("serve")
+
+
 @pytest.mark.skipif(not os.environ.get("BENCHMARK"), reason="a measurement: BENCHMARK=1")
 def test_benchmark_write_latency(make_cluster, seaweedfs, tmp_path):
     writes = 500
@@ -143,4 +193,30 @@ def test_benchmark_write_latency(make_cluster, seaweedfs, tmp_path):
             times.append((time.perf_counter() - start) * 1_000)
         times.sort()
         print(f"\n{label}: {writes} writes of one point, one after the other, ms: p50 {times[writes // 2]:.1f} p99 {times[writes * 99 // 100]:.1f}")
+        cluster.stop()
+
+
+@pytest.mark.skipif(not os.environ.get("BENCHMARK"), reason="a measurement: BENCHMARK=1")
+def test_benchmark_cold_query(make_cluster, seaweedfs, tmp_path):
+    collections, points = 50, make_points(16, 1_000)
+    for label, settings in [("folder", {}), ("SeaweedFS", seaweedfs.store("cold", tmp_path / "cache"))]:
+        cluster = make_cluster(settings={**settings, "shard.exact_points": 0})
+        for i in range(collections):
+            fill(cluster, f"cold-{i}", points)
+            assert cluster.json("PATCH", f"/collections/cold-{i}", {"optimizers_config": {"indexing_threshold": 1}})[0] == 200
+        for state in ["first query of a collection after a restart", *(["the same, caches emptied"] if settings else []), "second query"]:
+            if state != "second query":
+                for name in list(cluster.processes):
+                    cluster.kill(name)
+                for file in (tmp_path / "cache").glob("*/files/*") if "emptied" in state else []:
+                    file.unlink()
+                cluster.start().wait_until_ready()
+            times = []
+            for i in range(collections):
+                start = time.perf_counter()
+                _, reply = query(cluster, f"cold-{i}", points[i]["vector"])
+                times.append((time.perf_counter() - start) * 1_000)
+                assert reply["covey"]["coverage"]["complete"]
+            times.sort()
+            print(f"\n{label}, {state}: {collections} collections of 1,000 points, ms: p50 {times[collections // 2]:.1f} greatest {times[-1]:.1f}")
         cluster.stop()

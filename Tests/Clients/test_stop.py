@@ -5,6 +5,7 @@ the end of the last call to the first look at the counter after which it does no
 """
 
 import json
+import math
 import os
 import statistics
 import threading
@@ -134,7 +135,9 @@ def test_the_deadline_of_the_public_api_reaches_the_shard(busy):
         def one_round():
             watch = Watch(stub, status)
             answers = list(pool.map(ask, range(128)))
-            assert {code for code, _ in answers} <= {200, 503, 504} and any(code != 200 for code, _ in answers)
-            return watch.still_after(max(moment for _, moment in answers))[0]
+            assert {code for code, _ in answers} <= {200, 503, 504}
+            seconds = watch.still_after(max(moment for _, moment in answers))[0]
+            # On a quick machine all may be answered in time: such a round shows nothing.
+            return seconds if any(code != 200 for code, _ in answers) else math.inf
 
         measure("through the coordinator", one_round)
