@@ -25,12 +25,6 @@ struct S3Failure: Error, CustomStringConvertible {
     var mayHaveTakenEffect: Bool
 }
 
-/// A reply with success, and whether an attempt before it may have taken effect already.
-struct S3Reply: Sendable {
-    var response: HTTPResponse
-    var isRepeated: Bool
-}
-
 /// Sends requests to one bucket: signs, repeats what may be repeated, reads errors.
 package final class S3Client: Sendable {
     let configuration: S3Configuration
@@ -61,7 +55,7 @@ package final class S3Client: Sendable {
     /// Sends a request until it succeeds, is refused, or has failed as often as it may.
     ///
     /// - Throws: ``S3Failure``; its `mayHaveTakenEffect` covers all attempts.
-    func send(_ request: S3Request) async throws(S3Failure) -> S3Reply {
+    func send(_ request: S3Request) async throws(S3Failure) -> HTTPResponse {
         var isUnknown = false
         var random = SystemRandomNumberGenerator()
         var isClockSet = false
@@ -71,7 +65,7 @@ package final class S3Client: Sendable {
             let verdict: RetryRule.Verdict
             do throws(HTTPClientError) {
                 let response = try await http.send(signed(request, bodyHash: bodyHash))
-                if response.isSuccess && !isErrorInside(response) { return S3Reply(response: response, isRepeated: isUnknown) }
+                if response.isSuccess && !isErrorInside(response) { return response }
                 failure = describe(response, to: request)
                 if failure.code == "RequestTimeTooSkewed", !isClockSet, let now = response.headers["Date"].flatMap(Self.seconds(httpDate:)) {
                     isClockSet = true

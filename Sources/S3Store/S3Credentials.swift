@@ -1,3 +1,5 @@
+import Foundation
+
 /// Who asks. Its description does not show the secret.
 package struct S3Credentials: Hashable, Sendable, CustomStringConvertible {
     package var accessKey: String
@@ -21,13 +23,13 @@ package struct S3Credentials: Hashable, Sendable, CustomStringConvertible {
         var isInside = false
         var found = false
         for line in text.split(whereSeparator: \.isNewline) {
-            let line = trimmed(line)
+            let line = line.trimmingCharacters(in: .whitespaces)
             if line.isEmpty || line.hasPrefix("#") || line.hasPrefix(";") { continue }
             if line.hasPrefix("["), line.hasSuffix("]") {
-                isInside = trimmed(line.dropFirst().dropLast()) == profile
+                isInside = line.dropFirst().dropLast().trimmingCharacters(in: .whitespaces) == profile
                 found = found || isInside
             } else if isInside, let equals = line.firstIndex(of: "=") {
-                values[trimmed(line[..<equals]).lowercased()] = String(trimmed(line[line.index(after: equals)...]))
+                values[line[..<equals].trimmingCharacters(in: .whitespaces).lowercased()] = line[line.index(after: equals)...].trimmingCharacters(in: .whitespaces)
             }
         }
         guard found else { throw .init("has no profile [\(profile)]") }
@@ -36,11 +38,4 @@ package struct S3Credentials: Hashable, Sendable, CustomStringConvertible {
         }
         self.init(accessKey: accessKey, secretKey: secretKey, sessionToken: values["aws_session_token"])
     }
-}
-
-private func trimmed(_ text: Substring) -> Substring {
-    var text = text
-    while text.first?.isWhitespace == true { text.removeFirst() }
-    while text.last?.isWhitespace == true { text.removeLast() }
-    return text
 }

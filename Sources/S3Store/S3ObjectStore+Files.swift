@@ -6,7 +6,7 @@ import Storage
 extension S3ObjectStore {
     package func scratchPath() async throws(StoreError) -> String { cache.scratchPath() }
 
-    /// - Note: Amazon S3 and SeaweedFS honour the condition when an upload in parts completes, Ceph's radosgw does not. There the look before it
+    /// - Note: Ceph's radosgw ignores the condition when an upload in parts completes (ADR 0016). There the look before it
     ///   is all there is, so names of large objects must be unique by themselves, as segments' are (epoch, incarnation, counter; H16, H25).
     package func putFile(_ key: String, from path: String) async throws(StoreError) {
         let name = try name(of: key)
@@ -42,7 +42,7 @@ extension S3ObjectStore {
             throw .alreadyExists(key: key)
         } catch { if error != .notFound(key: key) { throw error } }
         let begun = try await send(S3Request(method: .post, object: name, query: [("uploads", "")]), key: key)
-        guard let upload = XMLElement(decoding: begun.response.body)?.text("UploadId"), !upload.isEmpty else {
+        guard let upload = XMLElement(decoding: begun.body)?.text("UploadId"), !upload.isEmpty else {
             throw .unavailable("\(configuration.endpoint) began an upload of \(key) without an UploadId")
         }
         do throws(StoreError) {
@@ -64,7 +64,7 @@ extension S3ObjectStore {
             let body = try await piece(of: path, start..<min(start + partBytes, size))
             let query = [("partNumber", "\(tags.count + 1)"), ("uploadId", upload)]
             let reply = try await send(S3Request(method: .put, object: name, query: query, body: body), key: key)
-            guard let tag = reply.response.headers["etag"], !tag.isEmpty, !tag.contains(where: { "<&>".contains($0) }) else {
+            guard let tag = reply.headers["etag"], !tag.isEmpty, !tag.contains(where: { "<&>".contains($0) }) else {
                 throw .unavailable("\(configuration.endpoint) took part \(tags.count + 1) of \(key) without an ETag")
             }
             tags.append(tag)
@@ -79,7 +79,7 @@ extension S3ObjectStore {
         let request = S3Request(method: .post, object: name, query: [("uploadId", upload)], headers: [("if-none-match", "*")], body: Array(body.utf8))
         do throws(S3Failure) {
             let reply = try await client.send(request)
-            guard XMLElement(decoding: reply.response.body)?.name == "CompleteMultipartUploadResult" else {
+            guard XMLElement(decoding: reply.body)?.name == "CompleteMultipartUploadResult" else {
                 throw S3Failure(description: "\(configuration.endpoint) did not complete \(key)", mayHaveTakenEffect: true)
             }
         } catch {

@@ -34,7 +34,7 @@ extension S3ObjectStore {
         let again = S3Request(method: .put, object: try name(of: key), headers: [("if-none-match", "*")], body: Array("second".utf8))
         do throws(S3Failure) {
             let reply = try await client.send(again)
-            throw S3Failure(status: reply.response.status, description: "", mayHaveTakenEffect: false)
+            throw S3Failure(status: reply.status, description: "", mayHaveTakenEffect: false)
         } catch {
             guard error.status != 412 else { return try await verifyUnchanged(key) }
             guard (200..<300).contains(error.status) else { throw storeError(error, key: key) }

@@ -29,7 +29,7 @@ package final class S3ObjectStore: ObjectStore {
     }
 
     package func get(_ key: String) async throws(StoreError) -> [UInt8] {
-        try await send(S3Request(method: .get, object: name(of: key)), key: key).response.body
+        try await send(S3Request(method: .get, object: name(of: key)), key: key).body
     }
 
     package func get(_ key: String, range: Range<Int>) async throws(StoreError) -> [UInt8] {
@@ -41,7 +41,7 @@ package final class S3ObjectStore: ObjectStore {
         let request = S3Request(
             method: .get, object: try name(of: key), headers: [("range", "bytes=\(range.lowerBound)-\(range.upperBound - 1)")])
         do throws(S3Failure) {
-            let response = try await client.send(request).response
+            let response = try await client.send(request)
             guard response.status == 206 else { throw S3Failure(status: response.status, description: "\(configuration.endpoint) ignored a range", mayHaveTakenEffect: false) }
             if response.body.count == range.count { return response.body }
         } catch {
@@ -51,7 +51,7 @@ package final class S3ObjectStore: ObjectStore {
     }
 
     package func size(_ key: String) async throws(StoreError) -> Int {
-        let response = try await send(S3Request(method: .head, object: name(of: key)), key: key).response
+        let response = try await send(S3Request(method: .head, object: name(of: key)), key: key)
         guard let size = response.headers["content-length"].flatMap({ Int($0) }), size >= 0 else {
             throw .unavailable("\(configuration.endpoint) answered HEAD of \(key) without a length")
         }
@@ -80,7 +80,7 @@ package final class S3ObjectStore: ObjectStore {
             var query = [("list-type", "2"), ("max-keys", "\(min(1_000, limit - keys.count))"), ("prefix", base + prefix)]
             if let token { query.append(("continuation-token", token)) } else if let after { query.append(("start-after", base + after)) }
             let reply = try await send(S3Request(method: .get, object: nil, query: query), key: prefix)
-            guard let result = XMLElement(decoding: reply.response.body), result.name == "ListBucketResult" else {
+            guard let result = XMLElement(decoding: reply.body), result.name == "ListBucketResult" else {
                 throw .unavailable("\(configuration.endpoint) answered a listing of \(prefix) with no ListBucketResult")
             }
             for content in result.all("Contents") {
@@ -124,7 +124,7 @@ package final class S3ObjectStore: ObjectStore {
         let request = S3Request(
             method: .post, object: nil, query: [("delete", "")], headers: [("content-md5", Data(md5(bytes)).base64EncodedString())], body: bytes)
         let reply = try await send(request, key: keys[0])
-        guard let result = XMLElement(decoding: reply.response.body), result.name == "DeleteResult" else {
+        guard let result = XMLElement(decoding: reply.body), result.name == "DeleteResult" else {
             throw .unavailable("\(configuration.endpoint) answered a deletion of \(keys.count) objects with no DeleteResult")
         }
         if let error = result.all("Error").first(where: { $0.text("Code") != "NoSuchKey" }) {
@@ -144,7 +144,7 @@ package final class S3ObjectStore: ObjectStore {
         return name
     }
 
-    func send(_ request: S3Request, key: String) async throws(StoreError) -> S3Reply {
+    func send(_ request: S3Request, key: String) async throws(StoreError) -> HTTPResponse {
         do throws(S3Failure) { return try await client.send(request) } catch { throw storeError(error, key: key) }
     }
 

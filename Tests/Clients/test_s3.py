@@ -28,7 +28,7 @@ class Writer:
     def __init__(self, cluster, name, threads=4):
         self.acknowledged, self.refused, self.stopped = set(), 0, threading.Event()
         self.cluster, self.name = cluster, name
-        self.threads = [threading.Thread(target=self.run, args=(i + 1,)) for i in range(threads)]
+        self.threads = [threading.Thread(target=self.run, args=(i + 1,), daemon=True) for i in range(threads)]
         for thread in self.threads:
             thread.start()
 
@@ -144,11 +144,11 @@ def test_tls_with_an_authority_of_ones_own(make_cluster, seaweedfs, tmp_path, ho
     assert [p["id"] for p in reply["result"]["points"]] == exact_top(points, points[7]["vector"])
 
 
-def serve(settings, environment=None):
+def serve(settings):
     """Runs `covey serve`, which is expected to refuse."""
     flags = [word for key, value in settings.items() for word in ("--" + key.replace(".", "-").replace("_", "-"), str(value))]
     command = [BINARY, "serve", "--gateway-address", "127.0.0.1:0", *flags]
-    return subprocess.run(command, env={**os.environ, **(environment or {})}, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
 
 
 @pytest.mark.parametrize(
