@@ -82,6 +82,14 @@ struct LogStore: Sendable {
         }
     }
 
+    /// The entry as it stands in the log, or why it cannot be read, for those who read many at once.
+    func bareResult(at position: UInt64) async -> Result<Found, ClusterError> {
+        do throws(ClusterError) {
+            let found = try await bareEntry(at: position)
+            return .success(found)
+        } catch { return .failure(error) }
+    }
+
     /// Positions of claims and terminal entries, found by reading the whole log: for a shard that cannot be opened.
     func fences() async throws(ClusterError) -> [UInt64] {
         var fences: [UInt64] = []

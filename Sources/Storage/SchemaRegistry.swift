@@ -1,18 +1,25 @@
 import Model
-import Storage
 
 /// Which collections a tenant has: one create-only chain of records for each name, the highest version counts.
 ///
 /// Creating and dropping both put the next version, so of several who try at once exactly one succeeds, and the others look
 /// again. Versions are never deleted: a writer that paused since it looked could otherwise put one that was there before,
 /// and believe that it counts (protocol, H18). A few hundred bytes for each life of a name are the price.
-struct SchemaRegistry: Sendable {
+package struct SchemaRegistry: Sendable {
     let store: any ObjectStore
 
-    struct Record: Sendable {
-        var version: UInt64
-        var isDropped: Bool
-        var schema: CollectionSchema
+    package init(store: any ObjectStore) { self.store = store }
+
+    package struct Record: Sendable {
+        package var version: UInt64
+        package var isDropped: Bool
+        package var schema: CollectionSchema
+
+        package init(version: UInt64, isDropped: Bool, schema: CollectionSchema) {
+            self.version = version
+            self.isDropped = isDropped
+            self.schema = schema
+        }
     }
 
     /// What an object under `names/` holds, as JSON in a ``Frame`` with magic `CVNM`.
@@ -25,7 +32,7 @@ struct SchemaRegistry: Sendable {
     private static let attempts = 8
 
     /// - Throws: `alreadyExists` if the name stands for a collection; `aborted` after too many lost races.
-    func create(_ schema: CollectionSchema, named name: CollectionName, tenant: TenantID) async throws(ClusterError) -> Record {
+    package func create(_ schema: CollectionSchema, named name: CollectionName, tenant: TenantID) async throws(ClusterError) -> Record {
         let schemaKey = StoreKey.schema(schema.incarnation, of: tenant)
         // First what the name will point to: whoever finds the name can open the shards.
         try await put(schemaKey, try encoded(CollectionSchema.frame, schema))
@@ -44,7 +51,7 @@ struct SchemaRegistry: Sendable {
     }
 
     /// Ends the name's collection; `nil` if there is none.
-    func drop(_ name: CollectionName, tenant: TenantID) async throws(ClusterError) -> CollectionSchema? {
+    package func drop(_ name: CollectionName, tenant: TenantID) async throws(ClusterError) -> CollectionSchema? {
         for _ in 0..<Self.attempts {
             guard let newest = try await newest(name, tenant: tenant), !newest.isDropped else { return nil }
             let tombstone = Record(version: newest.version + 1, isDropped: true, schema: newest.schema)
@@ -54,13 +61,13 @@ struct SchemaRegistry: Sendable {
     }
 
     /// The record that counts; `nil` if the name was never used.
-    func newest(_ name: CollectionName, tenant: TenantID) async throws(ClusterError) -> Record? {
+    package func newest(_ name: CollectionName, tenant: TenantID) async throws(ClusterError) -> Record? {
         guard let key = try await list(StoreKey.names(of: tenant, collection: name)).last else { return nil }
         return try await read(key)
     }
 
     /// Whether no version after this one exists; one listing.
-    func isNewest(_ version: UInt64, of name: CollectionName, tenant: TenantID) async throws(ClusterError) -> Bool {
+    package func isNewest(_ version: UInt64, of name: CollectionName, tenant: TenantID) async throws(ClusterError) -> Bool {
         do {
             let after = StoreKey.name(of: tenant, collection: name, version: version)
             return try await store.list(prefix: StoreKey.names(of: tenant, collection: name), after: after, limit: 1).isEmpty
@@ -68,7 +75,7 @@ struct SchemaRegistry: Sendable {
     }
 
     /// The newest record of every name, dropped ones too, in the order of names; of one that cannot be read, the error that names it.
-    func all(of tenant: TenantID) async throws(ClusterError) -> (found: [(name: CollectionName, record: Record)], damaged: [ClusterError]) {
+    package func all(of tenant: TenantID) async throws(ClusterError) -> (found: [(name: CollectionName, record: Record)], damaged: [ClusterError]) {
         let prefix = StoreKey.names(of: tenant)
         var newest: [String: String] = [:]
         for key in try await list(prefix) {
@@ -86,12 +93,12 @@ struct SchemaRegistry: Sendable {
     }
 
     /// Removes what marks a dropped collection as not yet erased.
-    func forget(_ incarnation: Incarnation, tenant: TenantID) async throws(ClusterError) {
+    package func forget(_ incarnation: Incarnation, tenant: TenantID) async throws(ClusterError) {
         do { try await store.delete(StoreKey.schema(incarnation, of: tenant)) } catch { throw ClusterError(error) }
     }
 
     /// Whether objects of a dropped collection may be left.
-    func isErased(_ incarnation: Incarnation, tenant: TenantID) async throws(ClusterError) -> Bool {
+    package func isErased(_ incarnation: Incarnation, tenant: TenantID) async throws(ClusterError) -> Bool {
         do throws(StoreError) {
             _ = try await store.size(StoreKey.schema(incarnation, of: tenant))
             return false
@@ -116,9 +123,16 @@ struct SchemaRegistry: Sendable {
     private func read(_ key: String) async throws(ClusterError) -> Record {
         let bytes: [UInt8]
         do { bytes = try await store.get(key) } catch { throw ClusterError(error) }
+        return try Self.record(at: key, bytes)
+    }
+
+    /// What the object at a key under `names/` says.
+    ///
+    /// - Throws: `dataLoss` naming the key if it is damaged, `failedPrecondition` if a newer release wrote it.
+    package static func record(at key: String, _ bytes: [UInt8]) throws(ClusterError) -> Record {
         guard let version = StoreKey.number(at: key) else { throw ClusterError(.dataLoss, "object \(key) is not a version of a name") }
         let stored: StoredRecord
-        do throws(FormatError) { stored = try Self.frame.openJSON(bytes) } catch { throw ClusterError(error, in: key) }
+        do throws(FormatError) { stored = try frame.openJSON(bytes) } catch { throw ClusterError(error, in: key) }
         try stored.schema.validate()
         return Record(version: version, isDropped: stored.dropped, schema: stored.schema)
     }
