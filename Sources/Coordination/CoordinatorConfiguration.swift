@@ -17,6 +17,11 @@ package struct CoordinatorConfiguration: Sendable {
     /// A collection's schema is looked up again after so long; a collection dropped through another coordinator may
     /// answer for this long. Default: 1 s: one small listing a second and collection in use.
     package var schemaStaleness: Duration = .seconds(1)
+    /// How long a call to the store may be on its way, at most: so long after a collection was erased it is looked at once more, as such a
+    /// call may have put an object back. Default: 2 h, the time for a seal, whose upload is the longest.
+    package var longestCall: Duration = .seconds(7_200)
+    /// Ended collections looked at in one sweep of a tenant. Default: 1,000, so that a sweep is over in seconds.
+    package var dropsPerSweep: Int = 1_000
     /// Schemas kept in memory. Default: 10,000, a few kilobytes each.
     package var schemaCacheLimit: Int = 10_000
     /// Shards of a new collection that does not say; `nil`: one per shard node.
@@ -46,11 +51,11 @@ package struct CoordinatorConfiguration: Sendable {
             ("readTimeout", readTimeout), ("writeTimeout", writeTimeout), ("sealTimeout", sealTimeout), ("statusTimeout", statusTimeout),
         ]
         for (name, value) in durations where value <= .zero { throw ClusterError(.invalidArgument, "\(name) must be above 0, found \(value)") }
-        for (name, value) in [("mergeMargin", mergeMargin), ("schemaStaleness", schemaStaleness)] where value < .zero {
+        for (name, value) in [("mergeMargin", mergeMargin), ("schemaStaleness", schemaStaleness), ("longestCall", longestCall)] where value < .zero {
             throw ClusterError(.invalidArgument, "\(name) must not be negative, found \(value)")
         }
         let counts: [(String, Int)] = [
-            ("schemaCacheLimit", schemaCacheLimit), ("maximumLimit", maximumLimit), ("maximumBatchPoints", maximumBatchPoints),
+            ("schemaCacheLimit", schemaCacheLimit), ("dropsPerSweep", dropsPerSweep), ("maximumLimit", maximumLimit), ("maximumBatchPoints", maximumBatchPoints),
             ("maximumPayloadBytes", maximumPayloadBytes), ("maximumEntryBytes", maximumEntryBytes), ("maximumDocumentBytes", maximumDocumentBytes),
         ]
         for (name, value) in counts where value < 1 { throw ClusterError(.invalidArgument, "\(name) must be at least 1, found \(value)") }

@@ -105,7 +105,7 @@ extension Shard {
             name: name, from: input.from, to: input.position, byteCount: byteCount, checksum: checksum, rowCount: input.liveCount, deletedRows: [])
         try await stored { () throws(StoreError) in try await store.putFile(key, from: scratch) }
         // What the log will be truncated for is read back first (protocol, H16).
-        let segment = await ShardState.Segment.open(record, of: id, schema: schema, environment: environment)
+        let segment = try await ShardState.Segment.open(record, of: id, schema: schema, environment: environment)
         if let damage = segment.damage { throw ClusterError(.dataLoss, damage) }
         return segment
     }
@@ -124,7 +124,11 @@ extension Shard {
 
 extension ShardState.Segment {
     /// Maps a segment of the store; one that cannot be read becomes a damaged one.
-    static func open(_ record: SegmentRecord, of shard: ShardID, schema: CollectionSchema, environment: ShardEnvironment) async -> ShardState.Segment {
+    ///
+    /// - Throws: `unavailable` if the store does not answer, which says nothing about the segment.
+    static func open(
+        _ record: SegmentRecord, of shard: ShardID, schema: CollectionSchema, environment: ShardEnvironment
+    ) async throws(ClusterError) -> ShardState.Segment {
         let key = StoreKey.segment(shard, name: record.name)
         do {
             let file = try await environment.store.localFile(key)
@@ -135,9 +139,15 @@ extension ShardState.Segment {
             }.get()
             return ShardState.Segment(record: record, content: content)
         } catch {
+            var isMissing = false
+            switch error as? StoreError {
+            case .unavailable: throw ClusterError(.unavailable, "\(key): \(error)")
+            case .notFound: isMissing = true
+            default: break
+            }
             let reason = (error as? SegmentDamage)?.description ?? "\(error)"
             environment.logger.error("segment unreadable", metadata: ["segment": "\(key)", "tenant": "\(shard.tenant)", "error": "\(reason)"])
-            return ShardState.Segment(record: record, content: nil, damage: "\(key): \(reason)")
+            return ShardState.Segment(record: record, content: nil, damage: "\(key): \(reason)", isMissing: isMissing)
         }
     }
 }

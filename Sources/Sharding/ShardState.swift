@@ -31,13 +31,16 @@ struct ShardState {
         let content: OpenSegment?
         /// Why it cannot.
         let damage: String?
+        /// Whether the object is not there: so it is with one that a newer manifest no longer names.
+        let isMissing: Bool
         fileprivate(set) var live: RowBitmap
         fileprivate(set) var liveCount: Int
 
-        init(record: SegmentRecord, content: OpenSegment?, damage: String? = nil) {
+        init(record: SegmentRecord, content: OpenSegment?, damage: String? = nil, isMissing: Bool = false) {
             self.record = record
             self.content = content
             self.damage = damage
+            self.isMissing = isMissing
             live = RowBitmap(rowCount: record.rowCount, filled: true)
             for row in record.deletedRows { live.remove(row) }
             liveCount = record.rowCount - record.deletedRows.count

@@ -3,8 +3,8 @@ import Model
 /// Which collections a tenant has: one create-only chain of records for each name, the highest version counts.
 ///
 /// Creating and dropping both put the next version, so of several who try at once exactly one succeeds, and the others look
-/// again. Versions are never deleted: a writer that paused since it looked could otherwise put one that was there before,
-/// and believe that it counts (protocol, H18). A few hundred bytes for each life of a name are the price.
+/// again. A record that a newer one superseded stays until what it stood for is erased: it is the list of what is to be erased. A writer
+/// that paused since it looked may put such a version again (protocol, H18): it is as if its collection had been made, or dropped, and superseded at once.
 package struct SchemaRegistry: Sendable {
     let store: any ObjectStore
 
@@ -54,7 +54,10 @@ package struct SchemaRegistry: Sendable {
     package func drop(_ name: CollectionName, tenant: TenantID) async throws(ClusterError) -> CollectionSchema? {
         for _ in 0..<Self.attempts {
             guard let newest = try await newest(name, tenant: tenant), !newest.isDropped else { return nil }
-            let tombstone = Record(version: newest.version + 1, isDropped: true, schema: newest.schema)
+            // It stays for good, and nothing that a user wrote should.
+            var schema = newest.schema
+            (schema.metadata, schema.embeddingModel) = ([:], nil)
+            let tombstone = Record(version: newest.version + 1, isDropped: true, schema: schema)
             if try await publish(tombstone, named: name, tenant: tenant) { return newest.schema }
         }
         throw ClusterError(.aborted, "collection \"\(name)\" is being created and dropped by others, try again")
@@ -62,8 +65,12 @@ package struct SchemaRegistry: Sendable {
 
     /// The record that counts; `nil` if the name was never used.
     package func newest(_ name: CollectionName, tenant: TenantID) async throws(ClusterError) -> Record? {
-        guard let key = try await list(StoreKey.names(of: tenant, collection: name)).last else { return nil }
-        return try await read(key)
+        for _ in 0..<Self.attempts {
+            guard let key = try await list(StoreKey.names(of: tenant, collection: name)).max() else { return nil }
+            // One that was superseded since, and erased, is looked up again.
+            if let record = try await read(key) { return record }
+        }
+        throw ClusterError(.aborted, "collection \"\(name)\" is being created and dropped by others, try again")
     }
 
     /// Whether no version after this one exists; one listing.
@@ -76,15 +83,14 @@ package struct SchemaRegistry: Sendable {
 
     /// The newest record of every name, dropped ones too, in the order of names; of one that cannot be read, the error that names it.
     package func all(of tenant: TenantID) async throws(ClusterError) -> (found: [(name: CollectionName, record: Record)], damaged: [ClusterError]) {
-        let prefix = StoreKey.names(of: tenant)
-        var newest: [String: String] = [:]
-        for key in try await list(prefix) {
-            // Keys ascend, so the last one of a name is its newest.
-            if let slash = key.lastIndex(of: "/"), slash > prefix.endIndex { newest[String(key[prefix.endIndex..<slash])] = key }
-        }
         var (found, damaged): ([(name: CollectionName, record: Record)], [ClusterError]) = ([], [])
-        for (text, key) in newest.sorted(by: { $0.key < $1.key }) {
-            do throws(ClusterError) { found.append((try CollectionName(text), try await read(key))) } catch {
+        for (text, keys) in try await keys(of: tenant).sorted(by: { $0.key < $1.key }) {
+            do throws(ClusterError) {
+                let name = try CollectionName(text)
+                if let record = try await read(keys[keys.count - 1]) { found.append((name, record)) } else if let record = try await newest(name, tenant: tenant) {
+                    found.append((name, record))
+                }
+            } catch {
                 guard error.code == .dataLoss || error.code == .failedPrecondition else { throw error }
                 damaged.append(error)
             }
@@ -92,20 +98,43 @@ package struct SchemaRegistry: Sendable {
         return (found, damaged)
     }
 
-    /// Removes what marks a dropped collection as not yet erased.
-    package func forget(_ incarnation: Incarnation, tenant: TenantID) async throws(ClusterError) {
-        do { try await store.delete(StoreKey.schema(incarnation, of: tenant)) } catch { throw ClusterError(error) }
+    /// Lives of collections that ended and are not known to be erased: what the superseded records stand for.
+    package func ended(of tenant: TenantID, limit: Int) async throws(ClusterError) -> [(name: CollectionName, schema: CollectionSchema)] {
+        var lives: [Incarnation: (name: CollectionName, schema: CollectionSchema)] = [:]
+        for (text, keys) in try await keys(of: tenant) {
+            for key in keys.dropLast() where lives.count < limit {
+                guard let name = try? CollectionName(text) else { continue }
+                do throws(ClusterError) {
+                    if let schema = try await read(key)?.schema { lives[schema.incarnation] = (name, schema) }
+                } catch {
+                    // `all(of:)` and `covey verify` name it.
+                    guard error.code == .dataLoss || error.code == .failedPrecondition else { throw error }
+                }
+            }
+        }
+        return lives.values.sorted { $0.schema.incarnationText < $1.schema.incarnationText }
     }
 
-    /// Whether objects of a dropped collection may be left.
-    package func isErased(_ incarnation: Incarnation, tenant: TenantID) async throws(ClusterError) -> Bool {
-        do throws(StoreError) {
-            _ = try await store.size(StoreKey.schema(incarnation, of: tenant))
-            return false
-        } catch {
-            if case .notFound = error { return true }
-            throw ClusterError(error)
+    /// Removes what marks an ended life of a collection as not yet erased.
+    package func forget(_ incarnation: Incarnation, named name: CollectionName, tenant: TenantID) async throws(ClusterError) {
+        var superseded: [String] = []
+        for key in try await list(StoreKey.names(of: tenant, collection: name)).sorted().dropLast() {
+            if try await read(key)?.schema.incarnation == incarnation { superseded.append(key) }
         }
+        do {
+            try await store.delete(StoreKey.schema(incarnation, of: tenant))
+            try await store.delete(superseded)
+        } catch { throw ClusterError(error) }
+    }
+
+    /// Versions of every name, ascending.
+    private func keys(of tenant: TenantID) async throws(ClusterError) -> [String: [String]] {
+        let prefix = StoreKey.names(of: tenant)
+        var keys: [String: [String]] = [:]
+        for key in try await list(prefix) {
+            if let slash = key.lastIndex(of: "/"), slash > prefix.endIndex { keys[String(key[prefix.endIndex..<slash]), default: []].append(key) }
+        }
+        return keys.mapValues { $0.sorted() }
     }
 
     /// Puts the record's version; `false` if somebody else was first.
@@ -120,9 +149,13 @@ package struct SchemaRegistry: Sendable {
         return true
     }
 
-    private func read(_ key: String) async throws(ClusterError) -> Record {
+    /// `nil` if there is no such object.
+    private func read(_ key: String) async throws(ClusterError) -> Record? {
         let bytes: [UInt8]
-        do { bytes = try await store.get(key) } catch { throw ClusterError(error) }
+        do throws(StoreError) { bytes = try await store.get(key) } catch {
+            if case .notFound = error { return nil }
+            throw ClusterError(error)
+        }
         return try Self.record(at: key, bytes)
     }
 

@@ -25,7 +25,7 @@ struct StoreAuditTests {
         _ = try await first.append(AppendRequest(shard: oldShard, operations: [.upsert([harness.point(1)])]), context: harness.context())
         _ = try await registry.drop(try CollectionName("test"), tenant: .default)
         try await first.drop(DropRequest(shard: oldShard), context: harness.context())
-        try await registry.forget(old.incarnation, tenant: .default)
+        try await registry.forget(old.incarnation, named: try CollectionName("test"), tenant: .default)
         // The harness has put the schema.
         try await store.delete(StoreKey.schema(harness.schema.incarnation, of: .default))
         _ = try await registry.create(harness.schema, named: try CollectionName("test"), tenant: .default)
@@ -189,7 +189,7 @@ struct StoreAuditTests {
             if seed % 2 == 0 {
                 _ = try await registry.drop(name, tenant: .default)
                 try await node.drop(DropRequest(shard: harness.shard), context: harness.context())
-                try await registry.forget(harness.schema.incarnation, tenant: .default)
+                try await registry.forget(harness.schema.incarnation, named: name, tenant: .default)
             }
             await node.close()
         }()
