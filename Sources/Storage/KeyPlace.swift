@@ -7,6 +7,8 @@ package enum KeyPlace: Hashable, Sendable {
     case shard(Incarnation, index: Int, ShardObject)
     /// - Parameter part: The key below the file's folder.
     case file(id: String, part: String)
+    /// - Parameter part: The key within the snapshot.
+    case snapshot(id: String, part: String)
 
     package enum ShardObject: Hashable, Sendable {
         case log(position: UInt64)
@@ -32,6 +34,9 @@ package enum KeyPlace: Hashable, Sendable {
         case "files":
             guard parts.count >= 3 else { return nil }
             self = .file(id: parts[1], part: parts[2...].joined(separator: "/"))
+        case "snapshots":
+            guard parts.count >= 3 else { return nil }
+            self = .snapshot(id: parts[1], part: parts[2...].joined(separator: "/"))
         case "c":
             guard parts.count >= 3, let incarnation = Incarnation(parts[1]) else { return nil }
             if parts.count == 3, parts[2] == "schema" {

@@ -31,12 +31,17 @@ package struct SchemaRegistry: Sendable {
     /// Races lost in a row before giving up: each means that somebody else made progress.
     private static let attempts = 8
 
+    /// - Parameter fill: Makes what the collection is to hold from the start, before anybody finds it.
     /// - Throws: `alreadyExists` if the name stands for a collection; `aborted` after too many lost races.
-    package func create(_ schema: CollectionSchema, named name: CollectionName, tenant: TenantID) async throws(ClusterError) -> Record {
+    package func create(
+        _ schema: CollectionSchema, named name: CollectionName, tenant: TenantID, filledBy fill: () async throws(ClusterError) -> Void = {}
+    ) async throws(ClusterError) -> Record {
+        if let newest = try await newest(name, tenant: tenant), !newest.isDropped { throw ClusterError(.alreadyExists, "collection \"\(name)\" exists") }
         let schemaKey = StoreKey.schema(schema.incarnation, of: tenant)
         // First what the name will point to: whoever finds the name can open the shards.
         try await put(schemaKey, try encoded(CollectionSchema.frame, schema))
         do throws(ClusterError) {
+            try await fill()
             for _ in 0..<Self.attempts {
                 let newest = try await newest(name, tenant: tenant)
                 if let newest, !newest.isDropped { throw ClusterError(.alreadyExists, "collection \"\(name)\" exists") }
@@ -47,6 +52,13 @@ package struct SchemaRegistry: Sendable {
         } catch {
             try? await store.delete(schemaKey)
             throw error
+        }
+    }
+
+    /// Gives a name to a collection whose schema is there, in a store that nobody else writes.
+    package func publish(_ schema: CollectionSchema, named name: CollectionName, tenant: TenantID) async throws(ClusterError) {
+        guard try await publish(Record(version: 1, isDropped: false, schema: schema), named: name, tenant: tenant) else {
+            throw ClusterError(.alreadyExists, "collection \"\(name)\" exists")
         }
     }
 

@@ -11,9 +11,10 @@ struct StoreSettings {
     /// For a verb that is over soon: copies of an S3 store's objects go there, one at a time, and are not kept.
     var passingCache: String?
 
+    /// - Parameter path: In place of `store.path`.
     /// - Throws: ``ConfigurationError``; an S3 store was tried out first, and is refused if it would lose writes.
-    func open() async throws -> any ObjectStore {
-        let path = configuration.text("store.path")
+    func open(_ path: String? = nil) async throws -> any ObjectStore {
+        let path = path ?? configuration.text("store.path")
         guard path.contains("://") else {
             do { return try LocalObjectStore(root: path) } catch { throw ConfigurationError("store.path \(path): \(error)") }
         }

@@ -45,10 +45,16 @@ extension NodeOptions {
         let configuration = try configuration()
         let path = configuration.text("store.path")
         guard path.contains("://") || FileManager.default.fileExists(atPath: path) else { throw ConfigurationError("store.path \(path) does not exist") }
+        return try await withStore(at: path, body)
+    }
+
+    /// The same with another folder or bucket than `store.path`, the other settings of the store being as they are.
+    func withStore<Value>(at path: String, _ body: (any ObjectStore) async throws -> Value) async throws -> Value {
+        let configuration = try configuration()
         let cache = FileManager.default.temporaryDirectory.path + "/covey-" + fixedHex(.random(in: 0...UInt64.max))
         defer { try? FileManager.default.removeItem(atPath: cache) }
         let settings = StoreSettings(configuration: configuration, node: "", environment: ProcessInfo.processInfo.environment, passingCache: cache)
-        return try await body(try await settings.open())
+        return try await body(try await settings.open(path))
     }
 }
 
@@ -63,7 +69,7 @@ private actor AuditPage {
     func add(_ tenant: TenantAudit) {
         for finding in tenant.allFindings { counts[finding.kind, default: 0] += 1 }
         guard !json else { return tenants.append(Self.json(tenant)) }
-        print("tenant \(tenant.tenant): \(tenant.files) uploaded files")
+        print("tenant \(tenant.tenant): \(tenant.files) uploaded files, \(tenant.snapshots) snapshots")
         for collection in tenant.collections {
             let name = collection.name.map { "\($0) (\(collection.incarnation))" } ?? "\(collection.incarnation)"
             let held = "\(collection.shards) shards, \(collection.segments) segments of \(collection.segmentBytes) bytes, \(collection.sealedPoints) points sealed, \(collection.logEntries) log entries after them"
@@ -102,7 +108,7 @@ private actor AuditPage {
             ]
         }
         return [
-            "tenant": .string(tenant.tenant.rawValue), "files": .integer(Int64(tenant.files)), "collections": .array(collections),
+            "tenant": .string(tenant.tenant.rawValue), "files": .integer(Int64(tenant.files)), "snapshots": .integer(Int64(tenant.snapshots)), "collections": .array(collections),
             "findings": .array(tenant.findings.map(json)),
         ]
     }

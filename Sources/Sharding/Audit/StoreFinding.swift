@@ -33,6 +33,8 @@ package struct TenantAudit: Sendable {
     package var collections: [CollectionAudit] = []
     /// Uploaded documents.
     package var files = 0
+    /// Whole ones.
+    package var snapshots = 0
     /// Whatever belongs to no collection.
     package var findings: [StoreFinding] = []
 

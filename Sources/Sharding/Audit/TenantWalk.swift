@@ -13,6 +13,7 @@ struct TenantWalk {
     /// Shards that have objects, by life of a collection.
     private var shards: [Incarnation: Set<Int>] = [:]
     private var files: [String: Set<String>] = [:]
+    private var snapshots: [String: Set<String>] = [:]
     private var records: [Incarnation: (name: String, record: SchemaRegistry.Record)] = [:]
     /// Whether a record of a name cannot be read: what it stood for is no orphan.
     private var hasUnreadableName = false
@@ -30,6 +31,7 @@ struct TenantWalk {
                 incarnations.insert(incarnation)
                 shards[incarnation, default: []].insert(index)
             case .file(let id, let part): files[id, default: []].insert(part)
+            case .snapshot(let id, let part): snapshots[id, default: []].insert(part)
             case nil: unknown.append(key)
             }
         }
@@ -42,6 +44,7 @@ struct TenantWalk {
             if let collection = try await check(incarnation) { report.collections.append(collection) }
         }
         try await checkFiles()
+        for (id, parts) in snapshots.sorted(by: { $0.key < $1.key }) { try await check(snapshot: id, parts) }
         return report
     }
 
@@ -216,6 +219,45 @@ struct TenantWalk {
         }
         guard hex(sha256(content)) == expected else { return [StoreFinding(.damaged, contentKey, "its SHA-256 is not the one in \(key)")] }
         return []
+    }
+
+    // MARK: - Snapshots
+
+    private mutating func check(snapshot id: String, _ parts: Set<String>) async throws(ClusterError) {
+        let prefix = StoreKey.snapshot(id, of: tenant)
+        let shelf = SnapshotShelf(store: store, tenant: tenant)
+        let record: SnapshotRecord
+        do throws(ClusterError) { record = try await SnapshotRecord.read(try shelf.snapshot(id)) } catch {
+            switch error.code {
+            case .notFound: report.findings.append(StoreFinding(.pending, prefix, "a snapshot in the making, or one that was cut off"))
+            case .dataLoss, .failedPrecondition: report.findings.append(StoreFinding(.damaged, prefix + SnapshotRecord.key, error.message))
+            default: throw error
+            }
+            return
+        }
+        report.snapshots += 1
+        var findings: [StoreFinding] = []
+        for object in record.objects {
+            let key = prefix + object.key
+            guard let bytes = try await get(key) else {
+                findings.append(StoreFinding(.missing, key, "the snapshot's record names it"))
+                continue
+            }
+            if bytes.count != object.byteCount || crc32c(bytes) != object.checksum {
+                findings.append(StoreFinding(.damaged, key, "is not what the snapshot's record says"))
+            }
+        }
+        // Deleted meanwhile?
+        guard try await get(prefix + SnapshotRecord.key) != nil else { return }
+        report.findings += findings
+        let names = record.collections.compactMap { collection in
+            (try? CollectionName(collection.schema.name)).flatMap { name in
+                (try? TenantID(record.tenant)).map { StoreKey.name(of: $0, collection: name, version: 1) }
+            }
+        }
+        for part in parts.subtracting(record.objects.map(\.key) + names + [SnapshotRecord.key]).sorted() {
+            report.findings.append(StoreFinding(.orphan, prefix + part, "the snapshot's record does not name it"))
+        }
     }
 
     /// `nil` if there is no such object.
