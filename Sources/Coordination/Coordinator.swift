@@ -154,7 +154,7 @@ package final class Coordinator: Sendable {
         plans.keep(makePlan(record, name, tenant), for: PlanCache.Key(tenant: tenant, name: name), now: clock.now())
     }
 
-    private func makePlan(_ record: SchemaRegistry.Record, _ name: CollectionName, _ tenant: TenantID) -> CollectionPlan {
+    func makePlan(_ record: SchemaRegistry.Record, _ name: CollectionName, _ tenant: TenantID) -> CollectionPlan {
         let owners = placement.owners(tenant: tenant, incarnation: record.schema.incarnation, shardCount: record.schema.shardCount)
         return CollectionPlan(name: name, tenant: tenant, schema: record.schema, version: record.version, owners: owners, nodes: nodes)
     }

@@ -20,6 +20,9 @@ package struct CoordinatorConfiguration: Sendable {
     /// How long a call to the store may be on its way, at most: so long after a collection was erased it is looked at once more, as such a
     /// call may have put an object back. Default: 2 h, the time for a seal, whose upload is the longest.
     package var longestCall: Duration = .seconds(7_200)
+    /// Time after which no object holds a point that was deleted or overwritten, while nodes and store work. Default: 24 h: each
+    /// shard concerned is rewritten whole, at most once in half of that.
+    package var erasureDeadline: Duration = .seconds(86_400)
     /// Ended collections looked at in one sweep of a tenant. Default: 1,000, so that a sweep is over in seconds.
     package var dropsPerSweep: Int = 1_000
     /// Schemas kept in memory. Default: 10,000, a few kilobytes each.
@@ -48,7 +51,7 @@ package struct CoordinatorConfiguration: Sendable {
     /// - Throws: `invalidArgument` that names the setting, its limit and its value.
     package func validate() throws(ClusterError) {
         let durations: [(String, Duration)] = [
-            ("readTimeout", readTimeout), ("writeTimeout", writeTimeout), ("sealTimeout", sealTimeout), ("statusTimeout", statusTimeout),
+            ("readTimeout", readTimeout), ("writeTimeout", writeTimeout), ("sealTimeout", sealTimeout), ("statusTimeout", statusTimeout), ("erasureDeadline", erasureDeadline),
         ]
         for (name, value) in durations where value <= .zero { throw ClusterError(.invalidArgument, "\(name) must be above 0, found \(value)") }
         for (name, value) in [("mergeMargin", mergeMargin), ("schemaStaleness", schemaStaleness), ("longestCall", longestCall)] where value < .zero {

@@ -154,6 +154,10 @@ struct LogStore: Sendable {
         }
     }
 
+    func put(_ mark: ErasureMark) async throws(ClusterError) {
+        guard try await create(mark.key, []) else { throw ClusterError(.internal, "\(mark.key) exists with content") }
+    }
+
     /// Creates an object, repeating a put without an outcome.
     ///
     /// - Returns: False if it exists with other bytes.

@@ -20,6 +20,7 @@ final class OpenShards: Sendable {
         let opening: Task<Result<Shard, ClusterError>, Never>
         var users = 0
         var lastUse: UInt64
+        var idleSince = ContinuousClock.now
     }
 
     init(limit: Int, open: @escaping @Sendable (ShardID) async throws(ClusterError) -> Shard) {
@@ -68,7 +69,9 @@ final class OpenShards: Sendable {
 
     private func leave(_ id: ShardID, _ opening: Task<Result<Shard, ClusterError>, Never>) {
         state.withLock { state in
-            if state.slots[id]?.opening == opening { state.slots[id]!.users -= 1 }
+            guard state.slots[id]?.opening == opening else { return }
+            state.slots[id]!.users -= 1
+            state.slots[id]!.idleSince = .now
         }
     }
 
@@ -77,6 +80,17 @@ final class OpenShards: Sendable {
         guard let (id, slot) = state.slots.filter({ $0.value.users == 0 }).min(by: { $0.value.lastUse < $1.value.lastUse }) else { return }
         state.slots[id] = nil
         finish(slot.opening, &state)
+    }
+
+    /// Closes the shards that nobody used for so long: what they have mapped may have been deleted from the store since.
+    func closeIdle(for time: Duration) {
+        state.withLock { state in
+            let now = ContinuousClock.now
+            for (id, slot) in state.slots where slot.users == 0 && slot.idleSince.duration(to: now) >= time {
+                state.slots[id] = nil
+                finish(slot.opening, &state)
+            }
+        }
     }
 
     private func remove(_ id: ShardID, _ opening: Task<Result<Shard, ClusterError>, Never>) {

@@ -4,7 +4,7 @@ import Storage
 import Synchronization
 
 extension Shard {
-    /// Turns everything appended so far into one segment; returns when it serves.
+    /// Turns everything appended so far into one segment without deleted rows; returns when it serves and all that it supersedes is deleted.
     func seal(request: RequestID) async throws(ClusterError) -> SealReply {
         while let running = sealing { await running.value }
         let outcome = Mutex<Result<Void, ClusterError>>(.success(()))
@@ -50,13 +50,22 @@ extension Shard {
         if let damage = state.withLock({ $0.damage.first }) {
             throw ClusterError(.dataLoss, "shard \(id) is not sealed, as its log holds the deletes of what cannot be read: \(damage)")
         }
-        guard state.withLock({ $0.tailRows > 0 || $0.cursor.position > $0.coveredPosition || $0.segments.count > 1 || $0.hasDeletedRows }) else { return }
-        // Only an owner seals: the manifest's writer is the holder of its epoch.
-        _ = try await submit(PendingWrite(key: RequestWindow.Key(id: request ?? RequestID("none"), bodyHash: Nonce(high: 0, low: 0)), work: .claim, byteCount: 0, stop: StopSignal()))
-        guard let input = state.withLock({ $0.beginSeal(everything: everything) }) else { return }
+        let hasWork = state.withLock { $0.tailRows > 0 || $0.cursor.position > $0.coveredPosition || $0.segments.count > 1 || $0.hasDeletedRows }
+        guard hasWork || everything else { return }
+        // Only an owner seals and collects: the manifest's writer is the holder of its epoch.
+        if hasWork || !state.withLock({ $0.cursor.isOwner }) { try await own(.claim, request) }
+        // An entry that holds what it supersedes itself stays as long as it is the last: it gets a successor.
+        for _ in 0..<8 where state.withLock({ $0.lastEntryHoldsDead }) { try await own(.anchor, request) }
+        if everything { isMarked = false }
+        guard let input = state.withLock({ $0.beginSeal(everything: everything) }) else {
+            // What an earlier seal of this owner could not delete.
+            if everything, let manifest = try await log.newestManifest() { try await collect(after: manifest) }
+            return
+        }
+        let manifest: Manifest
         do throws(ClusterError) {
             let segment = input.liveCount > 0 ? try await build(input) : nil
-            let manifest = Manifest(
+            manifest = Manifest(
                 version: input.previousVersion + 1, position: input.position, epoch: input.epoch, writer: writer, fences: input.fences,
                 segments: input.kept + (segment.map { [$0.record] } ?? []), requests: input.requests)
             guard try await log.add(manifest), try await log.newestManifest()?.version == manifest.version else {
@@ -71,11 +80,21 @@ extension Shard {
                     "position": "\(input.position)", "points": "\(input.liveCount)", "segments": "\(manifest.segments.count)",
                     "manifest": "\(manifest.version)", "duration": "\(start.duration(to: .now))",
                 ]) { $1 })
-            await collect(after: manifest, request: request)
         } catch {
             state.withLock { $0.abandonSeal() }
             throw error
         }
+        do throws(ClusterError) { try await collect(after: manifest) } catch {
+            // It costs space only, unless somebody wants to be sure: the next seal collects again.
+            if everything { throw ClusterError(error.code, "shard \(id) is sealed, but superseded objects remain: \(error.message)") }
+            environment.logger.warning("superseded objects remain", metadata: logMetadata(request).merging(["error": "\(error)"]) { $1 })
+        }
+    }
+
+    /// Queues work that makes this opening the owner.
+    private func own(_ work: PendingWrite.Work, _ request: RequestID?) async throws(ClusterError) {
+        let key = RequestWindow.Key(id: request ?? RequestID("none"), bodyHash: Nonce(high: 0, low: 0))
+        _ = try await submit(PendingWrite(key: key, work: work, byteCount: 0, stop: StopSignal()))
     }
 
     /// Builds, stores and maps the new segment.
@@ -110,15 +129,11 @@ extension Shard {
         return segment
     }
 
-    /// Deletes what the manifest superseded. A failure costs space only: the next seal collects again.
-    private func collect(after manifest: Manifest, request: RequestID?) async {
+    /// Deletes what the manifest superseded.
+    private func collect(after manifest: Manifest) async throws(ClusterError) {
         let last = state.withLock { $0.cursor.position }
-        do throws(ClusterError) {
-            try await log.collect(
-                after: manifest, last: last, writer: writer, epoch: manifest.epoch, manifestsKept: environment.configuration.manifestsKept)
-        } catch {
-            environment.logger.warning("superseded objects remain", metadata: logMetadata(request).merging(["error": "\(error)"]) { $1 })
-        }
+        try await log.collect(
+            after: manifest, last: last, writer: writer, epoch: manifest.epoch, manifestsKept: environment.configuration.manifestsKept)
     }
 }
 

@@ -28,6 +28,8 @@ actor Shard {
     /// Count the objects made, for their names.
     var segmentCounter = 0
     private var bulkCounter = 0
+    /// Whether an ``ErasureMark`` is in the store that no rewriting since has made superfluous.
+    var isMarked = false
 
     init(id: ShardID, schema: CollectionSchema, environment: ShardEnvironment, log: LogStore, writer: LogWriterID, state: consuming ShardState) {
         self.id = id
@@ -130,6 +132,9 @@ actor Shard {
             try await becomeOwner(for: group[0].key.id)
             switch group[0].work {
             case .claim: group[0].finish(.success(AppendReply(position: state.withLock { $0.cursor.position }, superseded: 0)))
+            case .anchor:
+                let position = try await commit(.data(dimension: schema.dimension, [])).position
+                group[0].finish(.success(AppendReply(position: position, superseded: 0)))
             case .terminal:
                 let position = try await commit(.terminal).position
                 group[0].finish(.success(AppendReply(position: position, superseded: 0)))
@@ -160,12 +165,26 @@ actor Shard {
             }
         }
         guard !requests.isEmpty else { return }
+        if !isMarked, state.withLock({ $0.isSuperseded(by: requests) }) { try await markForErasure() }
         // Only a request that is alone in its group can be larger than an entry.
         let isBulk = requests[0].byteCount > environment.configuration.entryBytes - PendingWrite.entryOverhead
         let (position, superseded) = try await isBulk ? commit(bulk: requests[0]) : commit(.data(dimension: schema.dimension, requests))
+        // A seal of everything that began meanwhile did not see this.
+        if !isMarked, superseded.contains(where: { $0 > 0 }) {
+            do throws(ClusterError) { try await markForErasure() } catch {
+                throw ClusterError(.aborted, "written at position \(position), but what it supersedes could not be marked for erasure: \(error)")
+            }
+        }
         for (writes, count) in zip(waiting, superseded) {
             writes.forEach { $0.finish(.success(AppendReply(position: position, superseded: count))) }
         }
+    }
+
+    /// Puts a mark: once for each rewriting of a shard whose points are deleted or overwritten.
+    private func markForErasure() async throws(ClusterError) {
+        let mark = ErasureMark(markedAt: UInt64(max(0, environment.configuration.now())), shard: id)
+        try await log.put(mark)
+        isMarked = true
     }
 
     /// Operations with filters replaced by the ids that pass them at this position (protocol, H20).

@@ -41,6 +41,9 @@ package final class ShardNode: ShardService {
         await hosted.close()
     }
 
+    /// Closes the shards that nobody used for so long; the next call opens them again.
+    package func closeIdle(for time: Duration) { hosted.closeIdle(for: time) }
+
     package func append(_ request: AppendRequest, context: CallContext) async throws(ClusterError) -> AppendReply {
         try await with(request.shard, context) { shard throws(ClusterError) in try await shard.append(request, context: context) }
     }

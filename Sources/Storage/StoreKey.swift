@@ -14,6 +14,8 @@ import Model
 /// | `files/<file>/…` | an uploaded document |
 /// | `snapshots/<id>/…` | a snapshot: a store of its own |
 ///
+/// Beside the tenants there is `erasures/…`, see ``ErasureMark``.
+///
 /// Versions and positions have 20 digits, so that their order as text is their order as numbers.
 package enum StoreKey {
     /// Everything of a tenant: `<4 hex>/<tenant>/`.

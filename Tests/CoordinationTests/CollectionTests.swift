@@ -200,6 +200,36 @@ import Testing
         #expect(store.contents.count == 1)
     }
 
+    @Test("shards in which something was deleted are rewritten at half the deadline, once each, and again if that failed")
+    func erasures() async throws {
+        let store = MemoryObjectStore()
+        let cluster = try FakeCluster(store: store)
+        let name = try await cluster.make("docs")
+        let schema = try await cluster.coordinator.schema(of: name, context: cluster.context)
+        func mark(_ shard: Int, at time: UInt64) async throws {
+            try await store.put(ErasureMark(markedAt: time, shard: schema.shard(shard, of: .default)).key, [], ifAbsent: true)
+        }
+        func seals() -> Int { cluster.nodes.reduce(0) { $0 + $1.calls.count { $0 == "seal" } } }
+        for time in [1_000, 1_001, 60_000] as [UInt64] { try await mark(0, at: time) }
+        try await mark(1, at: 2_000)
+        try await mark(2, at: 50_000)
+        #expect(try await cluster.coordinator.finishErasures(now: 44_199) == ErasureProgress(erased: 0, waiting: 3, failed: 0))
+        #expect(seals() == 0)
+        for node in cluster.nodes { node.fail { method, _ in method == "seal" ? .error(ClusterError(.unavailable, "away")) : nil } }
+        #expect(try await cluster.coordinator.finishErasures(now: 45_300) == ErasureProgress(erased: 0, waiting: 1, failed: 2))
+        #expect(try await store.listAll(prefix: ErasureMark.prefix).count == 5)
+        for node in cluster.nodes { node.heal() }
+        let before = seals()
+        #expect(try await cluster.coordinator.finishErasures(now: 45_300) == ErasureProgress(erased: 2, waiting: 1, failed: 0))
+        #expect(seals() == before + 2)
+        #expect(try await store.listAll(prefix: ErasureMark.prefix).count == 1)
+        // What is left of a collection that is gone needs no shard.
+        try await store.delete(StoreKey.schema(schema.incarnation, of: .default))
+        #expect(try await cluster.coordinator.finishErasures(now: 100_000) == ErasureProgress(erased: 1, waiting: 0, failed: 0))
+        #expect(seals() == before + 2)
+        #expect(try await store.listAll(prefix: ErasureMark.prefix).isEmpty)
+    }
+
     @Test("sealing reaches every shard; status tells what they hold and which nodes are away")
     func operating() async throws {
         let cluster = try FakeCluster()

@@ -57,6 +57,7 @@ package struct StoreAudit: Sendable {
     private static func judgeOutside(_ key: String) -> StoreFinding {
         key.hasPrefix("covey-probe/")
             ? StoreFinding(.pending, key, "a starting node tries the store out with it")
+            : ErasureMark(key: key) != nil ? StoreFinding(.pending, key, "the shard holds deleted or overwritten points, to be erased")
             : key == SnapshotRecord.key ? StoreFinding(.pending, key, "the store is a snapshot")
             : StoreFinding(.orphan, key, "no tenant's, and nothing that Covey puts there")
     }
