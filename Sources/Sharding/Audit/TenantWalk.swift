@@ -239,11 +239,11 @@ struct TenantWalk {
         var findings: [StoreFinding] = []
         for object in record.objects {
             let key = prefix + object.key
-            guard let bytes = try await get(key) else {
+            guard let found = try await checksum(of: key) else {
                 findings.append(StoreFinding(.missing, key, "the snapshot's record names it"))
                 continue
             }
-            if bytes.count != object.byteCount || crc32c(bytes) != object.checksum {
+            if found != (object.byteCount, object.checksum) {
                 findings.append(StoreFinding(.damaged, key, "is not what the snapshot's record says"))
             }
         }
@@ -259,6 +259,23 @@ struct TenantWalk {
             report.findings.append(StoreFinding(.orphan, prefix + part, "the snapshot's record does not name it"))
         }
     }
+
+    /// Length and CRC-32C of an object of any size; `nil` if there is no such object.
+    private func checksum(of key: String) async throws(ClusterError) -> (Int, UInt32)? {
+        do throws(StoreError) {
+            let byteCount = try await store.size(key)
+            var checksum: UInt32 = 0
+            for start in stride(from: 0, to: byteCount, by: Self.pieceBytes) {
+                checksum = crc32c(try await store.get(key, range: start..<min(start + Self.pieceBytes, byteCount)), seed: checksum)
+            }
+            return (byteCount, checksum)
+        } catch {
+            if case .notFound = error { return nil }
+            throw ClusterError(error)
+        }
+    }
+    /// Bytes read at once. Reason: some in memory, few requests.
+    private static let pieceBytes = 16 << 20
 
     /// `nil` if there is no such object.
     private func get(_ key: String) async throws(ClusterError) -> [UInt8]? {
