@@ -5,16 +5,18 @@ import Synchronization
 
 extension Shard {
     /// Turns everything appended so far into one segment; returns when it serves.
-    func seal(request: RequestID) async throws(ClusterError) -> SealReply {
+    ///
+    /// - Returns: The owner instead, if that is another node and this one is not to take over.
+    func seal(request: RequestID, takeover: Bool) async throws(ClusterError) -> SealReply {
         while let running = sealing { await running.value }
-        let outcome = Mutex<Result<Void, ClusterError>>(.success(()))
+        let outcome = Mutex<Result<NodeID?, ClusterError>>(.success(nil))
         let task = Task {
-            let result = await self.runSeal(everything: true, request: request)
+            let result = await self.runSeal(everything: true, request: request, takeover: takeover)
             outcome.withLock { $0 = result }
         }
         sealing = task
         await task.value
-        try outcome.withLock { $0 }.get()
+        if let owner = try outcome.withLock({ $0 }).get() { return SealReply(points: 0, segments: 0, owner: owner) }
         let segments = snapshot.segments
         return SealReply(points: segments.reduce(0) { $0 + $1.liveCount }, segments: segments.count)
     }
@@ -24,36 +26,36 @@ extension Shard {
         let configuration = environment.configuration
         let isDue = state.withLock { state in
             !state.isDamaged && !state.cursor.isOver
+                && state.cursor.isOwner
                 && (state.tailRows >= configuration.sealPoints || state.unsealedBytes >= configuration.sealBytes
                     || state.unsealedEntries >= configuration.sealEntries)
         }
         guard isDue, sealing == nil, isUsable else { return }
         // Its parent is this shard: `close` waits for it.
         sealing = Task {
-            if case .failure(let error) = await runSeal(everything: false, request: nil) {
+            if case .failure(let error) = await runSeal(everything: false, request: nil, takeover: false) {
                 environment.logger.log(
                     level: error.code == .cancelled ? .info : .warning, "seal failed", metadata: logMetadata(nil).merging(["error": "\(error)"]) { $1 })
             }
         }
     }
 
-    private func runSeal(everything: Bool, request: RequestID?) async -> Result<Void, ClusterError> {
+    private func runSeal(everything: Bool, request: RequestID?, takeover: Bool) async -> Result<NodeID?, ClusterError> {
         defer { sealing = nil }
-        do throws(ClusterError) {
-            try await sealNow(everything: everything, request: request)
-            return .success(())
-        } catch { return .failure(error) }
+        do throws(ClusterError) { return .success(try await sealNow(everything: everything, request: request, takeover: takeover)) } catch { return .failure(error) }
     }
 
-    private func sealNow(everything: Bool, request: RequestID?) async throws(ClusterError) {
+    /// - Returns: The owner, if that is another node: then nothing was sealed.
+    private func sealNow(everything: Bool, request: RequestID?, takeover: Bool) async throws(ClusterError) -> NodeID? {
         let start = ContinuousClock.now
         if let damage = state.withLock({ $0.damage.first }) {
             throw ClusterError(.dataLoss, "shard \(id) is not sealed, as its log holds the deletes of what cannot be read: \(damage)")
         }
-        guard state.withLock({ $0.tailRows > 0 || $0.cursor.position > $0.coveredPosition || $0.segments.count > 1 || $0.hasDeletedRows }) else { return }
+        guard state.withLock({ $0.tailRows > 0 || $0.cursor.position > $0.coveredPosition || $0.segments.count > 1 || $0.hasDeletedRows }) else { return nil }
         // Only an owner seals: the manifest's writer is the holder of its epoch.
-        _ = try await submit(PendingWrite(key: RequestWindow.Key(id: request ?? RequestID("none"), bodyHash: Nonce(high: 0, low: 0)), work: .claim, byteCount: 0, stop: StopSignal()))
-        guard let input = state.withLock({ $0.beginSeal(everything: everything) }) else { return }
+        let claim = try await submit(PendingWrite(.claim, takeover: takeover, request: request ?? RequestID("none")))
+        if let owner = claim.owner { return owner }
+        guard let input = state.withLock({ $0.beginSeal(everything: everything) }) else { return nil }
         do throws(ClusterError) {
             let segment = input.liveCount > 0 ? try await build(input) : nil
             let manifest = Manifest(
@@ -63,6 +65,7 @@ extension Shard {
                 throw fail(ClusterError(.aborted, "shard \(id): another writer has manifest \(manifest.version)"))
             }
             state.withLock { $0.completeSeal(input, manifest: manifest, segment: segment) }
+            environment.followers.publish(nil, manifestVersion: manifest.version, of: id, shardCount: schema.shardCount)
             environment.seals.add()
             environment.sealSeconds.observe(start.duration(to: .now))
             environment.logger.info(
@@ -72,6 +75,7 @@ extension Shard {
                     "manifest": "\(manifest.version)", "duration": "\(start.duration(to: .now))",
                 ]) { $1 })
             await collect(after: manifest, request: request)
+            return nil
         } catch {
             state.withLock { $0.abandonSeal() }
             throw error

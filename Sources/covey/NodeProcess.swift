@@ -10,6 +10,7 @@ import NIOCore
 import NIOPosix
 import Observability
 import OutboundHTTP
+import Placement
 import ServiceLifecycle
 import Sharding
 import Storage
@@ -34,9 +35,12 @@ struct NodeProcess {
     }
 
     func runShard(_ node: Configuration.Node) async throws {
-        let shards = try shardNode(NodeID(node.name), store: try await store())
+        var peers: [NodeID: Peer] = [:]
+        for other in configuration.nodes(role: .shard) where other.name != node.name { peers[NodeID(other.name)] = try peer(other) }
+        let shards = try shardNode(NodeID(node.name), store: try await store(), others: peers.mapValues { RemoteShard(peer: $0) })
         let server = try NodeServer(configuration: serverConfiguration(node), shard: shards, group: group, metrics: metrics, logger: logger)
         try await run([try await serving(server, at: node) { await shards.close() }])
+        for peer in peers.values { await peer.close() }
     }
 
     func runGenerator(_ node: Configuration.Node) async throws {
@@ -69,7 +73,7 @@ struct NodeProcess {
     func runAll() async throws {
         let embedder = try embedder()
         let store = try await store()
-        let shards = try shardNode(NodeID(name), store: store)
+        let shards = try shardNode(NodeID(name), store: store, others: [:])
         let (gateway, sweeper) = try self.gateway(shards: [NodeID(name): shards], generator: try generator(embedder: embedder), embedder: embedder, store: store)
         try await run([serving(gateway), sweeper])
         await shards.close()
@@ -81,13 +85,17 @@ struct NodeProcess {
         try await StoreSettings(configuration: configuration, node: name, environment: ProcessInfo.processInfo.environment).open()
     }
 
-    private func shardNode(_ node: NodeID, store: any ObjectStore) throws -> ShardNode {
+    /// - Parameter others: The other shard nodes of the cluster.
+    private func shardNode(_ node: NodeID, store: any ObjectStore, others: [NodeID: any ShardService]) throws -> ShardNode {
         var shard = ShardConfiguration()
         shard.sealPoints = configuration.number("shard.seal_points")
         shard.exactScanThreshold = configuration.number("shard.exact_points")
         shard.searchThreads = cores(unless: configuration.number("shard.workers"))
+        shard.lease = .milliseconds(configuration.number("shard.lease_ms"))
         try shard.validate()
-        return ShardNode(node: node, store: store, configuration: shard, metrics: metrics, logger: logger)
+        let placement = try Placement(members: ([node] + others.keys).map { Placement.Member(node: $0) })
+        let followers = Followers(of: node, nodes: others, placement: placement, count: configuration.number("replicas"))
+        return ShardNode(node: node, store: store, configuration: shard, followers: followers, metrics: metrics, logger: logger)
     }
 
     private func embedder() throws -> any Embedder {
@@ -137,6 +145,7 @@ struct NodeProcess {
     private func gateway(shards: [NodeID: any ShardService], generator: any AnswerService, embedder: any Embedder, store: any ObjectStore) throws -> (Gateway, DropSweeper) {
         var coordination = CoordinatorConfiguration()
         coordination.readTimeout = .milliseconds(configuration.number("coordinator.deadline_ms"))
+        coordination.replicas = configuration.number("replicas")
         let coordinator = try Coordinator(store: store, nodes: shards, configuration: coordination, logger: logger, metrics: metrics)
         let address = try configuration.address("gateway.address")
         var gateway = GatewayConfiguration()
