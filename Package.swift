@@ -69,7 +69,7 @@ let package = Package(
         .module("Embedding", ["OutboundHTTP", "Model", "CEmbeddingKernels"]),
         .module("Ingestion", ["Embedding", "Storage", "Model", "Observability", "CLibXML2"]),
         .module("Coordination", ["Placement", "Storage", "VectorMath", "Model", "Observability", .logging]),
-        .module("Sharding", ["VectorIndex", "Storage", "VectorMath", "Model", "Observability", .logging]),
+        .module("Sharding", ["Placement", "VectorIndex", "Storage", "VectorMath", "Model", "Observability", .logging]),
         .module("Generation", ["Embedding", "OutboundHTTP", "Model", "Observability", .logging]),
         .module(
             "Gateway",
@@ -82,7 +82,7 @@ let package = Package(
             name: "covey",
             dependencies: [
                 "Console", "Gateway", "Ingestion", "Coordination", "Sharding", "Generation", "Embedding", "Transport", "S3Store", "OutboundHTTP",
-                "Storage", "Model", "Observability", .arguments, .logging, .lifecycle, .yams, .nioCore, .nioPosix, .hummingbird,
+                "Placement", "Storage", "Model", "Observability", .arguments, .logging, .lifecycle, .yams, .nioCore, .nioPosix, .hummingbird,
             ],
             swiftSettings: strict),
 

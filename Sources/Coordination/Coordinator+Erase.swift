@@ -59,7 +59,9 @@ extension Coordinator {
                 let name = try CollectionName(schema.name)
                 let plan = makePlan(SchemaRegistry.Record(version: 0, isDropped: false, schema: schema), name, shard.tenant)
                 if plan.targets.indices.contains(shard.index) {
-                    _ = try await plan.targets[shard.index].service.seal(SealRequest(shard: shard), context: context)
+                    _ = try await atOwner(of: plan.targets[shard.index], plan, context) { (service, takeover, context) throws(ClusterError) in
+                        try await service.seal(SealRequest(shard: shard, takeover: takeover), context: context)
+                    }
                 }
             } catch let error as StoreError {
                 // A collection that is gone was erased as a whole.

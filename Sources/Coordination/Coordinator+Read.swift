@@ -42,7 +42,7 @@ extension Coordinator {
             throw ClusterError(.invalidArgument, "limit must be 1…\(configuration.maximumLimit), found \(limit)")
         }
         let page = try await onCurrentPlan(of: name, context: context) { (plan) throws(ClusterError) in
-            let fanOut = fanOut("fetch", context, deadline: deadline(context, configuration.readTimeout))
+            let fanOut = fanOut("fetch", context, deadline: deadline(context, configuration.readTimeout), partial: partial)
             var merge = ScrollMerge(shardCount: plan.targets.count, from: from, limit: limit)
             while case .fetch(let wanted) = merge.next() {
                 let replies = await fanOut.ask(wanted.map { plan.targets[$0.shardIndex] }) { (target, context) throws(ClusterError) -> FetchReply in
@@ -55,7 +55,8 @@ extension Coordinator {
             }
             let gaps = merge.failures.map { plan.gap(plan.targets[$0.key], $0.value) }
             try requireUsable(gaps, of: plan, partial: partial)
-            return (ScrollPage(points: merge.page, next: merge.following, coverage: coverage(of: plan, work: [], gaps: gaps)), gaps)
+            let coverage = coverage(of: plan, work: [], gaps: gaps, unverified: unverified(fanOut))
+            return (ScrollPage(points: merge.page, next: merge.following, coverage: coverage), gaps)
         }
         if !page.coverage.isComplete { log(page.coverage, of: name, context) }
         return page
@@ -69,7 +70,7 @@ extension Coordinator {
     ) async throws(ClusterError) -> (count: Int, coverage: Coverage) {
         try await onCurrentPlan(of: name, context: context) { (plan) throws(ClusterError) in
             let filter = filter?.isEmpty == true ? nil : filter
-            let fanOut = fanOut("count", context, deadline: deadline(context, configuration.readTimeout))
+            let fanOut = fanOut("count", context, deadline: deadline(context, configuration.readTimeout), partial: partial)
             let replies = await fanOut.ask(plan.targets) { (target, context) throws(ClusterError) -> CountReply in
                 try await target.service.count(CountRequest(shard: target.shard, filter: filter), context: context)
             }
@@ -83,7 +84,7 @@ extension Coordinator {
                 if filter == nil { plan.note(points: reply.count, in: target.shard) }
                 work[target.shard.index] = SearchWork(pointsHeld: plan.pointsLastKnown(in: target.shard) ?? 0)
             }
-            let coverage = coverage(of: plan, work: work, gaps: gaps)
+            let coverage = coverage(of: plan, work: work, gaps: gaps, unverified: unverified(fanOut))
             if !coverage.isComplete { log(coverage, of: name, context) }
             return ((total, coverage), gaps)
         }
@@ -110,6 +111,10 @@ extension Coordinator {
         if let fresh = try await replan(plan, context: context) { return try await read(fresh).0 }
         if let answer { return answer }
         throw failure!
+    }
+
+    private func unverified(_ fanOut: FanOut) -> [Coverage.Unverified] {
+        fanOut.unverified.all.map { Coverage.Unverified(shard: $0.key, reason: $0.value, position: nil, age: nil) }
     }
 
     private func gaps<Reply>(_ targets: [ShardTarget], _ replies: [Result<Reply, ClusterError>], _ plan: CollectionPlan) -> [Coverage.Gap] {

@@ -33,7 +33,7 @@ extension Coordinator {
         var plan = try await plan(of: name, context: context)
         let end = deadline(context, configuration.readTimeout)
         let margin = min(configuration.mergeMargin, started.duration(to: end) / 4)
-        let fanOut = fanOut("search", context, deadline: end - margin)
+        let fanOut = fanOut("search", context, deadline: end - margin, partial: query.partial)
 
         var vector = try prepared(query.vector, for: plan.schema)
         var found = await nearest(query, vector, plan, fanOut)
@@ -45,11 +45,11 @@ extension Coordinator {
         try requireUsable(found.gaps, of: plan, partial: query.partial)
 
         let page = found.hits.dropFirst(query.offset)
-        var answer = await fetchWinners(page, query, plan, fanOut: self.fanOut("fetch", context, deadline: end))
+        var answer = await fetchWinners(page, query, plan, fanOut: self.fanOut("fetch", context, deadline: end, partial: query.partial))
         // A shard that found hits and then could not hand them out has not answered.
         answer.gaps.removeAll { gap in found.gaps.contains { $0.shard == gap.shard } }
         try requireUsable(found.gaps + answer.gaps, of: plan, partial: query.partial)
-        let coverage = coverage(of: plan, work: found.work, gaps: found.gaps + answer.gaps)
+        let coverage = coverage(of: plan, work: found.work, gaps: found.gaps + answer.gaps, unverified: found.unverified)
         let explanations = await explain(query, plan, found, answer.hits, fanOut: self.fanOut("explain", context, deadline: end))
         return SearchAnswer(
             hits: answer.hits, coverage: coverage, superseded: answer.superseded, took: started.duration(to: clock.now()), explanations: explanations)
@@ -64,6 +64,7 @@ extension Coordinator {
         /// By shard index; `nil` for the shards in `gaps`.
         var work: [SearchWork?]
         var gaps: [Coverage.Gap]
+        var unverified: [Coverage.Unverified] = []
     }
 
     /// Hits ranked over all shards, the query's offset included, and spare ones that take the places of those that change meanwhile.
@@ -87,6 +88,8 @@ extension Coordinator {
             var work = [SearchWork?](repeating: nil, count: plan.targets.count)
             var gaps: [Coverage.Gap] = []
             var isExhausted = true
+            let reasons = fanOut.unverified.all
+            var unverified: [Coverage.Unverified] = []
             for (target, result) in zip(plan.targets, replies) {
                 switch result.flatMap({ checked($0, target) }) {
                 case .success(let reply):
@@ -94,6 +97,9 @@ extension Coordinator {
                     work[target.shard.index] = reply.work
                     plan.note(points: reply.work.pointsHeld, in: target.shard)
                     if reply.hits.count >= depth { isExhausted = false }
+                    if let reason = reasons[target.shard] {
+                        unverified.append(Coverage.Unverified(shard: target.shard, reason: reason, position: reply.position, age: reply.age))
+                    }
                 case .failure(let error): gaps.append(plan.gap(target, error))
                 }
             }
@@ -109,7 +115,7 @@ extension Coordinator {
                     work[first]!.candidatesRescored += spent.candidatesRescored
                     work[first]!.listsScanned += spent.listsScanned
                 }
-                return Found(request: template, hits: hits, work: work, gaps: gaps)
+                return Found(request: template, hits: hits, work: work, gaps: gaps, unverified: unverified)
             }
             for work in work { if let work { spent += work } }
             depth = min(depth * 4, configuration.maximumLimit * 4)
@@ -225,14 +231,15 @@ extension Coordinator {
     }
 
     /// - Parameter work: By shard index; that of shards with a gap is left out.
-    func coverage(of plan: CollectionPlan, work: [SearchWork?], gaps: [Coverage.Gap]) -> Coverage {
+    func coverage(of plan: CollectionPlan, work: [SearchWork?], gaps: [Coverage.Gap], unverified: [Coverage.Unverified] = []) -> Coverage {
         var sum = SearchWork()
         let silent = Set(gaps.map(\.shard.index))
         for (index, work) in work.enumerated() where !silent.contains(index) { if let work { sum += work } }
         for gap in gaps { sum.pointsHeld += gap.pointsLastKnown ?? 0 }
         return Coverage(
             shardsAsked: plan.targets.count, shardsAnswered: plan.targets.count - gaps.count, work: sum,
-            gaps: gaps.sorted { $0.shard.index < $1.shard.index })
+            gaps: gaps.sorted { $0.shard.index < $1.shard.index },
+            unverified: unverified.filter { !silent.contains($0.shard.index) }.sorted { $0.shard.index < $1.shard.index })
     }
 
     func log(_ coverage: Coverage, of name: CollectionName, _ context: CallContext) {

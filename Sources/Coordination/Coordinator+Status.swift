@@ -9,9 +9,11 @@ extension Coordinator {
     @discardableResult
     package func seal(_ name: CollectionName, context: CallContext) async throws(ClusterError) -> [SealReply] {
         let plan = try await plan(of: name, context: context)
-        let fanOut = fanOut("seal", context, deadline: deadline(context, configuration.sealTimeout))
+        let fanOut = fanOut("seal", context, deadline: deadline(context, configuration.sealTimeout), mode: .chosen)
         let results = await fanOut.ask(plan.targets) { (target, context) throws(ClusterError) -> SealReply in
-            try await target.service.seal(SealRequest(shard: target.shard), context: context)
+            try await self.atOwner(of: target, plan, context) { (service, takeover, context) throws(ClusterError) in
+                try await service.seal(SealRequest(shard: target.shard, takeover: takeover), context: context)
+            }
         }
         var replies: [SealReply] = []
         var failures: [(ShardTarget, ClusterError)] = []
@@ -45,20 +47,20 @@ extension Coordinator {
     /// - Throws: `notFound` if there is no such collection.
     package func status(of name: CollectionName, context: CallContext) async throws(ClusterError) -> ClusterStatus.Collection {
         let plan = try await plan(of: name, context: context)
-        let fanOut = fanOut("status", context, deadline: deadline(context, configuration.statusTimeout))
-        let results = await fanOut.ask(plan.targets) { (target, context) throws(ClusterError) -> ShardStatus in
+        let fanOut = fanOut("status", context, deadline: deadline(context, configuration.statusTimeout), mode: .inTurn)
+        let results = await fanOut.ask(plan.targets) { (target, context) throws(ClusterError) -> ClusterStatus.Collection.Shard in
             let reply = try await target.service.status(StatusRequest(shards: [target.shard]), context: context)
             guard let status = reply.shards.first(where: { $0.shard == target.shard }) else {
                 throw ClusterError(.unavailable, "the node does not know the shard")
             }
-            return status
+            return ClusterStatus.Collection.Shard(node: target.node, status: status)
         }
         var collection = ClusterStatus.Collection(schema: plan.schema, shards: [], gaps: [])
         for (target, result) in zip(plan.targets, results) {
             switch result {
-            case .success(let status):
-                plan.note(points: status.points, in: target.shard)
-                collection.shards.append(ClusterStatus.Collection.Shard(node: target.node, status: status))
+            case .success(let shard):
+                plan.note(points: shard.status.points, in: target.shard)
+                collection.shards.append(shard)
             case .failure(let error): collection.gaps.append(plan.gap(target, error))
             }
         }
@@ -82,11 +84,11 @@ extension Coordinator {
         // The status call is the same for any shard; the shard only names the target here.
         let targets = nodes.sorted { $0.key < $1.key }.enumerated().map { index, node in
             ShardTarget(
-                shard: ShardID(tenant: context.tenant, incarnation: Incarnation(0), index: index), node: node.key, service: node.value, range: .all)
+                shard: ShardID(tenant: context.tenant, incarnation: Incarnation(0), index: index), replicas: [replica(node.key)], range: .all)
         }
         let started = clock.now()
         let clock = clock
-        let fanOut = fanOut("status", context, deadline: deadline(context, configuration.statusTimeout))
+        let fanOut = fanOut("status", context, deadline: deadline(context, configuration.statusTimeout), mode: .chosen)
         let results = await fanOut.ask(targets) { (target, context) throws(ClusterError) -> (StatusReply, Duration) in
             let reply = try await target.service.status(StatusRequest(), context: context)
             return (reply, started.duration(to: clock.now()))

@@ -41,12 +41,13 @@ extension Coordinator {
         _ writes: WritePlan, _ plan: CollectionPlan, _ end: ContinuousClock.Instant, _ context: CallContext
     ) async -> [ShardWrite] {
         let targets = plan.targets.filter { !writes.entries[$0.shard.index].isEmpty }
-        // `unavailable` may mean that the entry was written and the answer lost; ids and whole points bear a repetition.
-        let fanOut = fanOut("append", context, deadline: end, mayRepeat: writes.mayRepeat)
+        let fanOut = fanOut("append", context, deadline: end, mode: .chosen)
         let results = await fanOut.ask(targets) { (target, context) throws(ClusterError) -> AppendReply in
             var total = AppendReply(position: 0, superseded: 0)
             for operations in writes.entries[target.shard.index] {
-                let reply = try await target.service.append(AppendRequest(shard: target.shard, operations: operations), context: context)
+                let reply = try await self.atOwner(of: target, plan, context) { (service, takeover, context) throws(ClusterError) in
+                    try await service.append(AppendRequest(shard: target.shard, operations: operations, takeover: takeover), context: context)
+                }
                 total.position = reply.position
                 total.superseded += reply.superseded
             }
@@ -63,7 +64,7 @@ extension Coordinator {
             switch write.result {
             case .success(let reply):
                 outcome.results.append(WriteOutcome.ShardResult(
-                    shard: write.target.shard, node: write.target.node, position: reply.position, superseded: reply.superseded))
+                    shard: write.target.shard, node: plan.owner(of: write.target.shard) ?? write.target.node, position: reply.position, superseded: reply.superseded))
             case .failure(let error): failures.append((write.target, error))
             }
         }

@@ -22,6 +22,8 @@ package final class Coordinator: Sendable {
     private let plans: PlanCache
     /// When this coordinator first erased what ended.
     private let erasures = Mutex<[Incarnation: ContinuousClock.Instant]>([:])
+    private let health: [NodeID: NodeHealth]
+    private let hedging = HedgeRule()
 
     /// - Parameters:
     ///   - nodes: The cluster's members by name: the same on every coordinator, alive or not.
@@ -42,6 +44,7 @@ package final class Coordinator: Sendable {
         self.metrics = metrics
         self.clock = clock
         registry = SchemaRegistry(store: store)
+        health = nodes.mapValues { _ in NodeHealth() }
         placement = try Placement(members: nodes.keys.map { Placement.Member(node: $0, weight: configuration.weights[$0] ?? 1) })
         plans = PlanCache(limit: configuration.schemaCacheLimit)
     }
@@ -125,7 +128,7 @@ package final class Coordinator: Sendable {
         if let (plan, mustCheck) = plans.plan(key, now: clock.now(), staleness: configuration.schemaStaleness) {
             guard mustCheck else { return plan }
             do throws(ClusterError) {
-                if try await registry.isNewest(plan.version, of: name, tenant: context.tenant) { return plan }
+                if try await isNewest(plan, context) { return plan }
             } catch {
                 // Reads go on while the store is away; a write to a dropped collection is refused by its shards.
                 log(.warning, "schema could not be checked, using the last one known", ["collection": "\(name)", "error": "\(error)"], context)
@@ -137,6 +140,24 @@ package final class Coordinator: Sendable {
             throw ClusterError(.notFound, "collection \"\(name)\" does not exist")
         }
         return keep(record, name, context.tenant)
+    }
+
+    /// Asks the store, but not for longer than answers with what is known would become useless.
+    private func isNewest(_ plan: CollectionPlan, _ context: CallContext) async throws(ClusterError) -> Bool {
+        let end = min(clock.now() + configuration.schemaTimeout, deadline(context, configuration.readTimeout))
+        return try await withTaskGroup(of: Result<Bool, ClusterError>.self) { group in
+            group.addTask { [registry] in
+                do throws(ClusterError) {
+                    return .success(try await registry.isNewest(plan.version, of: plan.name, tenant: plan.tenant))
+                } catch { return .failure(error) }
+            }
+            group.addTask { [clock] in
+                try? await clock.sleep(end)
+                return .failure(ClusterError(.unavailable, "the object store does not answer"))
+            }
+            defer { group.cancelAll() }
+            return await group.next()!
+        }.get()
     }
 
     /// Looks a collection up again after a shard said that it is gone.
@@ -155,14 +176,17 @@ package final class Coordinator: Sendable {
     }
 
     func makePlan(_ record: SchemaRegistry.Record, _ name: CollectionName, _ tenant: TenantID) -> CollectionPlan {
-        let owners = placement.owners(tenant: tenant, incarnation: record.schema.incarnation, shardCount: record.schema.shardCount)
-        return CollectionPlan(name: name, tenant: tenant, schema: record.schema, version: record.version, owners: owners, nodes: nodes)
+        let placed = placement.replicas(
+            tenant: tenant, incarnation: record.schema.incarnation, shardCount: record.schema.shardCount, count: configuration.replicas)
+        return CollectionPlan(name: name, tenant: tenant, schema: record.schema, version: record.version, replicas: placed.map { $0.map(replica) })
     }
+
+    func replica(_ node: NodeID) -> ShardTarget.Replica { ShardTarget.Replica(node: node, service: nodes[node]!, health: health[node]!) }
 
     @discardableResult
     private func erase(_ schema: CollectionSchema, _ name: CollectionName, _ context: CallContext) async -> Bool {
         let plan = makePlan(SchemaRegistry.Record(version: 0, isDropped: true, schema: schema), name, context.tenant)
-        let results = await fanOut("drop", context, deadline: deadline(context, configuration.writeTimeout)).ask(plan.targets) {
+        let results = await fanOut("drop", context, deadline: deadline(context, configuration.writeTimeout), mode: .inTurn).ask(plan.targets) {
             (target, context) throws(ClusterError) in
             do throws(ClusterError) {
                 try await target.service.drop(DropRequest(shard: target.shard), context: context)
@@ -185,8 +209,12 @@ package final class Coordinator: Sendable {
 
     func deadline(_ context: CallContext, _ timeout: Duration) -> ContinuousClock.Instant { context.deadline ?? clock.now() + timeout }
 
-    func fanOut(_ method: String, _ context: CallContext, deadline: ContinuousClock.Instant, mayRepeat: Bool = true) -> FanOut {
-        FanOut(clock: clock, metrics: metrics, method: method, context: context, deadline: deadline, mayRepeat: mayRepeat)
+    func fanOut(
+        _ method: String, _ context: CallContext, deadline: ContinuousClock.Instant, mode: FanOut.Mode = .read, partial: PartialPolicy = .fail
+    ) -> FanOut {
+        FanOut(
+            clock: clock, metrics: metrics, hedging: hedging, method: method, context: context, deadline: deadline, mode: mode,
+            mayBeUnverified: partial == .degrade)
     }
 
     func log(_ level: Logger.Level, _ message: Logger.Message, _ metadata: Logger.Metadata, _ context: CallContext) {

@@ -25,6 +25,11 @@ package struct CoordinatorConfiguration: Sendable {
     package var erasureDeadline: Duration = .seconds(86_400)
     /// Ended collections looked at in one sweep of a tenant. Default: 1,000, so that a sweep is over in seconds.
     package var dropsPerSweep: Int = 1_000
+    /// Time for that look; after it the schema last known is used. Default: 1 s: while the store is away reads go on.
+    package var schemaTimeout: Duration = .seconds(1)
+    /// Replicas of a shard; the same on all coordinators and shard nodes. Default: 2, so that no read fails when a node dies; at most one on
+    /// each node.
+    package var replicas = 2
     /// Schemas kept in memory. Default: 10,000, a few kilobytes each.
     package var schemaCacheLimit: Int = 10_000
     /// Shards of a new collection that does not say; `nil`: one per shard node.
@@ -51,14 +56,15 @@ package struct CoordinatorConfiguration: Sendable {
     /// - Throws: `invalidArgument` that names the setting, its limit and its value.
     package func validate() throws(ClusterError) {
         let durations: [(String, Duration)] = [
-            ("readTimeout", readTimeout), ("writeTimeout", writeTimeout), ("sealTimeout", sealTimeout), ("statusTimeout", statusTimeout), ("erasureDeadline", erasureDeadline),
+            ("readTimeout", readTimeout), ("writeTimeout", writeTimeout), ("sealTimeout", sealTimeout), ("statusTimeout", statusTimeout),
+            ("schemaTimeout", schemaTimeout), ("erasureDeadline", erasureDeadline),
         ]
         for (name, value) in durations where value <= .zero { throw ClusterError(.invalidArgument, "\(name) must be above 0, found \(value)") }
         for (name, value) in [("mergeMargin", mergeMargin), ("schemaStaleness", schemaStaleness), ("longestCall", longestCall)] where value < .zero {
             throw ClusterError(.invalidArgument, "\(name) must not be negative, found \(value)")
         }
         let counts: [(String, Int)] = [
-            ("schemaCacheLimit", schemaCacheLimit), ("dropsPerSweep", dropsPerSweep), ("maximumLimit", maximumLimit), ("maximumBatchPoints", maximumBatchPoints),
+            ("replicas", replicas), ("schemaCacheLimit", schemaCacheLimit), ("dropsPerSweep", dropsPerSweep), ("maximumLimit", maximumLimit), ("maximumBatchPoints", maximumBatchPoints),
             ("maximumPayloadBytes", maximumPayloadBytes), ("maximumEntryBytes", maximumEntryBytes), ("maximumDocumentBytes", maximumDocumentBytes),
         ]
         for (name, value) in counts where value < 1 { throw ClusterError(.invalidArgument, "\(name) must be at least 1, found \(value)") }

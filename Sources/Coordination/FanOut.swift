@@ -1,24 +1,44 @@
 import Logging
 import Model
 import Observability
+import Synchronization
 
 /// Asks several shards at once, until a deadline.
 ///
 /// A call that is not answered by then is cancelled and counts as `deadlineExceeded`; services return promptly from a
-/// cancelled call. A call that fails as `unavailable` is repeated once, at once, where repeating does no harm: most often a
-/// connection broke because its node was restarted, and the next one works.
+/// cancelled call.
 struct FanOut: Sendable {
+    enum Mode: Sendable {
+        /// Any replica will do: another is asked when one fails, or is slow.
+        case read
+        /// One after the other, until one does not fail.
+        case inTurn
+        /// The one that is chosen.
+        case chosen
+    }
+
     let clock: DeadlineClock
     let metrics: Metrics
+    let hedging: HedgeRule
     let method: String
     let context: CallContext
     let deadline: ContinuousClock.Instant
-    var mayRepeat = true
+    var mode = Mode.read
+    /// Whether a `strong` read is answered by what a replica has when none can tell what is current; those shards are in ``unverified``.
+    var mayBeUnverified = false
+    let unverified = Unverified()
+
+    /// Shards that answered without knowing what is current, and why they could not know.
+    final class Unverified: Sendable {
+        private let reasons = Mutex<[ShardID: ClusterError]>([:])
+        var all: [ShardID: ClusterError] { reasons.withLock { $0 } }
+        fileprivate func note(_ shard: ShardID, _ reason: ClusterError) { reasons.withLock { $0[shard] = reason } }
+    }
+
+    typealias Call<Reply> = @Sendable (ShardTarget, CallContext) async throws(ClusterError) -> Reply
 
     /// One result per target, in the order of the targets.
-    func ask<Reply: Sendable>(
-        _ targets: [ShardTarget], _ call: @escaping @Sendable (ShardTarget, CallContext) async throws(ClusterError) -> Reply
-    ) async -> [Result<Reply, ClusterError>] {
+    func ask<Reply: Sendable>(_ targets: [ShardTarget], _ call: @escaping Call<Reply>) async -> [Result<Reply, ClusterError>] {
         let started = clock.now()
         return await withTaskGroup(of: Event<Reply>.self) { group in
             for (index, target) in targets.enumerated() {
@@ -61,28 +81,109 @@ struct FanOut: Sendable {
         case timerStopped
     }
 
-    private func attempt<Reply: Sendable>(
-        _ target: ShardTarget, _ call: @Sendable (ShardTarget, CallContext) async throws(ClusterError) -> Reply
-    ) async -> Result<Reply, ClusterError> {
+    private func attempt<Reply: Sendable>(_ target: ShardTarget, _ call: @escaping Call<Reply>) async -> Result<Reply, ClusterError> {
         var context = context
         context.deadline = deadline
-        let started = clock.now()
-        var result = await Result(catching: call, target, context)
-        if mayRepeat, !Task.isCancelled, case .failure(let error) = result, error.code == .unavailable, clock.now() < deadline {
-            result = await Result(catching: call, target, context)
+        switch mode {
+        case .chosen: return await observed(target, context, call)
+        case .inTurn:
+            var result = await observed(target, context, call)
+            for replica in target.replicas.indices.dropFirst() {
+                guard case .failure(let error) = result, error.isRetryable, !Task.isCancelled else { break }
+                result = await observed(target.asking(replica), context, call)
+            }
+            return result
+        case .read: break
         }
-        let labels = [("node", target.node.rawValue), ("method", method)]
-        metrics.histogram("covey_shard_call_seconds", help: "Time of calls to shards, by node and method.", labels: labels)
-            .observe(started.duration(to: clock.now()))
-        return result
+        let result = await read(target, context, call)
+        guard mayBeUnverified, context.consistency != .eventual, case .failure(let error) = result, error.isRetryable,
+            !Task.isCancelled, clock.now() < deadline
+        else { return result }
+        context.consistency = .eventual
+        let old = await read(target, context, call)
+        if case .success = old { unverified.note(target.shard, error) }
+        return old
     }
-}
 
-extension Result where Failure == ClusterError, Success: Sendable {
-    fileprivate init(
-        catching call: @Sendable (ShardTarget, CallContext) async throws(ClusterError) -> Success, _ target: ShardTarget, _ context: CallContext
-    ) async {
-        do throws(ClusterError) { self = .success(try await call(target, context)) } catch { self = .failure(error) }
+    private enum ReplicaEvent<Reply: Sendable>: Sendable {
+        case answered(Result<Reply, ClusterError>)
+        case slow
+        case suspect
+        case timerStopped
+    }
+
+    /// Asks the replica that is likely to answer soonest; then others, when it fails or is slow. The first answer counts, the other calls
+    /// are cancelled.
+    private func read<Reply: Sendable>(_ target: ShardTarget, _ context: CallContext, _ call: @escaping Call<Reply>) async -> Result<Reply, ClusterError> {
+        let order = target.order(now: clock.now())
+        guard order.count > 1 else {
+            // A connection that broke because its node was restarted: the next one works.
+            let result = await observed(target, context, call)
+            guard case .failure(let error) = result, error.code == .unavailable, !Task.isCancelled, clock.now() < deadline else { return result }
+            return await observed(target, context, call)
+        }
+        let began = clock.now()
+        let hedgeAfter = hedging.began(method)
+        return await withTaskGroup(of: ReplicaEvent<Reply>.self) { group in
+            var asked = 1
+            var failures: [ClusterError] = []
+            group.addTask { .answered(await observed(target.asking(order[0]), context, call)) }
+            group.addTask { await timer(began + hedgeAfter, .slow) }
+            while let event = await group.next() {
+                var isMoreWanted = false
+                switch event {
+                case .answered(.success(let reply)):
+                    group.cancelAll()
+                    return .success(reply)
+                case .answered(.failure(let error)):
+                    failures.append(error)
+                    isMoreWanted = error.isRetryable && !Task.isCancelled
+                    if !isMoreWanted || asked == order.count && failures.count == asked {
+                        group.cancelAll()
+                        return .failure(failures.count == 1 ? error : ClusterError(error.code, failures.map(\.message).joined(separator: "; ")))
+                    }
+                case .slow:
+                    isMoreWanted = asked == 1 && hedging.take()
+                    if isMoreWanted { metrics.counter("covey_shard_calls_hedged_total", help: "Reads sent to a second replica as well.", labels: [("method", method)]).add() }
+                    group.addTask { await timer(began + HedgeRule.suspicion, .suspect) }
+                case .suspect:
+                    target.replicas[order[0]].health.suspect(now: clock.now())
+                    isMoreWanted = true
+                case .timerStopped: break
+                }
+                if isMoreWanted, asked < order.count {
+                    let next = order[asked]
+                    asked += 1
+                    group.addTask { .answered(await observed(target.asking(next), context, call)) }
+                }
+            }
+            return .failure(ClusterError(.cancelled, "the caller went away"))
+        }
+    }
+
+    private func timer<Reply: Sendable>(_ end: ContinuousClock.Instant, _ event: ReplicaEvent<Reply>) async -> ReplicaEvent<Reply> {
+        do { try await clock.sleep(end) } catch { return .timerStopped }
+        return event
+    }
+
+    /// One call to one node, counted.
+    private func observed<Reply: Sendable>(_ target: ShardTarget, _ context: CallContext, _ call: Call<Reply>) async -> Result<Reply, ClusterError> {
+        let started = clock.now()
+        target.health.began(now: started)
+        let result: Result<Reply, ClusterError>
+        do throws(ClusterError) { result = .success(try await call(target, context)) } catch { result = .failure(error) }
+        let ended = clock.now()
+        let time = started.duration(to: ended)
+        switch result {
+        case .failure(let error) where error.code == .cancelled || Task.isCancelled: target.health.ended(.abandoned, now: ended)
+        case .failure(let error) where error.code == .unavailable || error.code == .deadlineExceeded: target.health.ended(.failed, now: ended)
+        default:
+            target.health.ended(.answered(time), now: ended)
+            if mode == .read { hedging.answered(method, after: time) }
+        }
+        metrics.histogram("covey_shard_call_seconds", help: "Time of calls to shards, by node and method.", labels: [("node", target.node.rawValue), ("method", method)])
+            .observe(time)
+        return result
     }
 }
 

@@ -7,9 +7,6 @@ import Model
 struct WritePlan {
     /// By shard index: the entries to append, one after the other.
     private(set) var entries: [[[AppendRequest.Operation]]]
-    /// Whether doing it twice has the same effect as once, whatever others write meanwhile: not so for a filter, which may
-    /// find other points the second time.
-    private(set) var mayRepeat = true
     private(set) var pointCount = 0
 
     /// - Throws: `invalidArgument` naming the point by its place in the batch and its id.
@@ -29,7 +26,6 @@ struct WritePlan {
                 try Self.check(pointCount, configuration)
                 for (shard, ids) in Dictionary(grouping: ids, by: schema.shardIndex(of:)) { parts[shard].delete(.delete(ids), byteCount: ids.count * 17) }
             case .deleteWhere(let filter):
-                mayRepeat = false
                 for shard in Self.shards(of: filter, schema) { parts[shard].delete(operation, byteCount: 64) }
             }
         }

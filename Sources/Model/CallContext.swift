@@ -1,12 +1,16 @@
-/// What travels with a call from hop to hop: who asks, under which name it is logged, and until when an answer is of use.
+/// What travels with a call from hop to hop: who asks, under which name it is logged, until when an answer is of use, and how fresh it
+/// has to be.
 ///
 /// Cancellation is not here: it is the cancellation of the task that makes the call.
 package struct CallContext: Sendable {
     package var requestID: RequestID
     package var tenant: TenantID
     package var deadline: ContinuousClock.Instant?
+    /// Of a read; writes do not look at it.
+    package var consistency: Consistency
 
-    package init(requestID: RequestID, tenant: TenantID, deadline: ContinuousClock.Instant? = nil) {
+    package init(requestID: RequestID, tenant: TenantID, deadline: ContinuousClock.Instant? = nil, consistency: Consistency = .strong) {
+        self.consistency = consistency
         self.requestID = requestID
         self.tenant = tenant
         self.deadline = deadline

@@ -5,8 +5,11 @@ package struct Coverage: Hashable, Sendable {
     /// What the answering shards did, and what they hold together with the last known counts of the silent ones.
     package var work: SearchWork
     package var gaps: [Gap]
+    /// Shards that answered with what they have, as nobody could say what is current.
+    package var unverified: [Unverified]
 
-    package init(shardsAsked: Int, shardsAnswered: Int, work: SearchWork, gaps: [Gap] = []) {
+    package init(shardsAsked: Int, shardsAnswered: Int, work: SearchWork, gaps: [Gap] = [], unverified: [Unverified] = []) {
+        self.unverified = unverified
         self.shardsAsked = shardsAsked
         self.shardsAnswered = shardsAnswered
         self.work = work
@@ -15,6 +18,22 @@ package struct Coverage: Hashable, Sendable {
 
     package var isComplete: Bool { gaps.isEmpty && work.pointsUnreadable == 0 }
     package var pointsSearched: Int { work.pointsByCode + work.pointsExactly }
+
+    /// Why one shard's part may lack acknowledged writes, though `strong` was asked for.
+    package struct Unverified: Hashable, Sendable {
+        package var shard: ShardID
+        package var reason: ClusterError
+        /// Log position that the part reflects, and how long ago the store confirmed it as the last; `nil` if that is not known.
+        package var position: UInt64?
+        package var age: Duration?
+
+        package init(shard: ShardID, reason: ClusterError, position: UInt64?, age: Duration?) {
+            self.shard = shard
+            self.reason = reason
+            self.position = position
+            self.age = age
+        }
+    }
 
     /// Why one shard is missing from the answer.
     package struct Gap: Hashable, Sendable {

@@ -4,6 +4,8 @@
 package protocol ShardService: Sendable {
     /// Makes the operations durable, then visible, in order and all together.
     ///
+    /// A node that is not the owner writes nothing and names the owner in its reply, unless it is told to take over.
+    ///
     /// - Throws: `invalidArgument` for a vector of the wrong dimension; `aborted` if the outcome is not known or the node is no longer the owner.
     func append(_ request: AppendRequest, context: CallContext) async throws(ClusterError) -> AppendReply
     func search(_ request: SearchRequest, context: CallContext) async throws(ClusterError) -> SearchReply
@@ -19,13 +21,19 @@ package protocol ShardService: Sendable {
     func seal(_ request: SealRequest, context: CallContext) async throws(ClusterError) -> SealReply
     /// Ends a shard of a dropped collection: a terminal entry in its log, then its objects are deleted.
     func drop(_ request: DropRequest, context: CallContext) async throws(ClusterError)
+    /// Takes what a shard's owner committed, if the shard is open here. Nothing depends on it: a replica that misses some reads it from
+    /// the store when it has to know.
+    func follow(_ request: FollowRequest, context: CallContext) async throws(ClusterError)
 }
 
 package struct AppendRequest: Hashable, Sendable {
     package var shard: ShardID
     package var operations: [Operation]
+    /// Whether the node is to claim the shard from the owner that the log names, which does not answer.
+    package var takeover: Bool
 
-    package init(shard: ShardID, operations: [Operation]) {
+    package init(shard: ShardID, operations: [Operation], takeover: Bool = false) {
+        self.takeover = takeover
         self.shard = shard
         self.operations = operations
     }
@@ -43,10 +51,13 @@ package struct AppendReply: Hashable, Sendable {
     package var position: UInt64
     /// Points that existed before and were deleted or replaced.
     package var superseded: Int
+    /// The owner, if it is another node: then nothing was written.
+    package var owner: NodeID?
 
-    package init(position: UInt64, superseded: Int) {
+    package init(position: UInt64, superseded: Int, owner: NodeID? = nil) {
         self.position = position
         self.superseded = superseded
+        self.owner = owner
     }
 }
 
@@ -105,8 +116,11 @@ package struct SearchReply: Hashable, Sendable {
     /// Log position and manifest version that the answer reflects.
     package var position: UInt64
     package var manifestVersion: UInt64
+    /// Time since the store last confirmed that nothing newer was committed; `nil` if it never did.
+    package var age: Duration?
 
-    package init(hits: [Hit], range: HashRange, work: SearchWork, position: UInt64, manifestVersion: UInt64) {
+    package init(hits: [Hit], range: HashRange, work: SearchWork, position: UInt64, manifestVersion: UInt64, age: Duration? = nil) {
+        self.age = age
         self.hits = hits
         self.range = range
         self.work = work
@@ -236,7 +250,12 @@ package struct CountReply: Hashable, Sendable {
 package struct StatusRequest: Hashable, Sendable {
     /// Shards to describe (they are opened if need be); empty asks for all that are open.
     package var shards: [ShardID]
-    package init(shards: [ShardID] = []) { self.shards = shards }
+    /// Only whether the node answers, and its counters.
+    package var nodeOnly: Bool
+    package init(shards: [ShardID] = [], nodeOnly: Bool = false) {
+        self.shards = shards
+        self.nodeOnly = nodeOnly
+    }
 }
 
 package struct StatusReply: Hashable, Sendable {
@@ -292,20 +311,43 @@ package struct ShardStatus: Hashable, Sendable {
 
 package struct SealRequest: Hashable, Sendable {
     package var shard: ShardID
-    package init(shard: ShardID) { self.shard = shard }
+    /// As for ``AppendRequest``.
+    package var takeover: Bool
+    package init(shard: ShardID, takeover: Bool = false) {
+        self.shard = shard
+        self.takeover = takeover
+    }
 }
 
 package struct SealReply: Hashable, Sendable {
     /// Points in segments afterwards, and how many segments there are.
     package var points: Int
     package var segments: Int
-    package init(points: Int, segments: Int) {
+    /// The owner, if it is another node: then nothing was sealed.
+    package var owner: NodeID?
+    package init(points: Int, segments: Int, owner: NodeID? = nil) {
         self.points = points
         self.segments = segments
+        self.owner = owner
     }
 }
 
 package struct DropRequest: Hashable, Sendable {
     package var shard: ShardID
     package init(shard: ShardID) { self.shard = shard }
+}
+
+/// What an owner committed since the last such message.
+package struct FollowRequest: Hashable, Sendable {
+    package var shard: ShardID
+    /// Log entries as they lie in the store, ascending and without a gap.
+    package var entries: [[UInt8]]
+    /// The newest manifest.
+    package var manifestVersion: UInt64
+
+    package init(shard: ShardID, entries: [[UInt8]], manifestVersion: UInt64) {
+        self.shard = shard
+        self.entries = entries
+        self.manifestVersion = manifestVersion
+    }
 }

@@ -37,15 +37,17 @@ package struct Placement: Sendable {
         }
     }
 
-    /// The owner of each shard of one collection, by shard index.
+    /// The members that keep each shard of one collection, by shard index; the first of them owns it while all is well.
     ///
-    /// A member gets at most ⌈`shardCount` × its weight / all weights⌉ of them.
+    /// Ranks are dealt out one after the other: of each rank a member gets at most ⌈`shardCount` × its weight / all weights⌉, as long as
+    /// some other member may still take what is left.
     ///
-    /// - Complexity: O(`shardCount` × members × log), to be kept by the caller for as long as the members stay.
-    package func owners(tenant: TenantID, incarnation: Incarnation, shardCount: Int) -> [NodeID] {
+    /// - Parameter count: Replicas of a shard; more than there are members gives one on each.
+    /// - Complexity: O(`shardCount` × members × (log + `count`)), to be kept by the caller for as long as the members stay.
+    package func replicas(tenant: TenantID, incarnation: Incarnation, shardCount: Int, count: Int) -> [[NodeID]] {
         let total = members.reduce(0) { $0 + $1.weight }
         // A quotient that rounding left just above a whole number must not round up to the next.
-        var room = members.map { Int((Double(shardCount) * $0.weight / total - 1e-9).rounded(.up)) }
+        let share = members.map { Int((Double(shardCount) * $0.weight / total - 1e-9).rounded(.up)) }
         let seeds = members.map { member in fold(member.node.rawValue, into: 0) }
         var pairs: [Pair] = []
         pairs.reserveCapacity(shardCount * members.count)
@@ -56,13 +58,19 @@ package struct Placement: Sendable {
             }
         }
         pairs.sort { ($0.score, $1.shard, $1.member) > ($1.score, $0.shard, $0.member) }
-        var owners = [NodeID?](repeating: nil, count: shardCount)
-        for pair in pairs where owners[pair.shard] == nil && room[pair.member] > 0 {
-            owners[pair.shard] = members[pair.member].node
-            room[pair.member] -= 1
+        var chosen = [[Int]](repeating: [], count: shardCount)
+        for rank in 0..<min(max(1, count), members.count) {
+            var room = share
+            // The rooms sum to at least shardCount, so the first rank leaves nothing over. In a later one the members with room may all
+            // have the shard already: then it goes to the best of the others.
+            for mayExceed in [false, true] {
+                for pair in pairs where chosen[pair.shard].count == rank && !chosen[pair.shard].contains(pair.member) && (room[pair.member] > 0 || mayExceed) {
+                    chosen[pair.shard].append(pair.member)
+                    room[pair.member] -= 1
+                }
+            }
         }
-        // Every pair was looked at and the rooms sum to at least shardCount, so none is left over.
-        return owners.map { $0! }
+        return chosen.map { $0.map { members[$0].node } }
     }
 
     private struct Pair {

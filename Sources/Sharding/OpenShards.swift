@@ -13,6 +13,8 @@ final class OpenShards: Sendable {
         /// Counts uses, for their order.
         var clock: UInt64 = 0
         var isClosed = false
+        /// Shards being opened anew.
+        var refreshing: [ShardID: Task<Void, Never>] = [:]
         /// Shards on their way out.
         var closing: [UInt64: Task<Void, Never>] = [:]
     }
@@ -20,6 +22,7 @@ final class OpenShards: Sendable {
         let opening: Task<Result<Shard, ClusterError>, Never>
         var users = 0
         var lastUse: UInt64
+        let openedAt = ContinuousClock.now
         var idleSince = ContinuousClock.now
     }
 
@@ -32,7 +35,11 @@ final class OpenShards: Sendable {
     var ids: [ShardID] { state.withLock { Array($0.slots.keys) } }
 
     /// Calls `body` with the shard, opened if need be; it is not closed meanwhile.
-    func with<Value: Sendable>(_ id: ShardID, _ body: (Shard) async throws(ClusterError) -> Value) async throws(ClusterError) -> Value {
+    ///
+    /// - Parameter repeats: Whether `body` may run again, with the shard opened anew, after it found that this opening is of no use any more.
+    func with<Value: Sendable>(
+        _ id: ShardID, repeats: Bool, _ body: (Shard) async throws(ClusterError) -> Value
+    ) async throws(ClusterError) -> Value {
         // A shard that lost its log is opened anew by the next call: twice at most here, as it was usable a moment ago.
         for attempt in 0..<3 {
             guard let opening = enter(id) else { throw ClusterError(.unavailable, "the node is shutting down") }
@@ -42,7 +49,11 @@ final class OpenShards: Sendable {
                 remove(id, opening)
                 throw error
             case .success(let shard):
-                if shard.isUsable || attempt == 2 { return try await body(shard) }
+                if shard.isUsable || attempt == 2 {
+                    do throws(ClusterError) { return try await body(shard) } catch {
+                        guard repeats, attempt < 2, !shard.isUsable, error.code != .cancelled, !Task.isCancelled else { throw error }
+                    }
+                }
                 remove(id, opening)
             }
         }
@@ -82,14 +93,19 @@ final class OpenShards: Sendable {
         finish(slot.opening, &state)
     }
 
-    /// Closes the shards that nobody used for so long: what they have mapped may have been deleted from the store since.
-    func closeIdle(for time: Duration) {
-        state.withLock { state in
-            let now = ContinuousClock.now
+    /// Lets go of segments that may have been deleted from the store: closes the shards that nobody used for so long, and opens those anew that
+    /// are in use and another node's.
+    func letGo(after time: Duration) async {
+        let now = ContinuousClock.now
+        let old = state.withLock { state in
             for (id, slot) in state.slots where slot.users == 0 && slot.idleSince.duration(to: now) >= time {
                 state.slots[id] = nil
                 finish(slot.opening, &state)
             }
+            return state.slots.filter { $0.value.openedAt.duration(to: now) >= time }
+        }
+        for (id, slot) in old {
+            if case .success(let shard) = await slot.opening.value, !shard.state.withLock({ $0.cursor.isOwner }) { refresh(id) }
         }
     }
 
@@ -99,6 +115,36 @@ final class OpenShards: Sendable {
             state.slots[id] = nil
             finish(opening, &state)
         }
+    }
+
+    /// Calls `body` if the shard is open and usable.
+    func withOpen(_ id: ShardID, _ body: (Shard) async throws(ClusterError) -> Void) async throws(ClusterError) {
+        guard let opening = state.withLock({ $0.slots[id]?.opening }), case .success(let shard) = await opening.value, shard.isUsable else { return }
+        try await body(shard)
+    }
+
+    /// Opens the shard anew beside the opening in use, which serves until then.
+    func refresh(_ id: ShardID) {
+        state.withLock { state in
+            guard !state.isClosed, state.slots[id] != nil, state.refreshing[id] == nil else { return }
+            // Its parent is this object: `close` waits for it.
+            state.refreshing[id] = Task { [weak self, open] in
+                let opened: Result<Shard, ClusterError>
+                do throws(ClusterError) { opened = .success(try await open(id)) } catch { opened = .failure(error) }
+                await self?.replace(id, by: opened)
+            }
+        }
+    }
+
+    private func replace(_ id: ShardID, by opened: Result<Shard, ClusterError>) async {
+        let isKept = state.withLock { state in
+            state.refreshing[id] = nil
+            guard case .success = opened, !state.isClosed, let old = state.slots[id] else { return false }
+            state.slots[id] = Slot(opening: Task { opened }, lastUse: old.lastUse)
+            finish(old.opening, &state)
+            return true
+        }
+        if !isKept, case .success(let shard) = opened { await shard.close() }
     }
 
     func forget(_ id: ShardID) {
@@ -122,7 +168,7 @@ final class OpenShards: Sendable {
             state.isClosed = true
             for slot in state.slots.values { finish(slot.opening, &state) }
             state.slots = [:]
-            return Array(state.closing.values)
+            return Array(state.closing.values) + Array(state.refreshing.values)
         }
         for task in waiting { await task.value }
     }

@@ -17,19 +17,33 @@ final class PendingWrite: Sendable {
         case anchor
         /// End the shard.
         case terminal
+        /// Give the shard up.
+        case release
+        /// Apply what the store has beyond this opening's position.
+        case check
+        /// Apply what the owner says it committed.
+        case follow([LogEntry])
     }
 
     let key: RequestWindow.Key
     let work: Work
     let byteCount: Int
     let stop: StopSignal
+    /// Whether the shard is to be claimed from an owner on another node.
+    let takeover: Bool
     private let continuation = Mutex<CheckedContinuation<Result<AppendReply, ClusterError>, Never>?>(nil)
 
-    init(key: RequestWindow.Key, work: Work, byteCount: Int, stop: StopSignal) {
+    init(key: RequestWindow.Key, work: Work, byteCount: Int, stop: StopSignal, takeover: Bool = false) {
+        self.takeover = takeover
         self.key = key
         self.work = work
         self.byteCount = byteCount
         self.stop = stop
+    }
+
+    /// Work of the shard's own.
+    convenience init(_ work: Work, takeover: Bool = false, request: RequestID = RequestID("none")) {
+        self.init(key: RequestWindow.Key(id: request, bodyHash: Nonce(high: 0, low: 0)), work: work, byteCount: 0, stop: StopSignal(), takeover: takeover)
     }
 
     func wait(with continuation: CheckedContinuation<Result<AppendReply, ClusterError>, Never>) {
@@ -88,7 +102,9 @@ extension PendingWrite {
         }
         var reader = ByteReader(sha256(Self.canonicalBytes(operations)))
         let bodyHash = Nonce(high: (try? reader.read()) ?? 0, low: (try? reader.read()) ?? 0)
-        self.init(key: RequestWindow.Key(id: id, bodyHash: bodyHash), work: .operations(operations), byteCount: byteCount, stop: stop)
+        self.init(
+            key: RequestWindow.Key(id: id, bodyHash: bodyHash), work: .operations(operations), byteCount: byteCount, stop: stop,
+            takeover: request.takeover)
     }
 
     /// Equal operations have equal bytes, in any process.

@@ -42,9 +42,7 @@ extension Shard {
     /// Ends the shard: a terminal entry, after which no epoch may write (protocol, H21), then its objects go.
     func drop() async throws(ClusterError) {
         if !state.withLock({ $0.cursor.isOver }) {
-            let write = PendingWrite(
-                key: RequestWindow.Key(id: RequestID(""), bodyHash: Nonce(high: 0, low: 0)), work: .terminal, byteCount: 0, stop: StopSignal())
-            _ = try await submit(write)
+            _ = try await submit(PendingWrite(.terminal, takeover: true))
         }
         // A segment in the making would be left behind.
         sealStop.cancel()

@@ -5,16 +5,18 @@ import Synchronization
 
 extension Shard {
     /// Turns everything appended so far into one segment without deleted rows; returns when it serves and all that it supersedes is deleted.
-    func seal(request: RequestID) async throws(ClusterError) -> SealReply {
+    ///
+    /// - Returns: The owner instead, if that is another node and this one is not to take over.
+    func seal(request: RequestID, takeover: Bool) async throws(ClusterError) -> SealReply {
         while let running = sealing { await running.value }
-        let outcome = Mutex<Result<Void, ClusterError>>(.success(()))
+        let outcome = Mutex<Result<NodeID?, ClusterError>>(.success(nil))
         let task = Task {
-            let result = await self.runSeal(everything: true, request: request)
+            let result = await self.runSeal(everything: true, request: request, takeover: takeover)
             outcome.withLock { $0 = result }
         }
         sealing = task
         await task.value
-        try outcome.withLock { $0 }.get()
+        if let owner = try outcome.withLock({ $0 }).get() { return SealReply(points: 0, segments: 0, owner: owner) }
         let segments = snapshot.segments
         return SealReply(points: segments.reduce(0) { $0 + $1.liveCount }, segments: segments.count)
     }
@@ -24,43 +26,44 @@ extension Shard {
         let configuration = environment.configuration
         let isDue = state.withLock { state in
             !state.isDamaged && !state.cursor.isOver
+                && state.cursor.isOwner
                 && (state.tailRows >= configuration.sealPoints || state.unsealedBytes >= configuration.sealBytes
                     || state.unsealedEntries >= configuration.sealEntries)
         }
         guard isDue, sealing == nil, isUsable else { return }
         // Its parent is this shard: `close` waits for it.
         sealing = Task {
-            if case .failure(let error) = await runSeal(everything: false, request: nil) {
+            if case .failure(let error) = await runSeal(everything: false, request: nil, takeover: false) {
                 environment.logger.log(
                     level: error.code == .cancelled ? .info : .warning, "seal failed", metadata: logMetadata(nil).merging(["error": "\(error)"]) { $1 })
             }
         }
     }
 
-    private func runSeal(everything: Bool, request: RequestID?) async -> Result<Void, ClusterError> {
+    private func runSeal(everything: Bool, request: RequestID?, takeover: Bool) async -> Result<NodeID?, ClusterError> {
         defer { sealing = nil }
-        do throws(ClusterError) {
-            try await sealNow(everything: everything, request: request)
-            return .success(())
-        } catch { return .failure(error) }
+        do throws(ClusterError) { return .success(try await sealNow(everything: everything, request: request, takeover: takeover)) } catch { return .failure(error) }
     }
 
-    private func sealNow(everything: Bool, request: RequestID?) async throws(ClusterError) {
+    /// - Returns: The owner, if that is another node: then nothing was sealed.
+    private func sealNow(everything: Bool, request: RequestID?, takeover: Bool) async throws(ClusterError) -> NodeID? {
         let start = ContinuousClock.now
         if let damage = state.withLock({ $0.damage.first }) {
             throw ClusterError(.dataLoss, "shard \(id) is not sealed, as its log holds the deletes of what cannot be read: \(damage)")
         }
         let hasWork = state.withLock { $0.tailRows > 0 || $0.cursor.position > $0.coveredPosition || $0.segments.count > 1 || $0.hasDeletedRows }
-        guard hasWork || everything else { return }
+        guard hasWork || everything else { return nil }
         // Only an owner seals and collects: the manifest's writer is the holder of its epoch.
-        if hasWork || !state.withLock({ $0.cursor.isOwner }) { try await own(.claim, request) }
+        if hasWork || !state.withLock({ $0.cursor.isOwner }), let owner = try await own(.claim, takeover, request) { return owner }
         // An entry that holds what it supersedes itself stays as long as it is the last: it gets a successor.
-        for _ in 0..<8 where state.withLock({ $0.lastEntryHoldsDead }) { try await own(.anchor, request) }
+        for _ in 0..<8 where state.withLock({ $0.lastEntryHoldsDead }) {
+            if let owner = try await own(.anchor, takeover, request) { return owner }
+        }
         if everything { isMarked = false }
         guard let input = state.withLock({ $0.beginSeal(everything: everything) }) else {
             // What an earlier seal of this owner could not delete.
             if everything, let manifest = try await log.newestManifest() { try await collect(after: manifest) }
-            return
+            return nil
         }
         let manifest: Manifest
         do throws(ClusterError) {
@@ -72,6 +75,7 @@ extension Shard {
                 throw fail(ClusterError(.aborted, "shard \(id): another writer has manifest \(manifest.version)"))
             }
             state.withLock { $0.completeSeal(input, manifest: manifest, segment: segment) }
+            environment.followers.publish(nil, manifestVersion: manifest.version, of: id, shardCount: schema.shardCount)
             environment.seals.add()
             environment.sealSeconds.observe(start.duration(to: .now))
             environment.logger.info(
@@ -89,12 +93,14 @@ extension Shard {
             if everything { throw ClusterError(error.code, "shard \(id) is sealed, but superseded objects remain: \(error.message)") }
             environment.logger.warning("superseded objects remain", metadata: logMetadata(request).merging(["error": "\(error)"]) { $1 })
         }
+        return nil
     }
 
     /// Queues work that makes this opening the owner.
-    private func own(_ work: PendingWrite.Work, _ request: RequestID?) async throws(ClusterError) {
-        let key = RequestWindow.Key(id: request ?? RequestID("none"), bodyHash: Nonce(high: 0, low: 0))
-        _ = try await submit(PendingWrite(key: key, work: work, byteCount: 0, stop: StopSignal()))
+    ///
+    /// - Returns: The owner instead, if that is another node and this one is not to take over.
+    private func own(_ work: PendingWrite.Work, _ takeover: Bool, _ request: RequestID?) async throws(ClusterError) -> NodeID? {
+        try await submit(PendingWrite(work, takeover: takeover, request: request ?? RequestID("none"))).owner
     }
 
     /// Builds, stores and maps the new segment.

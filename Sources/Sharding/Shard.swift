@@ -25,6 +25,11 @@ actor Shard {
     var sealing: Task<Void, Never>?
     /// Raised when what is being built is wanted no more.
     nonisolated let sealStop = StopSignal()
+    /// What this opening knows of the log's end, and since when.
+    nonisolated let freshness: Mutex<Freshness>
+    /// The listing of the log under way, and the one after it.
+    var listing: Task<Result<Bool, ClusterError>, Never>?
+    var nextListing: Task<Result<Bool, ClusterError>, Never>?
     /// Count the objects made, for their names.
     var segmentCounter = 0
     private var bulkCounter = 0
@@ -39,13 +44,18 @@ actor Shard {
         self.log = log
         self.writer = writer
         self.state = Mutex(state)
+        freshness = Mutex(Freshness(openedAt: environment.clock.now()))
     }
 
     nonisolated var isUsable: Bool { failure.withLock { $0 == nil } }
     nonisolated var snapshot: ShardSnapshot { state.withLock { $0.snapshot } }
 
-    /// Waits until nothing is being written or built. Later writes are refused.
+    /// Gives the shard up, waits until nothing is being written or built. Later writes are refused.
     func close() async {
+        // Only a lease makes others wait.
+        if isUsable, environment.configuration.lease > .zero, state.withLock({ $0.cursor.isOwner && !$0.cursor.isOver }) {
+            _ = try? await submit(PendingWrite(.release))
+        }
         fail(ClusterError(.unavailable, "shard \(id) was closed on node \(environment.node)"))
         await writing?.value
         await sealing?.value
@@ -75,7 +85,7 @@ actor Shard {
         }.get()
     }
 
-    private func enqueue(_ write: PendingWrite) {
+    func enqueue(_ write: PendingWrite) {
         if let error = failure.withLock({ $0 }) { return write.finish(.failure(error)) }
         let limit = environment.configuration.queueBytes
         guard queuedBytes + write.byteCount <= limit || queue.isEmpty else {
@@ -113,7 +123,9 @@ actor Shard {
         var group: [PendingWrite] = []
         var byteCount = PendingWrite.entryOverhead
         while let next = queue.first {
-            guard group.isEmpty || (byteCount + next.byteCount <= environment.configuration.entryBytes && group[0].mayShare && next.mayShare) else { break }
+            let fits = group.isEmpty || group[0].isCheck && next.isCheck
+                || byteCount + next.byteCount <= environment.configuration.entryBytes && group[0].mayShare && next.mayShare
+            guard fits else { break }
             queue.removeFirst()
             queuedBytes -= next.byteCount
             if let reason = next.stop.reason {
@@ -129,22 +141,31 @@ actor Shard {
     private func write(_ group: [PendingWrite]) async {
         let start = ContinuousClock.now
         do throws(ClusterError) {
-            try await becomeOwner(for: group[0].key.id)
             switch group[0].work {
-            case .claim: group[0].finish(.success(AppendReply(position: state.withLock { $0.cursor.position }, superseded: 0)))
-            case .anchor:
-                let position = try await commit(.data(dimension: schema.dimension, [])).position
-                group[0].finish(.success(AppendReply(position: position, superseded: 0)))
-            case .terminal:
-                let position = try await commit(.terminal).position
-                group[0].finish(.success(AppendReply(position: position, superseded: 0)))
-            case .operations: try await writeOperations(group)
+            case .check: try await catchUp()
+            case .follow(let entries): try follow(entries)
+            case .release:
+                if state.withLock({ $0.cursor.isOwner && !$0.cursor.isOver }) { _ = try await commit(.release) }
+            case .claim, .anchor, .terminal, .operations:
+                // One that may take over does it for all that share its entry.
+                if let owner = try await becomeOwner(for: group[0].key.id, takeover: group.contains(where: \.takeover)) {
+                    group.forEach { $0.finish(.success(AppendReply(position: 0, superseded: 0, owner: owner))) }
+                    return
+                }
+                switch group[0].work {
+                case .operations: try await writeOperations(group)
+                case .anchor: _ = try await commit(.data(dimension: schema.dimension, []))
+                case .terminal: _ = try await commit(.terminal)
+                default: break
+                }
             }
+            let reply = AppendReply(position: state.withLock { $0.cursor.position }, superseded: 0)
+            group.forEach { $0.finish(.success(reply)) }
         } catch {
             // Writes that were answered already ignore this.
             group.forEach { $0.finish(.failure(error)) }
         }
-        environment.appendSeconds.observe(start.duration(to: .now))
+        if case .operations = group[0].work { environment.appendSeconds.observe(start.duration(to: .now)) }
         sealIfDue()
     }
 
@@ -241,13 +262,17 @@ actor Shard {
         _ entry: LogEntry, applying content: LogEntry.Content, moreBytes: Int
     ) async throws(ClusterError) -> (position: UInt64, superseded: [Int]) {
         let bytes = entry.encoded()
+        let start = environment.clock.now()
         switch await log.append(entry, bytes: bytes) {
         case .committed:
+            renewLease(from: start)
             environment.entriesWritten.add()
             environment.bytesWritten.add(bytes.count)
             var applied = entry
             applied.content = content
-            return (entry.position, try apply(applied, byteCount: bytes.count + moreBytes))
+            let superseded = try apply(applied, byteCount: bytes.count + moreBytes)
+            environment.followers.publish(bytes, manifestVersion: state.withLock { $0.manifestVersion }, of: id, shardCount: schema.shardCount)
+            return (entry.position, superseded)
         case .defeated(let foreign):
             throw fail(ClusterError(.aborted, "shard \(id) is owned by \(foreign.writer) since position \(foreign.position)"))
         case .unknown(let error):
@@ -255,7 +280,7 @@ actor Shard {
         }
     }
 
-    private func apply(_ entry: LogEntry, byteCount: Int) throws(ClusterError) -> [Int] {
+    func apply(_ entry: LogEntry, byteCount: Int) throws(ClusterError) -> [Int] {
         do throws(ShardState.ApplyError) {
             return try state.withLock { state throws(ShardState.ApplyError) in try state.apply(entry, byteCount: byteCount) }
         } catch { throw fail(ClusterError(.dataLoss, "\(StoreKey.log(id, position: entry.position)): \(error)")) }
@@ -264,18 +289,26 @@ actor Shard {
     /// Claims the shard unless this opening of it owns it already.
     ///
     /// The claim goes to the first missing position, never above a hole (protocol, H4). It counts only when nothing came
-    /// after it and no manifest covers it: otherwise its position had been truncated (H3).
-    private func becomeOwner(for request: RequestID) async throws(ClusterError) {
+    /// after it and no manifest covers it: otherwise its position had been truncated (H3). It waits until no lease can be left of the
+    /// entry that it follows (H11).
+    ///
+    /// - Returns: The owner, if that is another node and this one is not to take over.
+    private func becomeOwner(for request: RequestID, takeover: Bool) async throws(ClusterError) -> NodeID? {
         // Each round that fails has applied what somebody else wrote; a shard contended for longer is given up.
-        for _ in 0..<32 {
+        for _ in 0..<8 {
             let cursor = state.withLock { $0.cursor }
             guard !cursor.isOver else { throw ClusterError(.notFound, "shard \(id) was dropped") }
             if let damage = state.withLock({ $0.damagedEntries.first }) {
                 throw ClusterError(.dataLoss, "shard \(id) takes no writes, as its log is damaged: \(damage)")
             }
-            if cursor.isOwner { return }
+            if cursor.isOwner { return nil }
+            if let holder = cursor.holder {
+                if holder.node != environment.node, !takeover { return holder.node }
+                if await waitForLease() { continue }
+            }
             let claim = cursor.claim(nonce: .random())
             let bytes = claim.encoded()
+            let start = environment.clock.now()
             switch await log.append(claim, bytes: bytes) {
             case .committed:
                 let later = try await log.positions(from: claim.position + 1)
@@ -284,6 +317,10 @@ actor Shard {
                     throw fail(ClusterError(.aborted, "shard \(id): the claim at position \(claim.position) came too late"))
                 }
                 _ = try apply(claim, byteCount: bytes.count)
+                // Another owner may have rewritten the shard since this one marked it.
+                isMarked = false
+                renewLease(from: start)
+                environment.followers.publish(bytes, manifestVersion: state.withLock { $0.manifestVersion }, of: id, shardCount: schema.shardCount)
                 environment.logger.info(
                     "shard claimed", metadata: logMetadata(request).merging(["epoch": "\(claim.epoch)", "position": "\(claim.position)"]) { $1 })
             case .defeated: try await catchUp()
@@ -292,16 +329,6 @@ actor Shard {
             }
         }
         throw fail(ClusterError(.aborted, "shard \(id) is contended"))
-    }
-
-    /// Applies what others have written since.
-    private func catchUp() async throws(ClusterError) {
-        for position in try await log.positions(from: state.withLock({ $0.cursor.position }) + 1) {
-            guard case .entry(let entry, let byteCount) = try await log.entry(at: position), position == state.withLock({ $0.cursor.position }) + 1 else {
-                throw fail(ClusterError(.aborted, "shard \(id): the log changed at position \(position)"))
-            }
-            _ = try apply(entry, byteCount: byteCount)
-        }
     }
 
     /// What every log line about this shard says; nobody requested what it does by itself.
@@ -322,6 +349,7 @@ extension PendingWrite {
     fileprivate var mayShare: Bool {
         if case .operations = work { !needsResolution } else { false }
     }
+    fileprivate var isCheck: Bool { if case .check = work { true } else { false } }
 }
 
 extension PendingWrite.Operation {

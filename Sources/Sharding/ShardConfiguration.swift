@@ -23,6 +23,12 @@ package struct ShardConfiguration: Sendable {
     package var unsealedBytes: Int = 1 << 30
     /// Pause before a store call without an outcome is repeated; doubles each time, six calls in all. Default: 20 ms.
     package var retryDelay: Duration = .milliseconds(20)
+    /// Time after a write in which its owner answers `strong` reads without asking the store, and which a node that takes the shard over
+    /// waits for; the same on all nodes. Default: 1 s, what a takeover may cost. 0 asks the store for each read.
+    package var lease: Duration = .seconds(1)
+    /// Time that a `strong` read waits for the store to say that nothing newer was committed. Default: 1 s, which leaves a coordinator
+    /// time to ask elsewhere.
+    package var verifyTimeout: Duration = .seconds(1)
     /// Shards kept open; beyond, the one idle for longest is closed. Default: 1,024.
     package var openShards: Int = 1_024
     /// Threads for searches, and as many of a lower priority for building segments. Default: 2; the executable sets the number of cores.
@@ -46,6 +52,8 @@ package struct ShardConfiguration: Sendable {
             ("open shards", openShards), ("search threads", searchThreads), ("search queue", searchQueue), ("manifests kept", manifestsKept),
         ]
         for (field, value) in positive where value < 1 { throw ShardConfigurationError("\(field) must be at least 1, found \(value)") }
+        guard lease >= .zero else { throw ShardConfigurationError("lease must not be negative, found \(lease)") }
+        guard verifyTimeout > .zero else { throw ShardConfigurationError("verify timeout must be above 0, found \(verifyTimeout)") }
         guard exactScanThreshold >= 0 else { throw ShardConfigurationError("exact scan threshold must be at least 0, found \(exactScanThreshold)") }
         guard entryBytes <= 8 << 20 else { throw ShardConfigurationError("entry bytes must be at most \(8 << 20), found \(entryBytes)") }
         guard entryBytes >= Self.minimumEntryBytes else {

@@ -9,6 +9,9 @@ final class ShardEnvironment: Sendable {
     let node: NodeID
     let store: any ObjectStore
     let configuration: ShardConfiguration
+    let clock: DeadlineClock
+    /// Who hears what this node's shards commit.
+    let followers: Followers
     let logger: Logger
     /// Searches, counts, pages, filters.
     let searchThreads: WorkerThreads
@@ -29,8 +32,13 @@ final class ShardEnvironment: Sendable {
     let seals: Counter
     let sealSeconds: Histogram
 
-    init(node: NodeID, store: any ObjectStore, configuration: ShardConfiguration, metrics: Metrics, logger: Logger) {
+    init(
+        node: NodeID, store: any ObjectStore, configuration: ShardConfiguration, followers: Followers, clock: DeadlineClock, metrics: Metrics,
+        logger: Logger
+    ) {
         self.node = node
+        self.followers = followers
+        self.clock = clock
         self.store = store
         self.configuration = configuration
         self.logger = logger

@@ -14,10 +14,13 @@ package final class ShardNode: ShardService {
     /// - Parameters:
     ///   - node: The node's name in the configuration; it stands in the log's claims.
     ///   - store: Holds everything that is durable; shared with the other nodes.
+    ///   - followers: Who hears what this node commits; nobody by default.
     package init(
-        node: NodeID, store: any ObjectStore, configuration: ShardConfiguration = ShardConfiguration(), metrics: Metrics, logger: Logger
+        node: NodeID, store: any ObjectStore, configuration: ShardConfiguration = ShardConfiguration(), followers: Followers? = nil,
+        clock: DeadlineClock = .continuous, metrics: Metrics, logger: Logger
     ) {
-        let environment = ShardEnvironment(node: node, store: store, configuration: configuration, metrics: metrics, logger: logger)
+        let environment = ShardEnvironment(
+            node: node, store: store, configuration: configuration, followers: followers ?? Followers(of: node), clock: clock, metrics: metrics, logger: logger)
         self.environment = environment
         hosted = OpenShards(limit: configuration.openShards) { id throws(ClusterError) in try await Shard.open(id, environment: environment) }
         let open = metrics.gauge("covey_shard_open", help: "Shards open on this node.")
@@ -39,10 +42,12 @@ package final class ShardNode: ShardService {
     package func close() async {
         environment.stop.cancel()
         await hosted.close()
+        environment.followers.close()
     }
 
-    /// Closes the shards that nobody used for so long; the next call opens them again.
-    package func closeIdle(for time: Duration) { hosted.closeIdle(for: time) }
+    /// Lets go of segments that may have been deleted from the store meanwhile: closes the shards that nobody used for so long, and opens
+    /// replicas anew that were opened before.
+    package func letGo(after time: Duration) async { await hosted.letGo(after: time) }
 
     package func append(_ request: AppendRequest, context: CallContext) async throws(ClusterError) -> AppendReply {
         try await with(request.shard, context) { shard throws(ClusterError) in try await shard.append(request, context: context) }
@@ -51,9 +56,10 @@ package final class ShardNode: ShardService {
     package func search(_ request: SearchRequest, context: CallContext) async throws(ClusterError) -> SearchReply {
         let start = ContinuousClock.now
         defer { environment.searchSeconds.observe(start.duration(to: .now)) }
-        return try await with(request.shard, context) { shard throws(ClusterError) in
+        return try await with(request.shard, context, repeats: true) { shard throws(ClusterError) in
             try Self.check(request, shard.schema)
-            let snapshot = try shard.readableSnapshot()
+            let snapshot = try await shard.snapshot(for: context)
+            let age = shard.age
             let (environment, metric) = (environment, shard.schema.metric)
             let outcome = try await environment.compute(context) { stop throws(ClusterError) in
                 try snapshot.search(
@@ -61,17 +67,17 @@ package final class ShardNode: ShardService {
                     codesScanned: environment.codesScanned, stop: stop)
             }
             return SearchReply(
-                hits: outcome.hits, range: shard.range, work: outcome.work, position: snapshot.position, manifestVersion: snapshot.manifestVersion)
+                hits: outcome.hits, range: shard.range, work: outcome.work, position: snapshot.position, manifestVersion: snapshot.manifestVersion, age: age)
         }
     }
 
     package func explain(_ request: ExplainRequest, context: CallContext) async throws(ClusterError) -> ExplainReply {
-        try await with(request.search.shard, context) { shard throws(ClusterError) in
+        try await with(request.search.shard, context, repeats: true) { shard throws(ClusterError) in
             try Self.check(request.search, shard.schema)
             guard request.ids.count <= ExplainRequest.maximumCount else {
                 throw ClusterError(.invalidArgument, "ids: \(ExplainRequest.maximumCount) points can be explained at a time, found \(request.ids.count)")
             }
-            let snapshot = try shard.readableSnapshot()
+            let snapshot = try await shard.snapshot(for: context)
             let (environment, metric) = (environment, shard.schema.metric)
             return try await environment.compute(context) { stop throws(ClusterError) in
                 ExplainReply(explanations: try snapshot.explain(
@@ -82,9 +88,14 @@ package final class ShardNode: ShardService {
     }
 
     package func fetch(_ request: FetchRequest, context: CallContext) async throws(ClusterError) -> FetchReply {
-        try await with(request.shard, context) { shard throws(ClusterError) in
-            let snapshot = try shard.readableSnapshot()
+        try await with(request.shard, context, repeats: true) { shard throws(ClusterError) in
             if case .page(_, let limit, _) = request.selection { try Self.check(limit: limit) }
+            let snapshot: ShardSnapshot
+            if case .versions(let versions) = request.selection {
+                snapshot = try await shard.snapshot(with: versions, context)
+            } else {
+                snapshot = try await shard.snapshot(for: context)
+            }
             return try await environment.compute(context) { stop throws(ClusterError) in
                 var points: [StoredPoint] = []
                 for (rows, row) in try shard.rows(request.selection, in: snapshot, stop: stop) {
@@ -97,8 +108,8 @@ package final class ShardNode: ShardService {
     }
 
     package func count(_ request: CountRequest, context: CallContext) async throws(ClusterError) -> CountReply {
-        try await with(request.shard, context) { shard throws(ClusterError) in
-            let snapshot = try shard.readableSnapshot()
+        try await with(request.shard, context, repeats: true) { shard throws(ClusterError) in
+            let snapshot = try await shard.snapshot(for: context)
             return CountReply(count: try await environment.compute(context) { stop throws(ClusterError) in try snapshot.count(request.filter, stop: stop) })
         }
     }
@@ -106,7 +117,7 @@ package final class ShardNode: ShardService {
     /// Shards of other tenants are not described; of a shard that cannot be opened, ``ShardStatus/damaged`` names the file.
     package func status(_ request: StatusRequest, context: CallContext) async throws(ClusterError) -> StatusReply {
         var statuses: [ShardStatus] = []
-        let ids = request.shards.isEmpty ? hosted.ids.filter { $0.tenant == context.tenant } : request.shards
+        let ids = request.nodeOnly ? [] : request.shards.isEmpty ? hosted.ids.filter { $0.tenant == context.tenant } : request.shards
         for id in ids {
             do throws(ClusterError) {
                 statuses.append(try await with(id, context) { shard throws(ClusterError) in try shard.status })
@@ -123,7 +134,26 @@ package final class ShardNode: ShardService {
     }
 
     package func seal(_ request: SealRequest, context: CallContext) async throws(ClusterError) -> SealReply {
-        try await with(request.shard, context) { shard throws(ClusterError) in try await shard.seal(request: context.requestID) }
+        try await with(request.shard, context) { shard throws(ClusterError) in
+            try await shard.seal(request: context.requestID, takeover: request.takeover)
+        }
+    }
+
+    package func follow(_ request: FollowRequest, context: CallContext) async throws(ClusterError) {
+        guard context.tenant == request.shard.tenant else {
+            throw ClusterError(.permissionDenied, "shard \(request.shard) is not one of tenant \(context.tenant)")
+        }
+        var entries: [LogEntry] = []
+        for (index, bytes) in request.entries.enumerated() {
+            do throws(FormatError) { entries.append(try LogEntry(decoding: bytes)) } catch { throw ClusterError(.invalidArgument, "entries[\(index)]: \(error)") }
+        }
+        try await hosted.withOpen(request.shard) { shard throws(ClusterError) in
+            if !entries.isEmpty { _ = try await shard.submit(PendingWrite(.follow(entries))) }
+            // A new manifest names segments that take the place of what is in memory here.
+            if !shard.state.withLock({ $0.cursor.isOwner }), shard.isBehind || request.manifestVersion > shard.snapshot.manifestVersion {
+                hosted.refresh(request.shard)
+            }
+        }
     }
 
     /// Dropping what is gone already succeeds.
@@ -140,13 +170,13 @@ package final class ShardNode: ShardService {
     }
 
     private func with<Value: Sendable>(
-        _ id: ShardID, _ context: CallContext, _ body: (Shard) async throws(ClusterError) -> Value
+        _ id: ShardID, _ context: CallContext, repeats: Bool = false, _ body: (Shard) async throws(ClusterError) -> Value
     ) async throws(ClusterError) -> Value {
         guard context.tenant == id.tenant else {
             throw ClusterError(.permissionDenied, "shard \(id) is not one of tenant \(context.tenant)")
         }
         if let remaining = context.remaining, remaining == .zero { throw ClusterError(.deadlineExceeded, "the deadline passed before the shard was reached") }
-        return try await hosted.with(id, body)
+        return try await hosted.with(id, repeats: repeats, body)
     }
 
     /// Most hits or points of one reply. Reason: bounds the memory of a reply.

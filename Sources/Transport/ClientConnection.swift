@@ -65,6 +65,7 @@ final class ClientConnection: HTTP2Side {
             HTTP2Header("content-type", "application/grpc"), HTTP2Header("te", "trailers"),
             HTTP2Header("x-request-id", call.context.requestID.rawValue),
         ]
+        if call.context.consistency != .strong { headers.append(HTTP2Header(GRPC.consistencyHeader, "\(call.context.consistency)")) }
         if let remaining = call.context.remaining { headers.append(HTTP2Header("grpc-timeout", GRPC.timeout(remaining))) }
         return headers
     }

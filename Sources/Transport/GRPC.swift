@@ -3,6 +3,9 @@ import Model
 
 /// How gRPC writes things into HTTP/2: github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md
 package enum GRPC {
+    /// How fresh a read has to be; without it `strong`.
+    static let consistencyHeader = "covey-consistency"
+
     /// The five bytes before each message: not compressed, length in big-endian.
     package static func prefix(_ byteCount: Int) -> [UInt8] {
         let length = UInt32(byteCount)

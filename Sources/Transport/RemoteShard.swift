@@ -32,6 +32,9 @@ package struct RemoteShard: ShardService {
     package func drop(_ request: DropRequest, context: CallContext) async throws(ClusterError) {
         _ = try await send("Drop", request, context)
     }
+    package func follow(_ request: FollowRequest, context: CallContext) async throws(ClusterError) {
+        _ = try await send("Follow", request, context)
+    }
 
     private func call<Reply: WireValue>(
         _ method: String, _ request: some WireRequest, _ context: CallContext, lossCode: ClusterError.Code = .unavailable

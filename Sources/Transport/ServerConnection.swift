@@ -77,6 +77,9 @@ final class ServerConnection: HTTP2Side {
             call.deadline = deadline
             deadlines.watch(deadline)
         }
+        if let consistency = headers[GRPC.consistencyHeader] {
+            do throws(ClusterError) { call.consistency = try Consistency(consistency) } catch { return refuse(stream, error) }
+        }
         streams[stream]!.accepted = (route, call)
     }
 

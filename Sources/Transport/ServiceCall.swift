@@ -4,8 +4,11 @@ import Model
 struct ServiceCall: Sendable {
     var requestID: RequestID
     var deadline: ContinuousClock.Instant?
+    var consistency = Consistency.strong
 
-    func context(_ tenant: TenantID) -> CallContext { CallContext(requestID: requestID, tenant: tenant, deadline: deadline) }
+    func context(_ tenant: TenantID) -> CallContext {
+        CallContext(requestID: requestID, tenant: tenant, deadline: deadline, consistency: consistency)
+    }
 }
 
 /// How a method is served: a message in, a message or several out. Runs outside the event loop.

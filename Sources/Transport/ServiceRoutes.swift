@@ -45,6 +45,10 @@ struct ServiceRoutes: Sendable {
             try await shard.drop(request, context: context)
             return []  // a DropReply
         }
+        unary("/\(service)/Follow") { (request: FollowRequest, context) throws(ClusterError) in
+            try await shard.follow(request, context: context)
+            return []  // a FollowReply
+        }
     }
 
     private mutating func add(_ answer: any AnswerService) {

@@ -1,12 +1,15 @@
 import Model
 
 extension AppendReply: WireValue {
-    package init(_ message: Covey_V1_AppendReply) { self.init(position: message.position, superseded: Int(message.superseded)) }
+    package init(_ message: Covey_V1_AppendReply) {
+        self.init(position: message.position, superseded: Int(message.superseded), owner: message.owner.isEmpty ? nil : NodeID(message.owner))
+    }
 
     package var message: Covey_V1_AppendReply {
         var message = Covey_V1_AppendReply()
         message.position = position
         message.superseded = Int64(superseded)
+        if let owner { message.owner = owner.rawValue }
         return message
     }
 }
@@ -15,7 +18,8 @@ extension SearchReply: WireValue {
     package init(_ message: Covey_V1_SearchReply) throws(ClusterError) {
         self.init(
             hits: try convert(message.hits, Hit.init), range: try HashRange(message.range), work: SearchWork(message.work),
-            position: message.position, manifestVersion: message.manifestVersion)
+            position: message.position, manifestVersion: message.manifestVersion,
+            age: message.hasAgeMicroseconds ? .microseconds(message.ageMicroseconds) : nil)
     }
 
     package var message: Covey_V1_SearchReply {
@@ -25,6 +29,7 @@ extension SearchReply: WireValue {
         message.work = work.message
         message.position = position
         message.manifestVersion = manifestVersion
+        if let age { message.ageMicroseconds = Int64(age / .microseconds(1)) }
         return message
     }
 }
@@ -113,12 +118,15 @@ extension ShardStatus: WireValue {
 }
 
 extension SealReply: WireValue {
-    package init(_ message: Covey_V1_SealReply) { self.init(points: Int(message.points), segments: Int(message.segments)) }
+    package init(_ message: Covey_V1_SealReply) {
+        self.init(points: Int(message.points), segments: Int(message.segments), owner: message.owner.isEmpty ? nil : NodeID(message.owner))
+    }
 
     package var message: Covey_V1_SealReply {
         var message = Covey_V1_SealReply()
         message.points = Int64(points)
         message.segments = Int64(segments)
+        if let owner { message.owner = owner.rawValue }
         return message
     }
 }

@@ -1,3 +1,4 @@
+import Foundation
 import Model
 
 extension Covey_V1_AppendRequest: TenantMessage {}
@@ -7,16 +8,18 @@ extension Covey_V1_CountRequest: TenantMessage {}
 extension Covey_V1_StatusRequest: TenantMessage {}
 extension Covey_V1_SealRequest: TenantMessage {}
 extension Covey_V1_DropRequest: TenantMessage {}
+extension Covey_V1_FollowRequest: TenantMessage {}
 
 extension AppendRequest: WireRequest {
     package init(_ message: Covey_V1_AppendRequest) throws(ClusterError) {
-        self.init(shard: try ShardID(message.shard), operations: try convert(message.operations, Operation.init))
+        self.init(shard: try ShardID(message.shard), operations: try convert(message.operations, Operation.init), takeover: message.takeover)
     }
 
     package var message: Covey_V1_AppendRequest {
         var message = Covey_V1_AppendRequest()
         message.shard = shard.message
         message.operations = operations.map(\.message)
+        message.takeover = takeover
         return message
     }
 
@@ -152,22 +155,24 @@ extension CountRequest: WireRequest {
 
 extension StatusRequest: WireRequest {
     package init(_ message: Covey_V1_StatusRequest) throws(ClusterError) {
-        self.init(shards: try convert(message.shards, ShardID.init))
+        self.init(shards: try convert(message.shards, ShardID.init), nodeOnly: message.nodeOnly)
     }
 
     package var message: Covey_V1_StatusRequest {
         var message = Covey_V1_StatusRequest()
         message.shards = shards.map(\.message)
+        message.nodeOnly = nodeOnly
         return message
     }
 }
 
 extension SealRequest: WireRequest {
-    package init(_ message: Covey_V1_SealRequest) throws(ClusterError) { self.init(shard: try ShardID(message.shard)) }
+    package init(_ message: Covey_V1_SealRequest) throws(ClusterError) { self.init(shard: try ShardID(message.shard), takeover: message.takeover) }
 
     package var message: Covey_V1_SealRequest {
         var message = Covey_V1_SealRequest()
         message.shard = shard.message
+        message.takeover = takeover
         return message
     }
 
@@ -180,6 +185,22 @@ extension DropRequest: WireRequest {
     package var message: Covey_V1_DropRequest {
         var message = Covey_V1_DropRequest()
         message.shard = shard.message
+        return message
+    }
+
+    package var shards: [ShardID] { [shard] }
+}
+
+extension FollowRequest: WireRequest {
+    package init(_ message: Covey_V1_FollowRequest) throws(ClusterError) {
+        self.init(shard: try ShardID(message.shard), entries: message.entries.map(Array.init), manifestVersion: message.manifestVersion)
+    }
+
+    package var message: Covey_V1_FollowRequest {
+        var message = Covey_V1_FollowRequest()
+        message.shard = shard.message
+        message.entries = entries.map { Data($0) }
+        message.manifestVersion = manifestVersion
         return message
     }
 

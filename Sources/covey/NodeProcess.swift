@@ -10,6 +10,7 @@ import NIOCore
 import NIOPosix
 import Observability
 import OutboundHTTP
+import Placement
 import S3Store
 import ServiceLifecycle
 import Sharding
@@ -35,10 +36,13 @@ struct NodeProcess {
     }
 
     func runShard(_ node: Configuration.Node) async throws {
+        var peers: [NodeID: Peer] = [:]
+        for other in configuration.nodes(role: .shard) where other.name != node.name { peers[NodeID(other.name)] = try peer(other) }
         let store = try await store()
-        let shards = try shardNode(NodeID(node.name), store: store)
+        let shards = try shardNode(NodeID(node.name), store: store, others: peers.mapValues { RemoteShard(peer: $0) })
         let server = try NodeServer(configuration: serverConfiguration(node), shard: shards, group: group, metrics: metrics, logger: logger)
         try await run([try await serving(server, at: node) { await shards.close() }, copySweeper(shards, store)])
+        for peer in peers.values { await peer.close() }
     }
 
     func runGenerator(_ node: Configuration.Node) async throws {
@@ -71,7 +75,7 @@ struct NodeProcess {
     func runAll() async throws {
         let embedder = try embedder()
         let store = try await store()
-        let shards = try shardNode(NodeID(name), store: store)
+        let shards = try shardNode(NodeID(name), store: store, others: [:])
         let (gateway, sweeper) = try self.gateway(shards: [NodeID(name): shards], generator: try generator(embedder: embedder), embedder: embedder, store: store)
         try await run([serving(gateway), sweeper, copySweeper(shards, store)])
         await shards.close()
@@ -83,20 +87,24 @@ struct NodeProcess {
         try await StoreSettings(configuration: configuration, node: name, environment: ProcessInfo.processInfo.environment).open()
     }
 
-    private func shardNode(_ node: NodeID, store: any ObjectStore) throws -> ShardNode {
+    /// - Parameter others: The other shard nodes of the cluster.
+    private func shardNode(_ node: NodeID, store: any ObjectStore, others: [NodeID: any ShardService]) throws -> ShardNode {
         var shard = ShardConfiguration()
         shard.sealPoints = configuration.number("shard.seal_points")
         shard.exactScanThreshold = configuration.number("shard.exact_points")
         shard.searchThreads = cores(unless: configuration.number("shard.workers"))
+        shard.lease = .milliseconds(configuration.number("shard.lease_ms"))
         try shard.validate()
-        return ShardNode(node: node, store: store, configuration: shard, metrics: metrics, logger: logger)
+        let placement = try Placement(members: ([node] + others.keys).map { Placement.Member(node: $0) })
+        let followers = Followers(of: node, nodes: others, placement: placement, count: configuration.number("replicas"))
+        return ShardNode(node: node, store: store, configuration: shard, followers: followers, metrics: metrics, logger: logger)
     }
 
     private var erasureDeadline: Duration { .seconds(configuration.number("erasure.deadline_seconds")) }
 
     private func copySweeper(_ shards: ShardNode, _ store: any ObjectStore) -> some Service {
         Sweep(interval: erasureDeadline / 8) {
-            shards.closeIdle(for: erasureDeadline / 4)
+            await shards.letGo(after: erasureDeadline / 4)
             (store as? S3ObjectStore)?.removeIdleCopies(for: erasureDeadline / 8)
         }
     }
@@ -149,6 +157,7 @@ struct NodeProcess {
         var coordination = CoordinatorConfiguration()
         coordination.erasureDeadline = erasureDeadline
         coordination.readTimeout = .milliseconds(configuration.number("coordinator.deadline_ms"))
+        coordination.replicas = configuration.number("replicas")
         let coordinator = try Coordinator(store: store, nodes: shards, configuration: coordination, logger: logger, metrics: metrics)
         let address = try configuration.address("gateway.address")
         var gateway = GatewayConfiguration()

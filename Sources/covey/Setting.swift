@@ -60,6 +60,9 @@ struct Setting: Sendable {
         Setting(
             key: "store.cache_mib", kind: .wholeNumber(1...1_000_000_000), fallback: "10240",
             help: "bound of a node's local copies in MiB, least recently used removed first; those in use stay"),
+        Setting(
+            key: "replicas", kind: .wholeNumber(1...16), fallback: "2",
+            help: "nodes that keep each shard, the same on all nodes: with 2 no read fails when one dies; at most one replica on each node"),
         Setting(key: "keys", kind: .keys, fallback: "", help: "API keys, as tenant:sha256,… (`covey key` makes one); with :operator behind it a key may also read /metrics; with none every caller is tenant `default`"),
         Setting(key: "gateway.address", kind: .address, fallback: "127.0.0.1:6333", help: "where the public API listens; beyond loopback only with keys"),
         Setting(
@@ -82,6 +85,9 @@ struct Setting: Sendable {
         Setting(
             key: "shard.seal_points", kind: .wholeNumber(1...100_000_000), fallback: "20000",
             help: "points outside segments after which a shard seals by itself"),
+        Setting(
+            key: "shard.lease_ms", kind: .wholeNumber(0...60_000), fallback: "1000",
+            help: "time after a write in which its owner answers strong reads without asking the store, the same on all nodes; a takeover waits for it; 0 asks for every read"),
         Setting(
             key: "shard.exact_points", kind: .wholeNumber(0...100_000_000), fallback: "2000",
             help: "segments with at most so many points are scanned exactly, which is as fast there; 0 always uses the codes"),

@@ -60,6 +60,13 @@ class SeaweedFS:
         while Path(f"/proc/{pid}").exists():
             time.sleep(0.01)
 
+    def pause(self):
+        """It stops answering, without closing a connection."""
+        os.kill(int((self.folder / "pid").read_text()), signal.SIGSTOP)
+
+    def resume(self):
+        os.kill(int((self.folder / "pid").read_text()), signal.SIGCONT)
+
     def stop(self):
         subprocess.run([ROOT / "cluster/seaweedfs", "stop", self.folder], check=True, timeout=60)
 
@@ -86,13 +93,16 @@ def seaweedfs():
 class Cluster:
     """Processes of one cluster, their configuration file, logs and store, all in one folder."""
 
-    def __init__(self, folder, shards=4, settings=None, serve=False, environment=None):
+    def __init__(self, folder, shards=4, coordinators=1, settings=None, serve=False, environment=None):
         self.folder = Path(folder)
         self.processes = {}
         self.environment = {**os.environ, **(environment or {})}
-        names = [] if serve else ["coordinator"] + [f"shard-{i + 1}" for i in range(shards)] + ["generator"]
-        gateway, *ports = free_ports(1 + len(names))
+        more = [f"coordinator-{i + 2}" for i in range(coordinators - 1)]
+        names = [] if serve else ["coordinator"] + more + [f"shard-{i + 1}" for i in range(shards)] + ["generator"]
+        gateway, *ports = free_ports(coordinators + len(names))
         self.url = f"http://127.0.0.1:{gateway}"
+        # Of each coordinator beyond the first.
+        self.more_gateways = {name: f"127.0.0.1:{ports.pop()}" for name in more}
         self.addresses = {name: f"127.0.0.1:{port}" for name, port in zip(names, ports)}
         self.names = names or ["serve"]
         configuration = {
@@ -111,6 +121,8 @@ class Cluster:
             command = [BINARY, name.split("-")[0], "--config", str(self.configuration)]
             if name != "serve":
                 command += ["--node", name]
+            if name in self.more_gateways:
+                command += ["--gateway-address", self.more_gateways[name]]
             log = open(self.folder / f"{name}.log", "ab")
             self.processes[name] = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environment, start_new_session=True
@@ -143,9 +155,9 @@ class Cluster:
         """Status and body of a GET; an error status is a value, not an exception."""
         return self.request("GET", path, headers=headers)
 
-    def request(self, method, path, body=None, headers=None, timeout=60):
+    def request(self, method, path, body=None, headers=None, timeout=60, url=None):
         data = body if isinstance(body, (bytes, type(None))) else json.dumps(body).encode()
-        request = urllib.request.Request(self.url + path, data=data, method=method, headers=headers or {})
+        request = urllib.request.Request((url or self.url) + path, data=data, method=method, headers=headers or {})
         if data is not None and "Content-type" not in request.headers:
             request.add_header("Content-Type", "application/json")
         try:
@@ -154,8 +166,8 @@ class Cluster:
         except urllib.error.HTTPError as error:
             return error.code, error.read()
 
-    def json(self, method, path, body=None, headers=None):
-        status, text = self.request(method, path, body, headers)
+    def json(self, method, path, body=None, headers=None, url=None):
+        status, text = self.request(method, path, body, headers, url=url)
         return status, json.loads(text)
 
     def covey(self, *arguments, stdin=None, timeout=600, environment=None):

@@ -30,8 +30,8 @@ def exact_top(points, vector, limit=10):
     return [id for _, id in sorted(scored)[:limit]]
 
 
-def test_a_dead_shard_node_costs_coverage_not_the_answer(make_cluster):
-    cluster = make_cluster()
+def test_a_dead_shard_node_without_replicas_costs_coverage_not_the_answer(make_cluster):
+    cluster = make_cluster(settings={"replicas": 1})
     points = make_points(1)
     fill(cluster, "dead", points)
     vector = points[0]["vector"]

@@ -15,7 +15,8 @@ DIMENSION = 16
 
 @pytest.fixture
 def drained(make_cluster):
-    cluster = make_cluster(shards=2)
+    # Without replicas: nobody else answers for a node that stops.
+    cluster = make_cluster(shards=2, settings={"replicas": 1})
     yield cluster
     cluster.stop()
 

@@ -170,6 +170,8 @@ final class FakeNode: ShardService {
         }
     }
 
+    func follow(_ request: FollowRequest, context: CallContext) async throws(ClusterError) {}
+
     func rows(of shard: ShardID) -> [PointID: Row] { state.withLock { $0.rows[shard, default: [:]] } }
 
     /// Every row scored and sorted: what one node that held everything would answer.
@@ -206,6 +208,7 @@ struct FakeCluster {
         _ change: (inout CoordinatorConfiguration) -> Void = { _ in }
     ) throws -> Coordinator {
         var configuration = CoordinatorConfiguration()
+        configuration.replicas = 1
         change(&configuration)
         return try Coordinator(
             store: store, nodes: Dictionary(uniqueKeysWithValues: nodes.map { ($0.name, $0 as any ShardService) }), configuration: configuration,

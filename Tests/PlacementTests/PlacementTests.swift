@@ -7,7 +7,7 @@ import Testing
         try Placement(members: (0..<count).map { Placement.Member(node: NodeID("node-\($0)"), weight: weights.isEmpty ? 1 : weights[$0]) })
     }
     private func owners(_ placement: Placement, _ collection: UInt64, _ shardCount: Int) -> [NodeID] {
-        placement.owners(tenant: .default, incarnation: Incarnation(collection &* 0x9e37_79b9_7f4a_7c15), shardCount: shardCount)
+        placement.replicas(tenant: .default, incarnation: Incarnation(collection &* 0x9e37_79b9_7f4a_7c15), shardCount: shardCount, count: 1).map { $0[0] }
     }
 
     @Test("no member gets more than its share of a collection's shards, rounded up", arguments: [1, 2, 3, 4, 7, 16], [1, 2, 4, 5, 16, 100, 256])

@@ -163,9 +163,9 @@ struct ErasureTests {
         let node = harness.node()
         try await harness.upsert([harness.point(1)], on: node)
         try await harness.seal(node)
-        node.closeIdle(for: .seconds(3_600))
+        await node.letGo(after: .seconds(3_600))
         #expect(try await harness.upsert([harness.point(2)], on: node).position == 3)
-        node.closeIdle(for: .zero)
+        await node.letGo(after: .zero)
         // Another opening claims.
         #expect(try await harness.upsert([harness.point(3)], on: node).position == 5)
         #expect(try await harness.contents(node).count == 3)

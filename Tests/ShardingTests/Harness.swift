@@ -26,6 +26,7 @@ struct Harness: Sendable {
         var configuration = ShardConfiguration()
         configuration.retryDelay = .zero
         configuration.searchThreads = 1
+        configuration.lease = .zero
         adjust(&configuration)
         return ShardNode(node: NodeID(name), store: store, configuration: configuration, metrics: Metrics(), logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
     }
@@ -40,12 +41,12 @@ struct Harness: Sendable {
 
     @discardableResult
     func upsert(_ points: [Point], on node: ShardNode, request: String? = nil) async throws -> AppendReply {
-        try await node.append(AppendRequest(shard: shard, operations: [.upsert(points)]), context: context(request))
+        try await node.append(AppendRequest(shard: shard, operations: [.upsert(points)], takeover: true), context: context(request))
     }
 
     @discardableResult
     func delete(_ ids: [UInt64], on node: ShardNode) async throws -> AppendReply {
-        try await node.append(AppendRequest(shard: shard, operations: [.delete(ids.map(PointID.integer))]), context: context())
+        try await node.append(AppendRequest(shard: shard, operations: [.delete(ids.map(PointID.integer))], takeover: true), context: context())
     }
 
     /// All points, in the order of ids.
@@ -60,7 +61,7 @@ struct Harness: Sendable {
     }
 
     @discardableResult
-    func seal(_ node: ShardNode) async throws -> SealReply { try await node.seal(SealRequest(shard: shard), context: context()) }
+    func seal(_ node: ShardNode) async throws -> SealReply { try await node.seal(SealRequest(shard: shard, takeover: true), context: context()) }
 
     func status(_ node: ShardNode) async throws -> ShardStatus {
         try #require(try await node.status(StatusRequest(shards: [shard]), context: context()).shards.first)

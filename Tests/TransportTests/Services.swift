@@ -51,6 +51,7 @@ final class FakeShard: ShardService {
     }
     func seal(_ request: SealRequest, context: CallContext) async throws(ClusterError) -> SealReply { SealReply(points: 5, segments: 1) }
     func drop(_ request: DropRequest, context: CallContext) async throws(ClusterError) {}
+    func follow(_ request: FollowRequest, context: CallContext) async throws(ClusterError) {}
 }
 
 /// One hit whose score is the first element of the query's vector.

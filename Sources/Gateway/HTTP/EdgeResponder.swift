@@ -35,6 +35,7 @@ struct EdgeResponder<Routes: HTTPResponder<GatewayContext>>: HTTPResponder {
                 context.isOperator = caller.isOperator
                 context.pass = try gate.enter(caller.tenant)
                 context.call.deadline = try timeout(of: request, dialect: dialect).map { context.arrived + $0 }
+                context.call.consistency = try Self.consistency(of: request)
             }
             context.logger[metadataKey: "request"] = .string(context.call.requestID.rawValue)
             context.logger[metadataKey: "tenant"] = .string(context.call.tenant.rawValue)
@@ -88,6 +89,14 @@ struct EdgeResponder<Routes: HTTPResponder<GatewayContext>>: HTTPResponder {
         return .seconds(seconds)
     }
 
+    /// How fresh a read has to be: the parameter `consistency` or the header `covey-consistency`. Qdrant's words and numbers ask how many
+    /// replicas must agree; `strong` promises what all of them together would.
+    private static func consistency(of request: Request) throws -> Consistency {
+        guard let text = request.uri.queryParameters["consistency"].map(String.init) ?? request.headers[.consistency] else { return .strong }
+        if ["majority", "quorum", "all"].contains(text) || Int(text) != nil { return .strong }
+        do throws(ClusterError) { return try Consistency(text) } catch { throw RequestError.invalid("consistency", error.message) }
+    }
+
     /// A client's request id if it can stand in a log line: visible ASCII, not too long.
     private static func accepted(_ id: String) -> String? {
         let isFine = !id.isEmpty && id.utf8.count <= Model.RequestID.maximumLength && id.utf8.allSatisfy { (0x21...0x7e).contains($0) }
@@ -108,4 +117,6 @@ extension HTTPField.Name {
     static let apiKey = Self("api-key")!
     /// `fail` or `degrade`: see ``Model/PartialPolicy``. For clients that cannot add a field to the body.
     static let partial = Self("covey-partial")!
+    /// `strong`, `bounded:<milliseconds>` or `eventual`: see ``Model/Consistency``.
+    static let consistency = Self("covey-consistency")!
 }

@@ -56,15 +56,12 @@ extension JSONFields {
 }
 
 extension QueryParameters {
-    /// Takes what reads know: `timeout`, which the middleware has read; `consistency`, which changes nothing since every
-    /// shard has one owner that answers; and `partial`.
+    /// Takes what reads know: `timeout` and `consistency`, which the middleware has read, and `partial`.
     ///
     /// - Returns: The policy of `partial` or of the header `covey-partial`; by default a partial answer is given and says so.
     mutating func readOptions(_ request: Request) throws -> PartialPolicy {
         _ = take("timeout")
-        if let text = take("consistency"), !["majority", "quorum", "all"].contains(text), Int(text) == nil {
-            throw RequestError.invalid("consistency", "consistency must be a number, majority, quorum or all, found \"\(text)\"")
-        }
+        _ = take("consistency")
         let text = take("partial") ?? request.headers[.partial] ?? PartialPolicy.degrade.rawValue
         guard let policy = PartialPolicy(rawValue: text) else {
             throw RequestError.invalid("partial", "partial must be \(PartialPolicy.allCases.map(\.rawValue).joined(separator: " or ")), found \"\(text)\"")

@@ -36,6 +36,16 @@ extension Coverage {
             "points_unreadable": .integer(work.pointsUnreadable), "codes_scanned": .integer(work.codesScanned),
             "candidates_rescored": .integer(work.candidatesRescored), "lists_scanned": .integer(work.listsScanned),
             "recall_estimate": work.recall.map { JSONOutput.float(Float($0)) } ?? .null, "gaps": .array(gaps.map(\.json)),
+            "consistency": .string(unverified.isEmpty ? "verified" : "unverified"), "unverified": .array(unverified.map(\.json)),
+        ]
+    }
+}
+
+extension Coverage.Unverified {
+    var json: JSONOutput {
+        [
+            "shard": .integer(shard.index), "reason": .string(reason.message), "position": position.map(JSONOutput.unsigned) ?? .null,
+            "age_seconds": age.map { .number($0.seconds) } ?? .null,
         ]
     }
 }

@@ -185,7 +185,8 @@ struct SnapshotReader {
         self.tenant = tenant
         self.schema = schema
         environment = ShardEnvironment(
-            node: NodeID("snapshot"), store: snapshot, configuration: ShardConfiguration(), metrics: Metrics(),
+            node: NodeID("snapshot"), store: snapshot, configuration: ShardConfiguration(), followers: Followers(of: NodeID("snapshot")),
+            clock: .continuous, metrics: Metrics(),
             logger: Logger(label: "snapshot") { _ in SwiftLogNoOpLogHandler() })
     }
 }

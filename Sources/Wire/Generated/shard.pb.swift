@@ -11,7 +11,8 @@
 /// The shard node: what coordinators ask of it.
 ///
 /// Every request carries its tenant; every shard that a request names must be that tenant's.
-/// Metadata: `x-request-id` names the request in logs and errors, `grpc-timeout` bounds it.
+/// Metadata: `x-request-id` names the request in logs and errors, `grpc-timeout` bounds it, `covey-consistency` says how fresh a
+/// read has to be: `strong` (default), `bounded:<milliseconds>` or `eventual`.
 /// Status codes are gRPC's; `ABORTED` means that the outcome of a write is not known.
 
 #if canImport(FoundationEssentials)
@@ -381,6 +382,9 @@ package nonisolated struct Covey_V1_AppendRequest: Sendable {
 
   package var operations: [Covey_V1_AppendRequest.Operation] = []
 
+  /// Claim the shard from the owner that the log names.
+  package var takeover: Bool = false
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package nonisolated struct Upsert: Sendable {
@@ -465,6 +469,9 @@ package nonisolated struct Covey_V1_AppendReply: Sendable {
 
   /// Points that existed before and were deleted or replaced.
   package var superseded: Int64 = 0
+
+  /// The owner, if it is another node: then nothing was written.
+  package var owner: String = String()
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -683,12 +690,23 @@ package nonisolated struct Covey_V1_SearchReply: Sendable {
 
   package var manifestVersion: UInt64 = 0
 
+  /// Microseconds since the store last confirmed that nothing newer was committed; absent if it never did.
+  package var ageMicroseconds: Int64 {
+    get {_ageMicroseconds ?? 0}
+    set {_ageMicroseconds = newValue}
+  }
+  /// Returns true if `ageMicroseconds` has been explicitly set.
+  package var hasAgeMicroseconds: Bool {self._ageMicroseconds != nil}
+  /// Clears the value of `ageMicroseconds`. Subsequent reads from it will return its default value.
+  package mutating func clearAgeMicroseconds() {self._ageMicroseconds = nil}
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
 
   fileprivate var _range: Covey_V1_HashRange? = nil
   fileprivate var _work: Covey_V1_SearchWork? = nil
+  fileprivate var _ageMicroseconds: Int64? = nil
 }
 
 package nonisolated struct Covey_V1_PointVersion: Sendable {
@@ -1002,6 +1020,9 @@ package nonisolated struct Covey_V1_StatusRequest: Sendable {
   /// Shards to describe; empty asks for all that are open.
   package var shards: [Covey_V1_ShardID] = []
 
+  /// Describe no shard: only whether the node answers, and its counters.
+  package var nodeOnly: Bool = false
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -1101,6 +1122,9 @@ package nonisolated struct Covey_V1_SealRequest: Sendable {
   /// Clears the value of `shard`. Subsequent reads from it will return its default value.
   package mutating func clearShard() {self._shard = nil}
 
+  /// Claim the shard from the owner that the log names.
+  package var takeover: Bool = false
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -1116,6 +1140,48 @@ package nonisolated struct Covey_V1_SealReply: Sendable {
   package var points: Int64 = 0
 
   package var segments: Int64 = 0
+
+  /// The owner, if it is another node: then nothing was sealed.
+  package var owner: String = String()
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+package nonisolated struct Covey_V1_FollowRequest: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var tenant: String = String()
+
+  package var shard: Covey_V1_ShardID {
+    get {_shard ?? Covey_V1_ShardID()}
+    set {_shard = newValue}
+  }
+  /// Returns true if `shard` has been explicitly set.
+  package var hasShard: Bool {self._shard != nil}
+  /// Clears the value of `shard`. Subsequent reads from it will return its default value.
+  package mutating func clearShard() {self._shard = nil}
+
+  /// Log entries as they lie in the store, ascending and without a gap.
+  package var entries: [Data] = []
+
+  /// The newest manifest.
+  package var manifestVersion: UInt64 = 0
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+
+  fileprivate var _shard: Covey_V1_ShardID? = nil
+}
+
+package nonisolated struct Covey_V1_FollowReply: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -1830,7 +1896,7 @@ nonisolated extension Covey_V1_Condition.HasID: SwiftProtobuf.Message, SwiftProt
 
 nonisolated extension Covey_V1_AppendRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".AppendRequest"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}tenant\0\u{1}shard\0\u{1}operations\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}tenant\0\u{1}shard\0\u{1}operations\0\u{1}takeover\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1841,6 +1907,7 @@ nonisolated extension Covey_V1_AppendRequest: SwiftProtobuf.Message, SwiftProtob
       case 1: try { try decoder.decodeSingularStringField(value: &self.tenant) }()
       case 2: try { try decoder.decodeSingularMessageField(value: &self._shard) }()
       case 3: try { try decoder.decodeRepeatedMessageField(value: &self.operations) }()
+      case 4: try { try decoder.decodeSingularBoolField(value: &self.takeover) }()
       default: break
       }
     }
@@ -1860,6 +1927,9 @@ nonisolated extension Covey_V1_AppendRequest: SwiftProtobuf.Message, SwiftProtob
     if !self.operations.isEmpty {
       try visitor.visitRepeatedMessageField(value: self.operations, fieldNumber: 3)
     }
+    if self.takeover != false {
+      try visitor.visitSingularBoolField(value: self.takeover, fieldNumber: 4)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -1867,6 +1937,7 @@ nonisolated extension Covey_V1_AppendRequest: SwiftProtobuf.Message, SwiftProtob
     if lhs.tenant != rhs.tenant {return false}
     if lhs._shard != rhs._shard {return false}
     if lhs.operations != rhs.operations {return false}
+    if lhs.takeover != rhs.takeover {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -2018,7 +2089,7 @@ nonisolated extension Covey_V1_AppendRequest.Operation: SwiftProtobuf.Message, S
 
 nonisolated extension Covey_V1_AppendReply: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".AppendReply"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}position\0\u{1}superseded\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}position\0\u{1}superseded\0\u{1}owner\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2028,6 +2099,7 @@ nonisolated extension Covey_V1_AppendReply: SwiftProtobuf.Message, SwiftProtobuf
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularUInt64Field(value: &self.position) }()
       case 2: try { try decoder.decodeSingularInt64Field(value: &self.superseded) }()
+      case 3: try { try decoder.decodeSingularStringField(value: &self.owner) }()
       default: break
       }
     }
@@ -2040,12 +2112,16 @@ nonisolated extension Covey_V1_AppendReply: SwiftProtobuf.Message, SwiftProtobuf
     if self.superseded != 0 {
       try visitor.visitSingularInt64Field(value: self.superseded, fieldNumber: 2)
     }
+    if !self.owner.isEmpty {
+      try visitor.visitSingularStringField(value: self.owner, fieldNumber: 3)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: Covey_V1_AppendReply, rhs: Covey_V1_AppendReply) -> Bool {
     if lhs.position != rhs.position {return false}
     if lhs.superseded != rhs.superseded {return false}
+    if lhs.owner != rhs.owner {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -2319,7 +2395,7 @@ nonisolated extension Covey_V1_SearchWork: SwiftProtobuf.Message, SwiftProtobuf.
 
 nonisolated extension Covey_V1_SearchReply: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".SearchReply"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}hits\0\u{1}range\0\u{1}work\0\u{1}position\0\u{3}manifest_version\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}hits\0\u{1}range\0\u{1}work\0\u{1}position\0\u{3}manifest_version\0\u{3}age_microseconds\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2332,6 +2408,7 @@ nonisolated extension Covey_V1_SearchReply: SwiftProtobuf.Message, SwiftProtobuf
       case 3: try { try decoder.decodeSingularMessageField(value: &self._work) }()
       case 4: try { try decoder.decodeSingularUInt64Field(value: &self.position) }()
       case 5: try { try decoder.decodeSingularUInt64Field(value: &self.manifestVersion) }()
+      case 6: try { try decoder.decodeSingularInt64Field(value: &self._ageMicroseconds) }()
       default: break
       }
     }
@@ -2357,6 +2434,9 @@ nonisolated extension Covey_V1_SearchReply: SwiftProtobuf.Message, SwiftProtobuf
     if self.manifestVersion != 0 {
       try visitor.visitSingularUInt64Field(value: self.manifestVersion, fieldNumber: 5)
     }
+    try { if let v = self._ageMicroseconds {
+      try visitor.visitSingularInt64Field(value: v, fieldNumber: 6)
+    } }()
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -2366,6 +2446,7 @@ nonisolated extension Covey_V1_SearchReply: SwiftProtobuf.Message, SwiftProtobuf
     if lhs._work != rhs._work {return false}
     if lhs.position != rhs.position {return false}
     if lhs.manifestVersion != rhs.manifestVersion {return false}
+    if lhs._ageMicroseconds != rhs._ageMicroseconds {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -2906,7 +2987,7 @@ nonisolated extension Covey_V1_CountReply: SwiftProtobuf.Message, SwiftProtobuf.
 
 nonisolated extension Covey_V1_StatusRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".StatusRequest"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}tenant\0\u{1}shards\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}tenant\0\u{1}shards\0\u{3}node_only\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2916,6 +2997,7 @@ nonisolated extension Covey_V1_StatusRequest: SwiftProtobuf.Message, SwiftProtob
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularStringField(value: &self.tenant) }()
       case 2: try { try decoder.decodeRepeatedMessageField(value: &self.shards) }()
+      case 3: try { try decoder.decodeSingularBoolField(value: &self.nodeOnly) }()
       default: break
       }
     }
@@ -2928,12 +3010,16 @@ nonisolated extension Covey_V1_StatusRequest: SwiftProtobuf.Message, SwiftProtob
     if !self.shards.isEmpty {
       try visitor.visitRepeatedMessageField(value: self.shards, fieldNumber: 2)
     }
+    if self.nodeOnly != false {
+      try visitor.visitSingularBoolField(value: self.nodeOnly, fieldNumber: 3)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: Covey_V1_StatusRequest, rhs: Covey_V1_StatusRequest) -> Bool {
     if lhs.tenant != rhs.tenant {return false}
     if lhs.shards != rhs.shards {return false}
+    if lhs.nodeOnly != rhs.nodeOnly {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -3070,7 +3156,7 @@ nonisolated extension Covey_V1_StatusReply: SwiftProtobuf.Message, SwiftProtobuf
 
 nonisolated extension Covey_V1_SealRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".SealRequest"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}tenant\0\u{1}shard\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}tenant\0\u{1}shard\0\u{1}takeover\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -3080,6 +3166,7 @@ nonisolated extension Covey_V1_SealRequest: SwiftProtobuf.Message, SwiftProtobuf
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularStringField(value: &self.tenant) }()
       case 2: try { try decoder.decodeSingularMessageField(value: &self._shard) }()
+      case 3: try { try decoder.decodeSingularBoolField(value: &self.takeover) }()
       default: break
       }
     }
@@ -3096,12 +3183,16 @@ nonisolated extension Covey_V1_SealRequest: SwiftProtobuf.Message, SwiftProtobuf
     try { if let v = self._shard {
       try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
     } }()
+    if self.takeover != false {
+      try visitor.visitSingularBoolField(value: self.takeover, fieldNumber: 3)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: Covey_V1_SealRequest, rhs: Covey_V1_SealRequest) -> Bool {
     if lhs.tenant != rhs.tenant {return false}
     if lhs._shard != rhs._shard {return false}
+    if lhs.takeover != rhs.takeover {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -3109,7 +3200,7 @@ nonisolated extension Covey_V1_SealRequest: SwiftProtobuf.Message, SwiftProtobuf
 
 nonisolated extension Covey_V1_SealReply: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".SealReply"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}points\0\u{1}segments\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}points\0\u{1}segments\0\u{1}owner\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -3119,6 +3210,7 @@ nonisolated extension Covey_V1_SealReply: SwiftProtobuf.Message, SwiftProtobuf._
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularInt64Field(value: &self.points) }()
       case 2: try { try decoder.decodeSingularInt64Field(value: &self.segments) }()
+      case 3: try { try decoder.decodeSingularStringField(value: &self.owner) }()
       default: break
       }
     }
@@ -3131,12 +3223,84 @@ nonisolated extension Covey_V1_SealReply: SwiftProtobuf.Message, SwiftProtobuf._
     if self.segments != 0 {
       try visitor.visitSingularInt64Field(value: self.segments, fieldNumber: 2)
     }
+    if !self.owner.isEmpty {
+      try visitor.visitSingularStringField(value: self.owner, fieldNumber: 3)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: Covey_V1_SealReply, rhs: Covey_V1_SealReply) -> Bool {
     if lhs.points != rhs.points {return false}
     if lhs.segments != rhs.segments {return false}
+    if lhs.owner != rhs.owner {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Covey_V1_FollowRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".FollowRequest"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}tenant\0\u{1}shard\0\u{1}entries\0\u{3}manifest_version\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.tenant) }()
+      case 2: try { try decoder.decodeSingularMessageField(value: &self._shard) }()
+      case 3: try { try decoder.decodeRepeatedBytesField(value: &self.entries) }()
+      case 4: try { try decoder.decodeSingularUInt64Field(value: &self.manifestVersion) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    if !self.tenant.isEmpty {
+      try visitor.visitSingularStringField(value: self.tenant, fieldNumber: 1)
+    }
+    try { if let v = self._shard {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+    } }()
+    if !self.entries.isEmpty {
+      try visitor.visitRepeatedBytesField(value: self.entries, fieldNumber: 3)
+    }
+    if self.manifestVersion != 0 {
+      try visitor.visitSingularUInt64Field(value: self.manifestVersion, fieldNumber: 4)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Covey_V1_FollowRequest, rhs: Covey_V1_FollowRequest) -> Bool {
+    if lhs.tenant != rhs.tenant {return false}
+    if lhs._shard != rhs._shard {return false}
+    if lhs.entries != rhs.entries {return false}
+    if lhs.manifestVersion != rhs.manifestVersion {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Covey_V1_FollowReply: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".FollowReply"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap()
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    // Load everything into unknown fields
+    while try decoder.nextFieldNumber() != nil {}
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Covey_V1_FollowReply, rhs: Covey_V1_FollowReply) -> Bool {
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

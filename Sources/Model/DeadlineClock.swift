@@ -1,4 +1,4 @@
-/// The coordinator's view of time: what is it now, and wait until then. Tests move it by hand.
+/// A node's view of time: what is it now, and wait until then. Tests move it by hand, the simulation by its own events.
 package struct DeadlineClock: Sendable {
     package var now: @Sendable () -> ContinuousClock.Instant
     /// Returns at the instant, or throws as soon as the task is cancelled.
@@ -11,5 +11,6 @@ package struct DeadlineClock: Sendable {
         self.sleep = sleep
     }
 
+    /// `CLOCK_BOOTTIME`: it goes on while the machine sleeps, and nobody can set it.
     package static let continuous = DeadlineClock(now: { ContinuousClock.now }, sleep: { try await ContinuousClock().sleep(until: $0) })
 }

@@ -1,0 +1,74 @@
+import Model
+import Synchronization
+
+/// What a coordinator has seen of one shard node: how long its calls take, how many are under way, and whether it answers at all.
+///
+/// Nodes that failed several times in a row are left alone for a while, and then tried with a single call (a circuit breaker per node).
+final class NodeHealth: Sendable {
+    /// Failures in a row after which a node is left alone. Reason: one is a broken connection, two may be.
+    private static let patience = 3
+    /// For how long, first; doubles up to ``longestPause``.
+    private static let firstPause: Duration = .milliseconds(500)
+    private static let longestPause: Duration = .seconds(8)
+    /// Weight of the newest time in the mean. Reason: some twenty calls, a fraction of a second under load.
+    private static let weight = 0.1
+
+    private struct State {
+        /// Mean of the times of calls, in seconds, the newest counting most.
+        var mean = 0.0
+        var underWay = 0
+        var failures = 0
+        var pause = NodeHealth.firstPause
+        /// Nobody calls before then, but one.
+        var closedUntil: ContinuousClock.Instant?
+    }
+    private let state = Mutex(State())
+
+    /// What a call would have to wait for, as far as is known: lower is better. `nil` while the node is left alone.
+    func expectation(now: ContinuousClock.Instant) -> Double? {
+        state.withLock { state in
+            if let until = state.closedUntil, now < until { return nil }
+            return state.mean * Double(state.underWay + 1)
+        }
+    }
+
+    func began(now: ContinuousClock.Instant) {
+        state.withLock { state in
+            state.underWay += 1
+            // The first call after a pause is the probe; the others go on sparing the node until it has answered.
+            if let until = state.closedUntil, now >= until { state.closedUntil = now + state.pause }
+        }
+    }
+
+    enum Outcome {
+        case answered(Duration)
+        case failed
+        /// Nobody waits for it any more, which says nothing about the node.
+        case abandoned
+    }
+
+    func ended(_ outcome: Outcome, now: ContinuousClock.Instant) {
+        state.withLock { state in
+            state.underWay -= 1
+            switch outcome {
+            case .answered(let time):
+                state.mean += Self.weight * (time / .seconds(1) - state.mean)
+                (state.failures, state.pause, state.closedUntil) = (0, Self.firstPause, nil)
+            case .failed: Self.fail(&state, now)
+            case .abandoned: break
+            }
+        }
+    }
+
+    /// A call is taking so long that the node may have stopped.
+    func suspect(now: ContinuousClock.Instant) { state.withLock { Self.fail(&$0, now) } }
+
+    var isSuspect: Bool { state.withLock { $0.closedUntil != nil } }
+
+    private static func fail(_ state: inout State, _ now: ContinuousClock.Instant) {
+        state.failures += 1
+        guard state.failures >= patience else { return }
+        state.closedUntil = now + state.pause
+        state.pause = min(state.pause * 2, longestPause)
+    }
+}

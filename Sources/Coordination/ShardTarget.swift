@@ -1,0 +1,40 @@
+import Model
+
+/// One shard, and whom to ask for it.
+struct ShardTarget: Sendable {
+    let shard: ShardID
+    /// The nodes that keep it, in the order of the placement.
+    let replicas: [Replica]
+    /// The part of the hash space that the collection's layout gives to this shard.
+    let range: HashRange
+    /// Which of the replicas is asked.
+    private(set) var chosen = 0
+
+    struct Replica: Sendable {
+        let node: NodeID
+        let service: any ShardService
+        let health: NodeHealth
+    }
+
+    init(shard: ShardID, replicas: [Replica], range: HashRange) {
+        self.shard = shard
+        self.replicas = replicas
+        self.range = range
+    }
+
+    var node: NodeID { replicas[chosen].node }
+    var service: any ShardService { replicas[chosen].service }
+    var health: NodeHealth { replicas[chosen].health }
+
+    func asking(_ replica: Int) -> ShardTarget {
+        var target = self
+        target.chosen = replica
+        return target
+    }
+
+    /// The replicas, the one that is likely to answer soonest first; those that seem to be down last.
+    func order(now: ContinuousClock.Instant) -> [Int] {
+        let expectations = replicas.map { $0.health.expectation(now: now) ?? .infinity }
+        return replicas.indices.sorted { (expectations[$0], $0) < (expectations[$1], $1) }
+    }
+}

@@ -1,0 +1,173 @@
+import Model
+import Storage
+
+extension Shard {
+    /// A snapshot as fresh as the caller asks for.
+    ///
+    /// `strong`: an owner within its lease is current (protocol, H11); everybody else lists the log once after the read arrived, all reads
+    /// that wait together. So any replica can answer, whether the owner lives or not.
+    ///
+    /// - Throws: `unavailable` if the store does not confirm in time; `notFound` once the shard was dropped.
+    nonisolated func snapshot(for context: CallContext) async throws(ClusterError) -> ShardSnapshot {
+        let snapshot = try readableSnapshot()
+        switch context.consistency {
+        case .eventual: return snapshot
+        case .bounded(let milliseconds):
+            if let age, age <= .milliseconds(milliseconds) { return snapshot }
+        case .strong: break
+        }
+        // Looked at after the snapshot was taken: what it shows was current then.
+        if holdsLease { return snapshot }
+        try await verify(context)
+        return try readableSnapshot()
+    }
+
+    /// A snapshot that has these versions, or is current.
+    nonisolated func snapshot(with versions: [PointVersion], _ context: CallContext) async throws(ClusterError) -> ShardSnapshot {
+        let snapshot = try readableSnapshot()
+        guard let newest = versions.map(\.version).max(), newest > snapshot.position else { return snapshot }
+        try await verify(context)
+        return try readableSnapshot()
+    }
+
+    /// Time since it was last known that nothing newer was committed.
+    nonisolated var age: Duration? {
+        let now = environment.clock.now()
+        if holdsLease { return .zero }
+        return freshness.withLock { $0.verifiedAt }.map { $0.duration(to: now) }
+    }
+
+    nonisolated var holdsLease: Bool {
+        guard isUsable, state.withLock({ $0.cursor.isOwner }) else { return false }
+        let now = environment.clock.now()
+        return freshness.withLock { $0.leaseEnd.map { now < $0 } ?? false }
+    }
+
+    /// - Parameter start: Before the put of the entry that was committed.
+    nonisolated func renewLease(from start: ContinuousClock.Instant) {
+        freshness.withLock { freshness in
+            freshness.leaseEnd = start + environment.configuration.lease
+            freshness.verifiedAt = start
+        }
+    }
+
+    /// Waits until the owner cannot hold a lease any more that it got from an entry known here.
+    ///
+    /// - Returns: Whether it had to wait: what is known may be old, then.
+    func waitForLease() async -> Bool {
+        let lease = environment.configuration.lease
+        // An eighth more, for clocks that do not run equally fast.
+        let end = freshness.withLock { $0.tailKnownAt } + lease + lease / 8
+        guard lease > .zero, environment.clock.now() < end else { return false }
+        try? await environment.clock.sleep(end)
+        return isUsable
+    }
+
+    // MARK: - Following the log
+
+    /// Returns when this opening has everything that was committed before the call.
+    private nonisolated func verify(_ context: CallContext) async throws(ClusterError) {
+        let (clock, timeout) = (environment.clock, environment.configuration.verifyTimeout)
+        let now = clock.now()
+        if let began = freshness.withLock({ $0.checkBegan }), began.duration(to: now) > timeout {
+            throw ClusterError(.unavailable, "shard \(id): the store has not answered for \(began.duration(to: now)), so that nobody knows what is current")
+        }
+        let check = PendingWrite(.check)
+        let end = min(now + timeout, context.deadline.map { now + now.duration(to: $0) / 2 } ?? now + timeout)
+        // Its parent is this call, which ends it.
+        let timer = Task {
+            guard (try? await clock.sleep(end)) != nil else { return }
+            check.finish(.failure(ClusterError(.unavailable, "shard \(self.id): the store did not confirm within \(now.duration(to: end)) what is current")))
+        }
+        defer { timer.cancel() }
+        _ = try await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in
+                check.wait(with: continuation)
+                Task { await confirm(check) }  // it ends with the listing; the check may be finished before
+            }
+        } onCancel: {
+            check.finish(.failure(ClusterError(.cancelled, "the caller went away")))
+        }.get()
+    }
+
+    /// Finishes a check at once if a listing that begins now shows nothing newer, else in its turn among the writes.
+    private func confirm(_ check: PendingWrite) async {
+        let task: Task<Result<Bool, ClusterError>, Never>
+        if let next = nextListing {
+            task = next
+        } else {
+            // The listing under way began before this check; those that wait share the next.
+            let underWay = listing
+            task = Task {
+                _ = await underWay?.value
+                return await self.listsNothingNewer()
+            }
+            nextListing = task
+        }
+        switch await task.value {
+        case .success(true): check.finish(.success(AppendReply(position: state.withLock { $0.cursor.position }, superseded: 0)))
+        case .success(false): enqueue(check)
+        case .failure(let error): check.finish(.failure(error))
+        }
+    }
+
+    private func listsNothingNewer() async -> Result<Bool, ClusterError> {
+        (listing, nextListing) = (nextListing, nil)
+        let start = environment.clock.now()
+        freshness.withLock { $0.checkBegan = start }
+        defer { freshness.withLock { $0.checkBegan = nil } }
+        let position = state.withLock { $0.cursor.position }
+        do throws(ClusterError) {
+            // From the last known entry on, which is never truncated: an empty listing proves nothing (H10).
+            let listed = try await log.positions(from: position)
+            guard listed == [position] || position == 0 && listed.isEmpty else { return .success(false) }
+            freshness.withLock { $0.verifiedAt = max($0.verifiedAt ?? start, start) }
+            return .success(true)
+        } catch { return .failure(error) }
+    }
+
+    /// Applies what others have written since. Nothing else applies entries meanwhile: it runs in its turn among the writes.
+    func catchUp() async throws(ClusterError) {
+        let start = environment.clock.now()
+        let position = state.withLock { $0.cursor.position }
+        // The log's last entry is never truncated: a listing that does not show it shows that others went on and truncated (H10).
+        let listed = try await log.positions(from: position)
+        guard position == 0 || listed.first == position else {
+            throw fail(ClusterError(.unavailable, "shard \(id): position \(position) is not in the log any more; it is opened anew"))
+        }
+        var next = position
+        for found in listed where found > position {
+            next += 1
+            guard found == next, case .entry(let entry, let byteCount) = try await log.entry(at: found) else {
+                throw fail(ClusterError(.unavailable, "shard \(id): the log changed at position \(next); it is opened anew"))
+            }
+            try learn(entry, byteCount: byteCount)
+        }
+        freshness.withLock { $0.verifiedAt = start }
+    }
+
+    /// Applies entries that their writer says are in the log, up to the first that does not follow.
+    func follow(_ entries: [LogEntry]) throws(ClusterError) {
+        for entry in entries where entry.position == state.withLock({ $0.cursor.position }) + 1 {
+            // Operations in objects beside the log are read when somebody has to know.
+            if case .bulk = entry.content { return }
+            try learn(entry, byteCount: entry.encoded().count)
+        }
+    }
+
+    private func learn(_ entry: LogEntry, byteCount: Int) throws(ClusterError) {
+        _ = try apply(entry, byteCount: byteCount)
+        let now = environment.clock.now()
+        freshness.withLock { $0.tailKnownAt = now }
+    }
+
+    /// Whether an owner would have sealed long ago what is in memory here: then there is a newer manifest.
+    nonisolated var isBehind: Bool {
+        let configuration = environment.configuration
+        return state.withLock { state in
+            !state.cursor.isOwner
+                && (state.tailRows >= 2 * configuration.sealPoints || state.unsealedBytes >= 2 * configuration.sealBytes
+                    || state.unsealedEntries >= 2 * configuration.sealEntries)
+        }
+    }
+}
