@@ -159,7 +159,7 @@ package final class ShardNode: ShardService {
     /// Dropping what is gone already succeeds.
     package func drop(_ request: DropRequest, context: CallContext) async throws(ClusterError) {
         do throws(ClusterError) {
-            try await with(request.shard, context) { shard throws(ClusterError) in try await shard.drop() }
+            try await with(request.shard, context, repeats: true) { shard throws(ClusterError) in try await shard.drop() }
         } catch {
             // Without a readable schema or manifest nobody can open the shard: only its objects are left.
             guard error.code == .notFound || error.code == .dataLoss else { throw error }

@@ -13,6 +13,8 @@ package struct TenantEraser: Sendable {
         self.tenant = tenant
     }
 
+    private static let attempts = 5
+
     /// Ends every collection, so that no owner can write any more, and deletes what the tenant has but for what tells a sleeping owner that
     /// it was deposed: fences, and records of names. Doing it again does no harm, and deletes what calls on their way have put since.
     ///
@@ -38,9 +40,15 @@ package struct TenantEraser: Sendable {
         }
         var failure: ClusterError?
         for shard in shards.sorted(by: { ($0.incarnation.rawValue, $0.index) < ($1.incarnation.rawValue, $1.index) }) {
-            do throws(ClusterError) {
-                try await node.drop(DropRequest(shard: shard), context: CallContext(requestID: .random(), tenant: tenant))
-            } catch { failure = failure ?? error }
+            // An owner that is still at work may be first a few times.
+            for attempt in 1...Self.attempts {
+                do throws(ClusterError) {
+                    try await node.drop(DropRequest(shard: shard), context: CallContext(requestID: .random(), tenant: tenant))
+                    break
+                } catch {
+                    if attempt == Self.attempts || !error.isRetryable { failure = failure ?? error }
+                }
+            }
         }
         await node.close()
         try await delete(try await listed(StoreKey.files(of: tenant)) + listed(StoreKey.snapshots(of: tenant)))

@@ -102,10 +102,12 @@ struct NodeProcess {
 
     private var erasureDeadline: Duration { .seconds(configuration.number("erasure.deadline_seconds")) }
 
+    /// What a shard's rewriting superseded is let go of within 5/16 of the deadline, whether this node heard of it or not: with the 9/16 that the
+    /// rewriting may take to begin, it is over in time.
     private func copySweeper(_ shards: ShardNode, _ store: any ObjectStore) -> some Service {
-        Sweep(interval: erasureDeadline / 8) {
-            await shards.letGo(after: erasureDeadline / 4)
-            (store as? S3ObjectStore)?.removeIdleCopies(for: erasureDeadline / 8)
+        Sweep(interval: erasureDeadline / 16) {
+            await shards.letGo(after: erasureDeadline / 8)
+            (store as? S3ObjectStore)?.removeIdleCopies(for: erasureDeadline / 16)
         }
     }
 
@@ -167,7 +169,7 @@ struct NodeProcess {
         gateway.maximumConcurrentRequests = configuration.number("gateway.concurrent_requests")
         gateway.drainTimeout = drainTime
         let tenants = configuration.keys.isEmpty ? [.default] : Set(configuration.keys.map(\.tenant)).sorted()
-        let sweeper = Sweep(interval: min(.seconds(300), erasureDeadline / 8)) { await sweep(coordinator, tenants) }
+        let sweeper = Sweep(interval: min(.seconds(300), erasureDeadline / 16)) { await sweep(coordinator, tenants) }
         let keys = try KeyRing(configuration.keys.map { try KeyRing.Key(sha256: $0.sha256, tenant: $0.tenant, isOperator: $0.isOperator) })
         return (
             try Gateway(
