@@ -10,9 +10,10 @@ extension Shard {
     /// - Throws: `notFound` if the collection is not in the store; `dataLoss` if its manifest is damaged;
     ///   `failedPrecondition` if a newer release wrote something that this one must not guess at.
     static func open(_ id: ShardID, environment: ShardEnvironment) async throws(ClusterError) -> Shard {
-        let log = LogStore(shard: id, store: environment.store, retryDelay: environment.configuration.retryDelay)
+        let log = LogStore(shard: id, store: environment.store, retryDelay: environment.configuration.retryDelay, clock: environment.clock)
         let schema = try await schema(of: id, log: log)
-        let writer = LogWriterID(node: environment.node, incarnation: .random(in: 1...UInt64.max))
+        var entropy = Entropy()
+        let writer = LogWriterID(node: environment.node, incarnation: .random(in: 1...UInt64.max, using: &entropy))
         // An owner elsewhere may truncate the log between the reading of the manifest and that of the log: a gap means
         // "read the newest manifest again" (protocol, H10).
         var previousVersion: UInt64?
@@ -44,7 +45,13 @@ extension Shard {
     ) async throws(ClusterError) -> ShardState? {
         var segments: [ShardState.Segment] = []
         for record in manifest?.segments ?? [] {
-            segments.append(await ShardState.Segment.open(record, of: log.shard, schema: schema, environment: environment))
+            if let segment = try await ShardState.Segment.open(record, of: log.shard, schema: schema, environment: environment) {
+                segments.append(segment)
+            } else {
+                // Superseded and collected since the manifest was read, unless that is still the newest.
+                guard toleratesGaps else { return nil }
+                segments.append(.damaged(record, StoreKey.segment(log.shard, name: record.name), "it is not in the store", log.shard, environment))
+            }
         }
         var state = ShardState(dimension: schema.dimension, writer: writer, manifest: manifest, segments: segments)
         let covered = state.coveredPosition

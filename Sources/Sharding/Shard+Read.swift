@@ -8,6 +8,15 @@ extension Shard {
         return snapshot
     }
 
+    /// A point that cannot be read must not look like one that does not exist.
+    ///
+    /// - Throws: `dataLoss` naming what is damaged, if one of these ids is not found.
+    nonisolated func requireReadable(_ selection: FetchRequest.Selection, in snapshot: ShardSnapshot) throws(ClusterError) {
+        guard snapshot.unreadableCount > 0, case .ids(let ids) = selection else { return }
+        let (missing, damage) = state.withLock { state in (ids.first { state.find($0) == nil }, state.damage.first) }
+        if let missing { throw ClusterError(.dataLoss, "whether point \(missing) exists cannot be told: \(damage ?? "parts of the shard are unreadable")") }
+    }
+
     /// The rows that a fetch asks for, in its order.
     nonisolated func rows(
         _ selection: FetchRequest.Selection, in snapshot: ShardSnapshot, stop: StopSignal

@@ -89,7 +89,7 @@ extension Shard {
         let name = SegmentRecord.name(epoch: input.epoch, incarnation: writer.incarnation, counter: segmentCounter)
         let key = StoreKey.segment(id, name: name)
         let scratch = try await stored { () throws(StoreError) in try await store.scratchPath() }
-        let maker = SegmentMaker(schema: schema, threads: environment.configuration.searchThreads)
+        let maker = SegmentMaker(schema: schema, threads: max(1, environment.configuration.searchThreads))
         let stops = [environment.stop, sealStop]
         let (progress, id) = (environment.sealProgress, id)
         progress.set(0, of: id)
@@ -109,7 +109,9 @@ extension Shard {
             name: name, from: input.from, to: input.position, byteCount: byteCount, checksum: checksum, rowCount: input.liveCount, deletedRows: [])
         try await stored { () throws(StoreError) in try await store.putFile(key, from: scratch) }
         // What the log will be truncated for is read back first (protocol, H16).
-        let segment = await ShardState.Segment.open(record, of: id, schema: schema, environment: environment)
+        guard let segment = try await ShardState.Segment.open(record, of: id, schema: schema, environment: environment) else {
+            throw ClusterError(.dataLoss, "\(key) is not in the store right after it was put")
+        }
         if let damage = segment.damage { throw ClusterError(.dataLoss, damage) }
         return segment
     }
@@ -127,11 +129,22 @@ extension Shard {
 }
 
 extension ShardState.Segment {
-    /// Maps a segment of the store; one that cannot be read becomes a damaged one.
-    static func open(_ record: SegmentRecord, of shard: ShardID, schema: CollectionSchema, environment: ShardEnvironment) async -> ShardState.Segment {
+    /// Maps a segment of the store; one whose bytes are wrong becomes a damaged one. `nil` if it is not there.
+    ///
+    /// - Throws: `unavailable` if the store does not say.
+    static func open(
+        _ record: SegmentRecord, of shard: ShardID, schema: CollectionSchema, environment: ShardEnvironment
+    ) async throws(ClusterError) -> ShardState.Segment? {
         let key = StoreKey.segment(shard, name: record.name)
+        let file: LocalFile
+        do throws(StoreError) { file = try await environment.store.localFile(key) } catch {
+            switch error {
+            case .notFound: return nil
+            case .unavailable: throw ClusterError(error)
+            default: return damaged(record, key, "\(error)", shard, environment)
+            }
+        }
         do {
-            let file = try await environment.store.localFile(key)
             let content = try await environment.openThreads.run {
                 do throws(SegmentDamage) {
                     return Result<OpenSegment, SegmentDamage>.success(try OpenSegment(file: file, record: record, schema: schema))
@@ -139,9 +152,12 @@ extension ShardState.Segment {
             }.get()
             return ShardState.Segment(record: record, content: content)
         } catch {
-            let reason = (error as? SegmentDamage)?.description ?? "\(error)"
-            environment.logger.error("segment unreadable", metadata: ["segment": "\(key)", "tenant": "\(shard.tenant)", "error": "\(reason)"])
-            return ShardState.Segment(record: record, content: nil, damage: "\(key): \(reason)")
+            return damaged(record, key, (error as? SegmentDamage)?.description ?? "\(error)", shard, environment)
         }
+    }
+
+    static func damaged(_ record: SegmentRecord, _ key: String, _ reason: String, _ shard: ShardID, _ environment: ShardEnvironment) -> ShardState.Segment {
+        environment.logger.error("segment unreadable", metadata: ["segment": "\(key)", "tenant": "\(shard.tenant)", "error": "\(reason)"])
+        return ShardState.Segment(record: record, content: nil, damage: "\(key): \(reason)")
     }
 }

@@ -286,7 +286,12 @@ actor Shard {
             }
             if cursor.isOwner { return nil }
             if let holder = cursor.holder {
-                if holder.node != environment.node, !takeover { return holder.node }
+                if holder.node != environment.node, !takeover {
+                    // This opening may have slept: two that send a caller to each other would do so for ever.
+                    try await catchUp()
+                    guard state.withLock({ $0.cursor.position }) == cursor.position else { continue }
+                    return holder.node
+                }
                 if await waitForLease() { continue }
             }
             let claim = cursor.claim(nonce: .random())

@@ -93,6 +93,7 @@ package final class ShardNode: ShardService {
                 snapshot = try await shard.snapshot(for: context)
             }
             return try await environment.compute(context) { stop throws(ClusterError) in
+                try shard.requireReadable(request.selection, in: snapshot)
                 var points: [StoredPoint] = []
                 for (rows, row) in try shard.rows(request.selection, in: snapshot, stop: stop) {
                     if points.count % 64 == 0 { try stop.check() }
@@ -159,7 +160,7 @@ package final class ShardNode: ShardService {
         } catch {
             // Without a readable schema or manifest nobody can open the shard: only its objects are left.
             guard error.code == .notFound || error.code == .dataLoss else { throw error }
-            let log = LogStore(shard: request.shard, store: environment.store, retryDelay: environment.configuration.retryDelay)
+            let log = LogStore(shard: request.shard, store: environment.store, retryDelay: environment.configuration.retryDelay, clock: environment.clock)
             try await log.erase(keeping: log.fences())
         }
         hosted.forget(request.shard)
