@@ -14,7 +14,7 @@ struct FaultPlan {
     var kinds: [Fault] = []
 
     enum Fault: CaseIterable {
-        case kill, restart, pause, cutOneWay, cutBothWays, cutFromStore, powerLoss, stopNode
+        case kill, restart, pause, cutOneWay, cutBothWays, cutFromStore, diskFull, powerLoss, stopNode
     }
 
     init(_ scheduler: Scheduler) {

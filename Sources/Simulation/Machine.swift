@@ -16,6 +16,8 @@ final class Machine: @unchecked Sendable {  // one thread
     /// Machines that it cannot send to.
     var cutFrom: Set<NodeID> = []
     var reachesStore = true
+    /// Whether writes fail for want of space.
+    var isFull = false
     /// Probability that a call to the store goes wrong.
     var storeTrouble = 0.0
 

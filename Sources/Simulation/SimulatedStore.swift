@@ -1,3 +1,4 @@
+import Foundation
 import Model
 import Storage
 
@@ -34,6 +35,7 @@ final class SimulatedStore: ObjectStore, @unchecked Sendable {  // one thread
             await scheduler.pass(.milliseconds(500))
             throw .unavailable("no route to the store")
         }
+        if isWrite, machine.isFull { throw .system(errno: ENOSPC, operation: "write", path: "") }
         switch fault(isWrite: isWrite) {
         case .lost: throw .unavailable("the request was lost")
         case .late:

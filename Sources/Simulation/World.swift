@@ -124,6 +124,9 @@ final class World: @unchecked Sendable {  // one thread
         case .cutFromStore:
             machine.reachesStore = false
             later(time) { machine.reachesStore = true }
+        case .diskFull:
+            machine.isFull = true
+            later(time) { machine.isFull = false }
         case .powerLoss:
             guard history.isOnDisk else { return }
             for machine in machines { kill(machine) }
@@ -145,6 +148,7 @@ final class World: @unchecked Sendable {  // one thread
             machine.resume()
             machine.cutFrom = []
             machine.reachesStore = true
+            machine.isFull = false
             machine.storeTrouble = 0
         }
         try start()
