@@ -4,6 +4,7 @@ import Model
 import Observability
 import Placement
 import Storage
+import Synchronization
 
 /// Answers for whole collections: knows which there are, asks the nodes that keep their shards, and puts one answer together.
 ///
@@ -19,6 +20,8 @@ package final class Coordinator: Sendable {
     let registry: SchemaRegistry
     private let placement: Placement
     private let plans: PlanCache
+    /// When this coordinator first erased what ended.
+    private let erasures = Mutex<[Incarnation: ContinuousClock.Instant]>([:])
     private let health: [NodeID: NodeHealth]
     private let hedging = HedgeRule()
 
@@ -69,7 +72,7 @@ package final class Coordinator: Sendable {
 
     /// Ends a collection: nobody finds it from now on, and its shards delete what they keep.
     ///
-    /// A shard that cannot be reached keeps its objects until ``finishDrops(context:)`` succeeds.
+    /// A shard that cannot be reached keeps its objects until ``finishDrops(context:)`` reaches it.
     ///
     /// - Returns: Whether there was one.
     package func dropCollection(_ name: CollectionName, context: CallContext) async throws(ClusterError) -> Bool {
@@ -80,14 +83,24 @@ package final class Coordinator: Sendable {
         return true
     }
 
-    /// Erases what dropped collections of this tenant left behind because a node could not be reached.
+    /// Erases what collections of this tenant left behind that ended: because a node could not be reached, or because a call that was on
+    /// its way when they were erased has put an object since (protocol, H21). So each is erased once more when no such call can be alive,
+    /// ``CoordinatorConfiguration/longestCall`` later by this coordinator's own clock, and then forgotten.
     ///
     /// - Returns: How many collections could not be erased yet.
     package func finishDrops(context: CallContext) async throws(ClusterError) -> Int {
         var left = 0
-        for (name, record) in try await registry.all(of: context.tenant).found where record.isDropped {
-            if try await registry.isErased(record.schema.incarnation, tenant: context.tenant) { continue }
-            if await !erase(record.schema, name, context) { left += 1 }
+        for (name, schema) in try await registry.ended(of: context.tenant, limit: configuration.dropsPerSweep) {
+            let incarnation = schema.incarnation
+            let erasedAt = erasures.withLock { $0[incarnation] }
+            if let erasedAt, erasedAt.duration(to: clock.now()) < configuration.longestCall { continue }
+            guard await erase(schema, name, context) else {
+                left += 1
+                continue
+            }
+            guard erasedAt != nil else { continue }
+            try await registry.forget(incarnation, named: name, tenant: context.tenant)
+            erasures.withLock { $0[incarnation] = nil }
         }
         return left
     }
@@ -162,7 +175,7 @@ package final class Coordinator: Sendable {
         plans.keep(makePlan(record, name, tenant), for: PlanCache.Key(tenant: tenant, name: name), now: clock.now())
     }
 
-    private func makePlan(_ record: SchemaRegistry.Record, _ name: CollectionName, _ tenant: TenantID) -> CollectionPlan {
+    func makePlan(_ record: SchemaRegistry.Record, _ name: CollectionName, _ tenant: TenantID) -> CollectionPlan {
         let placed = placement.replicas(
             tenant: tenant, incarnation: record.schema.incarnation, shardCount: record.schema.shardCount, count: configuration.replicas)
         return CollectionPlan(name: name, tenant: tenant, schema: record.schema, version: record.version, replicas: placed.map { $0.map(replica) })
@@ -188,14 +201,8 @@ package final class Coordinator: Sendable {
             log(.warning, "a shard of a dropped collection could not be erased yet",
                 ["collection": "\(name)", "shard": "\(target.shard)", "node": "\(target.node)", "error": "\(error)"], context)
         }
-        guard isErased else { return false }
-        do throws(ClusterError) {
-            try await registry.forget(schema.incarnation, tenant: context.tenant)
-            return true
-        } catch {
-            log(.warning, "a dropped collection's schema could not be erased yet", ["collection": "\(name)", "error": "\(error)"], context)
-            return false
-        }
+        if isErased { erasures.withLock { $0[schema.incarnation] = $0[schema.incarnation] ?? clock.now() } }
+        return isErased
     }
 
     // MARK: - What all calls share

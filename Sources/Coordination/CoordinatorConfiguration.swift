@@ -17,6 +17,14 @@ package struct CoordinatorConfiguration: Sendable {
     /// A collection's schema is looked up again after so long; a collection dropped through another coordinator may
     /// answer for this long. Default: 1 s: one small listing a second and collection in use.
     package var schemaStaleness: Duration = .seconds(1)
+    /// How long a call to the store may be on its way, at most: so long after a collection was erased it is looked at once more, as such a
+    /// call may have put an object back. Default: 2 h, the time for a seal, whose upload is the longest.
+    package var longestCall: Duration = .seconds(7_200)
+    /// Time after which no object holds a point that was deleted or overwritten, while nodes and store work. Default: 24 h: each
+    /// shard concerned is rewritten whole, at most once in half of that.
+    package var erasureDeadline: Duration = .seconds(86_400)
+    /// Ended collections looked at in one sweep of a tenant. Default: 1,000, so that a sweep is over in seconds.
+    package var dropsPerSweep: Int = 1_000
     /// Time for that look; after it the schema last known is used. Default: 1 s: while the store is away reads go on.
     package var schemaTimeout: Duration = .seconds(1)
     /// Replicas of a shard; the same on all coordinators and shard nodes. Default: 2, so that no read fails when a node dies; at most one on
@@ -49,14 +57,14 @@ package struct CoordinatorConfiguration: Sendable {
     package func validate() throws(ClusterError) {
         let durations: [(String, Duration)] = [
             ("readTimeout", readTimeout), ("writeTimeout", writeTimeout), ("sealTimeout", sealTimeout), ("statusTimeout", statusTimeout),
-            ("schemaTimeout", schemaTimeout),
+            ("schemaTimeout", schemaTimeout), ("erasureDeadline", erasureDeadline),
         ]
         for (name, value) in durations where value <= .zero { throw ClusterError(.invalidArgument, "\(name) must be above 0, found \(value)") }
-        for (name, value) in [("mergeMargin", mergeMargin), ("schemaStaleness", schemaStaleness)] where value < .zero {
+        for (name, value) in [("mergeMargin", mergeMargin), ("schemaStaleness", schemaStaleness), ("longestCall", longestCall)] where value < .zero {
             throw ClusterError(.invalidArgument, "\(name) must not be negative, found \(value)")
         }
         let counts: [(String, Int)] = [
-            ("replicas", replicas), ("schemaCacheLimit", schemaCacheLimit), ("maximumLimit", maximumLimit), ("maximumBatchPoints", maximumBatchPoints),
+            ("replicas", replicas), ("schemaCacheLimit", schemaCacheLimit), ("dropsPerSweep", dropsPerSweep), ("maximumLimit", maximumLimit), ("maximumBatchPoints", maximumBatchPoints),
             ("maximumPayloadBytes", maximumPayloadBytes), ("maximumEntryBytes", maximumEntryBytes), ("maximumDocumentBytes", maximumDocumentBytes),
         ]
         for (name, value) in counts where value < 1 { throw ClusterError(.invalidArgument, "\(name) must be at least 1, found \(value)") }

@@ -15,6 +15,7 @@ package final class FileCache: Sendable {
         /// Grows with each use: the smallest is removed first.
         var lastUse: UInt64
         var isVerified: Bool
+        var idleSince = ContinuousClock.now
         /// Distinguishes it from a later entry of the same key.
         let id: UInt64
     }
@@ -94,6 +95,16 @@ package final class FileCache: Sendable {
         state.withLock { state in
             state.arriving[name]?.isRemoved = true
             remove(name, from: &state)
+        }
+    }
+
+    /// Removes the copies that nobody used for so long: their objects may be gone from the store, which another process deleted them from.
+    package func removeIdle(for time: Duration) {
+        state.withLock { state in
+            let now = ContinuousClock.now
+            for (name, entry) in state.entries where entry.users == 0 && state.arriving[name] == nil && entry.idleSince.duration(to: now) >= time {
+                remove(name, from: &state)
+            }
         }
     }
 
@@ -179,6 +190,7 @@ package final class FileCache: Sendable {
         state.withLock { state in
             guard state.entries[name]?.id == id else { return }
             state.entries[name]!.users -= 1
+            state.entries[name]!.idleSince = .now
             makeRoom(&state)
         }
     }

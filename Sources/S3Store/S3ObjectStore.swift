@@ -132,6 +132,9 @@ package final class S3ObjectStore: ObjectStore {
         }
     }
 
+    /// Removes local copies that nobody used for so long.
+    package func removeIdleCopies(for time: Duration) { cache.removeIdle(for: time) }
+
     // MARK: - Names and errors
 
     /// The object's name in the bucket.

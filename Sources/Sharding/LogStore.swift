@@ -7,7 +7,7 @@ struct LogStore: Sendable {
     let store: any ObjectStore
     /// Pause before an undecided call is repeated; doubles each time.
     let retryDelay: Duration
-    let clock: DeadlineClock
+    var clock: DeadlineClock = .continuous
 
     // MARK: - Reading
 
@@ -83,6 +83,14 @@ struct LogStore: Sendable {
         }
     }
 
+    /// The entry as it stands in the log, or why it cannot be read, for those who read many at once.
+    func bareResult(at position: UInt64) async -> Result<Found, ClusterError> {
+        do throws(ClusterError) {
+            let found = try await bareEntry(at: position)
+            return .success(found)
+        } catch { return .failure(error) }
+    }
+
     /// Positions of claims and terminal entries, found by reading the whole log: for a shard that cannot be opened.
     func fences() async throws(ClusterError) -> [UInt64] {
         var fences: [UInt64] = []
@@ -145,6 +153,10 @@ struct LogStore: Sendable {
         guard try await create(StoreKey.bulk(shard, name: bulk.name), bytes) else {
             throw ClusterError(.internal, "\(StoreKey.bulk(shard, name: bulk.name)) exists with other bytes")
         }
+    }
+
+    func put(_ mark: ErasureMark) async throws(ClusterError) {
+        guard try await create(mark.key, []) else { throw ClusterError(.internal, "\(mark.key) exists with content") }
     }
 
     /// Creates an object, repeating a put without an outcome.

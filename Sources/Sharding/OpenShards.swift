@@ -22,6 +22,8 @@ final class OpenShards: Sendable {
         let opening: Task<Result<Shard, ClusterError>, Never>
         var users = 0
         var lastUse: UInt64
+        let openedAt = ContinuousClock.now
+        var idleSince = ContinuousClock.now
     }
 
     init(limit: Int, open: @escaping @Sendable (ShardID) async throws(ClusterError) -> Shard) {
@@ -78,7 +80,9 @@ final class OpenShards: Sendable {
 
     private func leave(_ id: ShardID, _ opening: Task<Result<Shard, ClusterError>, Never>) {
         state.withLock { state in
-            if state.slots[id]?.opening == opening { state.slots[id]!.users -= 1 }
+            guard state.slots[id]?.opening == opening else { return }
+            state.slots[id]!.users -= 1
+            state.slots[id]!.idleSince = .now
         }
     }
 
@@ -87,6 +91,22 @@ final class OpenShards: Sendable {
         guard let (id, slot) = state.slots.filter({ $0.value.users == 0 }).min(by: { $0.value.lastUse < $1.value.lastUse }) else { return }
         state.slots[id] = nil
         finish(slot.opening, &state)
+    }
+
+    /// Lets go of segments that may have been deleted from the store: closes the shards that nobody used for so long, and opens those anew that
+    /// are in use and another node's.
+    func letGo(after time: Duration) async {
+        let now = ContinuousClock.now
+        let old = state.withLock { state in
+            for (id, slot) in state.slots where slot.users == 0 && slot.idleSince.duration(to: now) >= time {
+                state.slots[id] = nil
+                finish(slot.opening, &state)
+            }
+            return state.slots.filter { $0.value.openedAt.duration(to: now) >= time }
+        }
+        for (id, slot) in old {
+            if case .success(let shard) = await slot.opening.value, !shard.state.withLock({ $0.cursor.isOwner }) { refresh(id) }
+        }
     }
 
     private func remove(_ id: ShardID, _ opening: Task<Result<Shard, ClusterError>, Never>) {

@@ -13,6 +13,8 @@ final class PendingWrite: Sendable {
         case operations([Operation])
         /// Only become the owner.
         case claim
+        /// Become the owner, and write an entry of nothing.
+        case anchor
         /// End the shard.
         case terminal
         /// Give the shard up.

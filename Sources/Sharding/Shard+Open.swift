@@ -14,8 +14,8 @@ extension Shard {
         let schema = try await schema(of: id, log: log)
         var entropy = Entropy()
         let writer = LogWriterID(node: environment.node, incarnation: .random(in: 1...UInt64.max, using: &entropy))
-        // An owner elsewhere may truncate the log between the reading of the manifest and that of the log: a gap means
-        // "read the newest manifest again" (protocol, H10).
+        // An owner elsewhere may truncate the log, or delete what a seal merged, between the reading of the manifest and that of
+        // what it names: a gap means "read the newest manifest again" (protocol, H10, H16). Only with the same one again it is a loss.
         var previousVersion: UInt64?
         while true {
             let manifest = try await log.newestManifest()
@@ -39,19 +39,15 @@ extension Shard {
         return schema
     }
 
-    /// The state after the last entry; `nil` if an entry is missing and `toleratesGaps` is false.
+    /// The state after the last entry; `nil` if an entry or a segment is missing and `toleratesGaps` is false.
     private static func replay(
         after manifest: Manifest?, log: LogStore, schema: CollectionSchema, writer: LogWriterID, environment: ShardEnvironment, toleratesGaps: Bool
     ) async throws(ClusterError) -> ShardState? {
         var segments: [ShardState.Segment] = []
         for record in manifest?.segments ?? [] {
-            if let segment = try await ShardState.Segment.open(record, of: log.shard, schema: schema, environment: environment) {
-                segments.append(segment)
-            } else {
-                // Superseded and collected since the manifest was read, unless that is still the newest.
-                guard toleratesGaps else { return nil }
-                segments.append(.damaged(record, StoreKey.segment(log.shard, name: record.name), "it is not in the store", log.shard, environment))
-            }
+            let segment = try await ShardState.Segment.open(record, of: log.shard, schema: schema, environment: environment)
+            guard toleratesGaps || !segment.isMissing else { return nil }
+            segments.append(segment)
         }
         var state = ShardState(dimension: schema.dimension, writer: writer, manifest: manifest, segments: segments)
         let covered = state.coveredPosition

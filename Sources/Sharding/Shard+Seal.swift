@@ -4,7 +4,7 @@ import Storage
 import Synchronization
 
 extension Shard {
-    /// Turns everything appended so far into one segment; returns when it serves.
+    /// Turns everything appended so far into one segment without deleted rows; returns when it serves and all that it supersedes is deleted.
     ///
     /// - Returns: The owner instead, if that is another node and this one is not to take over.
     func seal(request: RequestID, takeover: Bool) async throws(ClusterError) -> SealReply {
@@ -51,14 +51,24 @@ extension Shard {
         if let damage = state.withLock({ $0.damage.first }) {
             throw ClusterError(.dataLoss, "shard \(id) is not sealed, as its log holds the deletes of what cannot be read: \(damage)")
         }
-        guard state.withLock({ $0.tailRows > 0 || $0.cursor.position > $0.coveredPosition || $0.segments.count > 1 || $0.hasDeletedRows }) else { return nil }
-        // Only an owner seals: the manifest's writer is the holder of its epoch.
-        let claim = try await submit(PendingWrite(.claim, takeover: takeover, request: request ?? RequestID("none")))
-        if let owner = claim.owner { return owner }
-        guard let input = state.withLock({ $0.beginSeal(everything: everything) }) else { return nil }
+        let hasWork = state.withLock { $0.tailRows > 0 || $0.cursor.position > $0.coveredPosition || $0.segments.count > 1 || $0.hasDeletedRows }
+        guard hasWork || everything else { return nil }
+        // Only an owner seals and collects: the manifest's writer is the holder of its epoch.
+        if hasWork || !state.withLock({ $0.cursor.isOwner }), let owner = try await own(.claim, takeover, request) { return owner }
+        // An entry that holds what it supersedes itself stays as long as it is the last: it gets a successor.
+        for _ in 0..<8 where state.withLock({ $0.lastEntryHoldsDead }) {
+            if let owner = try await own(.anchor, takeover, request) { return owner }
+        }
+        if everything { isMarked = false }
+        guard let input = state.withLock({ $0.beginSeal(everything: everything) }) else {
+            // What an earlier seal of this owner could not delete.
+            if everything, let manifest = try await log.newestManifest() { try await collect(after: manifest) }
+            return nil
+        }
+        let manifest: Manifest
         do throws(ClusterError) {
             let segment = input.liveCount > 0 ? try await build(input) : nil
-            let manifest = Manifest(
+            manifest = Manifest(
                 version: input.previousVersion + 1, position: input.position, epoch: input.epoch, writer: writer, fences: input.fences,
                 segments: input.kept + (segment.map { [$0.record] } ?? []), requests: input.requests)
             guard try await log.add(manifest), try await log.newestManifest()?.version == manifest.version else {
@@ -74,12 +84,23 @@ extension Shard {
                     "position": "\(input.position)", "points": "\(input.liveCount)", "segments": "\(manifest.segments.count)",
                     "manifest": "\(manifest.version)", "duration": "\(start.duration(to: .now))",
                 ]) { $1 })
-            await collect(after: manifest, request: request)
-            return nil
         } catch {
             state.withLock { $0.abandonSeal() }
             throw error
         }
+        do throws(ClusterError) { try await collect(after: manifest) } catch {
+            // It costs space only, unless somebody wants to be sure: the next seal collects again.
+            if everything { throw ClusterError(error.code, "shard \(id) is sealed, but superseded objects remain: \(error.message)") }
+            environment.logger.warning("superseded objects remain", metadata: logMetadata(request).merging(["error": "\(error)"]) { $1 })
+        }
+        return nil
+    }
+
+    /// Queues work that makes this opening the owner.
+    ///
+    /// - Returns: The owner instead, if that is another node and this one is not to take over.
+    private func own(_ work: PendingWrite.Work, _ takeover: Bool, _ request: RequestID?) async throws(ClusterError) -> NodeID? {
+        try await submit(PendingWrite(work, takeover: takeover, request: request ?? RequestID("none"))).owner
     }
 
     /// Builds, stores and maps the new segment.
@@ -109,42 +130,29 @@ extension Shard {
             name: name, from: input.from, to: input.position, byteCount: byteCount, checksum: checksum, rowCount: input.liveCount, deletedRows: [])
         try await stored { () throws(StoreError) in try await store.putFile(key, from: scratch) }
         // What the log will be truncated for is read back first (protocol, H16).
-        guard let segment = try await ShardState.Segment.open(record, of: id, schema: schema, environment: environment) else {
-            throw ClusterError(.dataLoss, "\(key) is not in the store right after it was put")
-        }
+        let segment = try await ShardState.Segment.open(record, of: id, schema: schema, environment: environment)
         if let damage = segment.damage { throw ClusterError(.dataLoss, damage) }
         return segment
     }
 
-    /// Deletes what the manifest superseded. A failure costs space only: the next seal collects again.
-    private func collect(after manifest: Manifest, request: RequestID?) async {
+    /// Deletes what the manifest superseded.
+    private func collect(after manifest: Manifest) async throws(ClusterError) {
         let last = state.withLock { $0.cursor.position }
-        do throws(ClusterError) {
-            try await log.collect(
-                after: manifest, last: last, writer: writer, epoch: manifest.epoch, manifestsKept: environment.configuration.manifestsKept)
-        } catch {
-            environment.logger.warning("superseded objects remain", metadata: logMetadata(request).merging(["error": "\(error)"]) { $1 })
-        }
+        try await log.collect(
+            after: manifest, last: last, writer: writer, epoch: manifest.epoch, manifestsKept: environment.configuration.manifestsKept)
     }
 }
 
 extension ShardState.Segment {
-    /// Maps a segment of the store; one whose bytes are wrong becomes a damaged one. `nil` if it is not there.
+    /// Maps a segment of the store; one that cannot be read becomes a damaged one.
     ///
-    /// - Throws: `unavailable` if the store does not say.
+    /// - Throws: `unavailable` if the store does not answer, which says nothing about the segment.
     static func open(
         _ record: SegmentRecord, of shard: ShardID, schema: CollectionSchema, environment: ShardEnvironment
-    ) async throws(ClusterError) -> ShardState.Segment? {
+    ) async throws(ClusterError) -> ShardState.Segment {
         let key = StoreKey.segment(shard, name: record.name)
-        let file: LocalFile
-        do throws(StoreError) { file = try await environment.store.localFile(key) } catch {
-            switch error {
-            case .notFound: return nil
-            case .unavailable: throw ClusterError(error)
-            default: return damaged(record, key, "\(error)", shard, environment)
-            }
-        }
         do {
+            let file = try await environment.store.localFile(key)
             let content = try await environment.openThreads.run {
                 do throws(SegmentDamage) {
                     return Result<OpenSegment, SegmentDamage>.success(try OpenSegment(file: file, record: record, schema: schema))
@@ -152,12 +160,15 @@ extension ShardState.Segment {
             }.get()
             return ShardState.Segment(record: record, content: content)
         } catch {
-            return damaged(record, key, (error as? SegmentDamage)?.description ?? "\(error)", shard, environment)
+            var isMissing = false
+            switch error as? StoreError {
+            case .unavailable: throw ClusterError(.unavailable, "\(key): \(error)")
+            case .notFound: isMissing = true
+            default: break
+            }
+            let reason = (error as? SegmentDamage)?.description ?? "\(error)"
+            environment.logger.error("segment unreadable", metadata: ["segment": "\(key)", "tenant": "\(shard.tenant)", "error": "\(reason)"])
+            return ShardState.Segment(record: record, content: nil, damage: "\(key): \(reason)", isMissing: isMissing)
         }
-    }
-
-    static func damaged(_ record: SegmentRecord, _ key: String, _ reason: String, _ shard: ShardID, _ environment: ShardEnvironment) -> ShardState.Segment {
-        environment.logger.error("segment unreadable", metadata: ["segment": "\(key)", "tenant": "\(shard.tenant)", "error": "\(reason)"])
-        return ShardState.Segment(record: record, content: nil, damage: "\(key): \(reason)")
     }
 }

@@ -33,6 +33,8 @@ actor Shard {
     /// Count the objects made, for their names.
     var segmentCounter = 0
     private var bulkCounter = 0
+    /// Whether an ``ErasureMark`` is in the store that no rewriting since has made superfluous.
+    var isMarked = false
 
     init(id: ShardID, schema: CollectionSchema, environment: ShardEnvironment, log: LogStore, writer: LogWriterID, state: consuming ShardState) {
         self.id = id
@@ -144,7 +146,7 @@ actor Shard {
             case .follow(let entries): try follow(entries)
             case .release:
                 if state.withLock({ $0.cursor.isOwner && !$0.cursor.isOver }) { _ = try await commit(.release) }
-            case .claim, .terminal, .operations:
+            case .claim, .anchor, .terminal, .operations:
                 // One that may take over does it for all that share its entry.
                 if let owner = try await becomeOwner(for: group[0].key.id, takeover: group.contains(where: \.takeover)) {
                     group.forEach { $0.finish(.success(AppendReply(position: 0, superseded: 0, owner: owner))) }
@@ -152,6 +154,7 @@ actor Shard {
                 }
                 switch group[0].work {
                 case .operations: try await writeOperations(group)
+                case .anchor: _ = try await commit(.data(dimension: schema.dimension, []))
                 case .terminal: _ = try await commit(.terminal)
                 default: break
                 }
@@ -183,12 +186,26 @@ actor Shard {
             }
         }
         guard !requests.isEmpty else { return }
+        if !isMarked, state.withLock({ $0.isSuperseded(by: requests) }) { try await markForErasure() }
         // Only a request that is alone in its group can be larger than an entry.
         let isBulk = requests[0].byteCount > environment.configuration.entryBytes - PendingWrite.entryOverhead
         let (position, superseded) = try await isBulk ? commit(bulk: requests[0]) : commit(.data(dimension: schema.dimension, requests))
+        // A seal of everything that began meanwhile did not see this.
+        if !isMarked, superseded.contains(where: { $0 > 0 }) {
+            do throws(ClusterError) { try await markForErasure() } catch {
+                throw ClusterError(.aborted, "written at position \(position), but what it supersedes could not be marked for erasure: \(error)")
+            }
+        }
         for (writes, count) in zip(waiting, superseded) {
             writes.forEach { $0.finish(.success(AppendReply(position: position, superseded: count))) }
         }
+    }
+
+    /// Puts a mark: once for each rewriting of a shard whose points are deleted or overwritten.
+    private func markForErasure() async throws(ClusterError) {
+        let mark = ErasureMark(markedAt: UInt64(max(0, environment.configuration.now())), shard: id)
+        try await log.put(mark)
+        isMarked = true
     }
 
     /// Operations with filters replaced by the ids that pass them at this position (protocol, H20).
@@ -305,6 +322,8 @@ actor Shard {
                     throw fail(ClusterError(.aborted, "shard \(id): the claim at position \(claim.position) came too late"))
                 }
                 _ = try apply(claim, byteCount: bytes.count)
+                // Another owner may have rewritten the shard since this one marked it.
+                isMarked = false
                 renewLease(from: start)
                 environment.followers.publish(bytes, manifestVersion: state.withLock { $0.manifestVersion }, of: id, shardCount: schema.shardCount)
                 environment.logger.info(

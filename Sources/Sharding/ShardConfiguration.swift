@@ -1,3 +1,5 @@
+import Foundation
+
 /// How a shard node keeps and searches its shards.
 package struct ShardConfiguration: Sendable {
     /// Appended points after which a shard seals by itself. Default: 20,000, an exact scan of a few milliseconds.
@@ -35,6 +37,8 @@ package struct ShardConfiguration: Sendable {
     package var searchQueue: Int = 1_024
     /// Manifests kept for readers that are behind. Default: 16 (protocol, H18).
     package var manifestsKept: Int = 16
+    /// Seconds since 1970, which erasure marks carry: a deadline is measured with it, nothing else. Default: the system's clock.
+    package var now: @Sendable () -> Int64 = { Int64(Date().timeIntervalSince1970) }
 
     package init() {}
 

@@ -45,6 +45,10 @@ package final class ShardNode: ShardService {
         environment.followers.close()
     }
 
+    /// Lets go of segments that may have been deleted from the store meanwhile: closes the shards that nobody used for so long, and opens
+    /// replicas anew that were opened before.
+    package func letGo(after time: Duration) async { await hosted.letGo(after: time) }
+
     package func append(_ request: AppendRequest, context: CallContext) async throws(ClusterError) -> AppendReply {
         try await with(request.shard, context) { shard throws(ClusterError) in try await shard.append(request, context: context) }
     }

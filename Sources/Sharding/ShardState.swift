@@ -13,6 +13,8 @@ struct ShardState {
     private(set) var manifestVersion: UInt64
     /// Position that the newest manifest covers.
     private(set) var coveredPosition: UInt64
+    /// Epoch of that manifest's writer.
+    private(set) var coveredEpoch: UInt64
     /// Oldest first.
     private(set) var segments: [Segment]
     /// Points since, oldest first: the last tail grows, the others are being sealed.
@@ -24,6 +26,8 @@ struct ShardState {
     private(set) var damagedEntries: [String] = []
     /// Ids written since the running seal took its input.
     private var touched: Set<PointID>?
+    /// Whether the log's last entry holds points that it supersedes itself: as long as it is the last, it is not truncated.
+    private(set) var lastEntryHoldsDead = false
 
     struct Segment: Sendable {
         let record: SegmentRecord
@@ -31,13 +35,16 @@ struct ShardState {
         let content: OpenSegment?
         /// Why it cannot.
         let damage: String?
+        /// Whether the object is not there: so it is with one that a newer manifest no longer names.
+        let isMissing: Bool
         fileprivate(set) var live: RowBitmap
         fileprivate(set) var liveCount: Int
 
-        init(record: SegmentRecord, content: OpenSegment?, damage: String? = nil) {
+        init(record: SegmentRecord, content: OpenSegment?, damage: String? = nil, isMissing: Bool = false) {
             self.record = record
             self.content = content
             self.damage = damage
+            self.isMissing = isMissing
             live = RowBitmap(rowCount: record.rowCount, filled: true)
             for row in record.deletedRows { live.remove(row) }
             liveCount = record.rowCount - record.deletedRows.count
@@ -68,6 +75,7 @@ struct ShardState {
         window = RequestWindow(manifest?.requests ?? [])
         manifestVersion = manifest?.version ?? 0
         coveredPosition = manifest?.position ?? 0
+        coveredEpoch = manifest?.epoch ?? 0
         self.segments = segments
         tails = [Tail(dimension: dimension)]
     }
@@ -91,7 +99,9 @@ struct ShardState {
         do throws(LogCursor.Fault) { verdict = try cursor.admit(entry) } catch { throw .log(error) }
         unsealedEntries += 1
         unsealedBytes += byteCount
+        lastEntryHoldsDead = verdict == .void
         guard verdict == .valid, case .data(_, let requests) = entry.content else { return [] }
+        lastEntryHoldsDead = requests.supersedeEachOther
         return requests.map { request in
             var superseded = 0
             for operation in request.operations {
@@ -105,6 +115,18 @@ struct ShardState {
             }
             window.remember(RequestWindow.Key(id: request.id, bodyHash: request.bodyHash), position: entry.position, superseded: superseded)
             return superseded
+        }
+    }
+
+    /// Whether requests, as one entry, would supersede something, in the shard or in themselves.
+    func isSuperseded(by requests: [LoggedRequest]) -> Bool {
+        requests.supersedeEachOther || requests.contains { request in
+            request.operations.contains { operation in
+                switch operation {
+                case .upsert(let point): find(point.id) != nil
+                case .delete(let ids): ids.contains { find($0) != nil }
+                }
+            }
         }
     }
 
@@ -185,14 +207,16 @@ struct ShardState {
 
     /// Freezes what is in memory and says what to build; writes go on into a new tail. `nil` if there is nothing to do.
     ///
-    /// - Parameter everything: Merge all segments into one, without deleted rows.
+    /// - Parameter everything: Merge all segments into one, without deleted rows. If they are so already but an earlier owner's manifest says it,
+    ///   a manifest of the same is made: only after one's own may be deleted what the earlier owner left (protocol, H16).
     mutating func beginSeal(everything: Bool) -> SealInput? {
         precondition(touched == nil, "a seal is running")
         precondition(!isDamaged, "a damaged shard is not sealed: its log holds the deletes of rows that cannot be read")
         let plan = SealPlan.merged(
             segments: segments.map { SealPlan.Segment(rows: $0.record.rowCount, live: $0.liveCount) }, tail: tailCount,
             tailIsEmpty: everything ? tailRows == 0 : cursor.position == coveredPosition, everything: everything)
-        guard let merged = plan else { return nil }
+        let isAnothers = everything && manifestVersion > 0 && coveredEpoch < cursor.epoch
+        guard let merged = plan ?? (isAnothers ? 0 : nil) else { return nil }
         let kept = segments.dropLast(merged)
         let newest = segments.suffix(merged)
         touched = []
@@ -223,8 +247,23 @@ struct ShardState {
         unsealedBytes = tails.reduce(0) { $0 + $1.byteCount }
         manifestVersion = manifest.version
         coveredPosition = manifest.position
+        coveredEpoch = manifest.epoch
     }
 
     /// Forgets a seal that failed: what it froze stays searchable and is sealed by the next one.
     mutating func abandonSeal() { touched = nil }
+}
+
+extension [LoggedRequest] {
+    /// Whether a point among them is overwritten or deleted by a later one.
+    fileprivate var supersedeEachOther: Bool {
+        var upserted: Set<PointID> = []
+        for operation in flatMap(\.operations) {
+            switch operation {
+            case .upsert(let point): if !upserted.insert(point.id).inserted { return true }
+            case .delete(let ids): if ids.contains(where: upserted.contains) { return true }
+            }
+        }
+        return false
+    }
 }

@@ -12,6 +12,9 @@ import Model
 /// | `c/<incarnation>/s/<shard>/manifest/<max − version>` | one ``Manifest``; create-only; the newest lists first |
 /// | `c/<incarnation>/s/<shard>/segment/<name>` | one segment file; create-only |
 /// | `files/<file>/…` | an uploaded document |
+/// | `snapshots/<id>/…` | a snapshot: a store of its own |
+///
+/// Beside the tenants there is `erasures/…`, see ``ErasureMark``.
 ///
 /// Versions and positions have 20 digits, so that their order as text is their order as numbers.
 package enum StoreKey {
@@ -45,6 +48,9 @@ package enum StoreKey {
 
     package static func files(of tenant: TenantID) -> String { Self.tenant(tenant) + "files/" }
     package static func file(_ file: String, of tenant: TenantID) -> String { files(of: tenant) + "\(file)/" }
+
+    package static func snapshots(of tenant: TenantID) -> String { Self.tenant(tenant) + "snapshots/" }
+    package static func snapshot(_ id: String, of tenant: TenantID) -> String { snapshots(of: tenant) + "\(id)/" }
 
     /// The number at the end of a key, as ``log(_:position:)`` and ``name(of:collection:version:)`` write it.
     package static func number(at key: String) -> UInt64? {

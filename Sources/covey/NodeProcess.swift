@@ -11,6 +11,7 @@ import NIOPosix
 import Observability
 import OutboundHTTP
 import Placement
+import S3Store
 import ServiceLifecycle
 import Sharding
 import Storage
@@ -37,9 +38,10 @@ struct NodeProcess {
     func runShard(_ node: Configuration.Node) async throws {
         var peers: [NodeID: Peer] = [:]
         for other in configuration.nodes(role: .shard) where other.name != node.name { peers[NodeID(other.name)] = try peer(other) }
-        let shards = try shardNode(NodeID(node.name), store: try await store(), others: peers.mapValues { RemoteShard(peer: $0) })
+        let store = try await store()
+        let shards = try shardNode(NodeID(node.name), store: store, others: peers.mapValues { RemoteShard(peer: $0) })
         let server = try NodeServer(configuration: serverConfiguration(node), shard: shards, group: group, metrics: metrics, logger: logger)
-        try await run([try await serving(server, at: node) { await shards.close() }])
+        try await run([try await serving(server, at: node) { await shards.close() }, copySweeper(shards, store)])
         for peer in peers.values { await peer.close() }
     }
 
@@ -75,7 +77,7 @@ struct NodeProcess {
         let store = try await store()
         let shards = try shardNode(NodeID(name), store: store, others: [:])
         let (gateway, sweeper) = try self.gateway(shards: [NodeID(name): shards], generator: try generator(embedder: embedder), embedder: embedder, store: store)
-        try await run([serving(gateway), sweeper])
+        try await run([serving(gateway), sweeper, copySweeper(shards, store)])
         await shards.close()
     }
 
@@ -96,6 +98,15 @@ struct NodeProcess {
         let placement = try Placement(members: ([node] + others.keys).map { Placement.Member(node: $0) })
         let followers = Followers(of: node, nodes: others, placement: placement, count: configuration.number("replicas"))
         return ShardNode(node: node, store: store, configuration: shard, followers: followers, metrics: metrics, logger: logger)
+    }
+
+    private var erasureDeadline: Duration { .seconds(configuration.number("erasure.deadline_seconds")) }
+
+    private func copySweeper(_ shards: ShardNode, _ store: any ObjectStore) -> some Service {
+        Sweep(interval: erasureDeadline / 8) {
+            await shards.letGo(after: erasureDeadline / 4)
+            (store as? S3ObjectStore)?.removeIdleCopies(for: erasureDeadline / 8)
+        }
     }
 
     private func embedder() throws -> any Embedder {
@@ -142,8 +153,9 @@ struct NodeProcess {
         return Generator(model: model, embedder: embedder, configuration: generation, logger: logger)
     }
 
-    private func gateway(shards: [NodeID: any ShardService], generator: any AnswerService, embedder: any Embedder, store: any ObjectStore) throws -> (Gateway, DropSweeper) {
+    private func gateway(shards: [NodeID: any ShardService], generator: any AnswerService, embedder: any Embedder, store: any ObjectStore) throws -> (Gateway, some Service) {
         var coordination = CoordinatorConfiguration()
+        coordination.erasureDeadline = erasureDeadline
         coordination.readTimeout = .milliseconds(configuration.number("coordinator.deadline_ms"))
         coordination.replicas = configuration.number("replicas")
         let coordinator = try Coordinator(store: store, nodes: shards, configuration: coordination, logger: logger, metrics: metrics)
@@ -155,13 +167,27 @@ struct NodeProcess {
         gateway.maximumConcurrentRequests = configuration.number("gateway.concurrent_requests")
         gateway.drainTimeout = drainTime
         let tenants = configuration.keys.isEmpty ? [.default] : Set(configuration.keys.map(\.tenant)).sorted()
-        let sweeper = DropSweeper(coordinator: coordinator, tenants: tenants, logger: logger)
+        let sweeper = Sweep(interval: min(.seconds(300), erasureDeadline / 8)) { await sweep(coordinator, tenants) }
         let keys = try KeyRing(configuration.keys.map { try KeyRing.Key(sha256: $0.sha256, tenant: $0.tenant, isOperator: $0.isOperator) })
         return (
             try Gateway(
                 coordinator: coordinator, ingestor: Ingestor(embedder: embedder), embedder: embedder, generator: generator, store: store,
                 keys: keys, configuration: gateway, metrics: metrics, logger: logger), sweeper
         )
+    }
+
+    /// Erases what collections left behind that ended, and what was deleted or overwritten: it costs one listing, and one for each tenant.
+    private func sweep(_ coordinator: Coordinator, _ tenants: [TenantID]) async {
+        for tenant in tenants where !Task.isCancelled {
+            do {
+                let left = try await coordinator.finishDrops(context: CallContext(requestID: .random(), tenant: tenant))
+                if left > 0 { logger.warning("dropped collections not erased yet", metadata: ["tenant": "\(tenant)", "count": "\(left)"]) }
+            } catch { logger.warning("could not look for dropped collections", metadata: ["tenant": "\(tenant)", "reason": "\(error)"]) }
+        }
+        do {
+            let progress = try await coordinator.finishErasures(now: Int64(Date().timeIntervalSince1970))
+            if progress.erased > 0 { logger.info("deleted points erased", metadata: ["shards": "\(progress.erased)", "waiting": "\(progress.waiting)"]) }
+        } catch { logger.warning("could not look for what is to be erased", metadata: ["reason": "\(error)"]) }
     }
 
     private func peer(_ node: Configuration.Node) throws -> Peer {
@@ -234,28 +260,16 @@ private struct ServedNode: Service {
     }
 }
 
-/// Erases, now and then, what collections left behind that were dropped while a node was away.
-private struct DropSweeper: Service {
-    /// Default reason: an erasure that had to wait is no emergency, and a look costs one listing per tenant.
-    static let interval: Duration = .seconds(300)
-
-    let coordinator: Coordinator
-    let tenants: [TenantID]
-    let logger: Logger
+/// Does something now and then.
+private struct Sweep: Service {
+    let interval: Duration
+    let work: @Sendable () async -> Void
 
     func run() async throws {
         await cancelWhenGracefulShutdown {
             while !Task.isCancelled {
-                try? await Task.sleep(for: Self.interval)
-                for tenant in tenants where !Task.isCancelled {
-                    let context = CallContext(requestID: .random(), tenant: tenant)
-                    do {
-                        let left = try await coordinator.finishDrops(context: context)
-                        if left > 0 { logger.warning("dropped collections not erased yet", metadata: ["tenant": "\(tenant)", "count": "\(left)"]) }
-                    } catch {
-                        logger.warning("could not look for dropped collections", metadata: ["tenant": "\(tenant)", "reason": "\(error)"])
-                    }
-                }
+                try? await Task.sleep(for: interval)
+                if !Task.isCancelled { await work() }
             }
         }
     }

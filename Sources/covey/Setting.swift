@@ -75,6 +75,9 @@ struct Setting: Sendable {
             key: "gateway.drain_seconds", kind: .wholeNumber(0...3_600), fallback: "30",
             help: "time that accepted requests get to finish after SIGTERM"),
         Setting(
+            key: "erasure.deadline_seconds", kind: .wholeNumber(1...31_536_000), fallback: "86400",
+            help: "time after which neither store nor caches hold a point that was deleted or overwritten; each shard concerned is rewritten"),
+        Setting(
             key: "coordinator.deadline_ms", kind: .wholeNumber(1...600_000), fallback: "5000",
             help: "time for one search over all shards, in ms; a shard that is later costs coverage"),
         Setting(

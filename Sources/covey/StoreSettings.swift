@@ -8,10 +8,13 @@ struct StoreSettings {
     /// Of the process: copies of an S3 store's objects go to a folder of that name.
     let node: String
     let environment: [String: String]
+    /// For a verb that is over soon: copies of an S3 store's objects go there, one at a time, and are not kept.
+    var passingCache: String?
 
+    /// - Parameter path: In place of `store.path`.
     /// - Throws: ``ConfigurationError``; an S3 store was tried out first, and is refused if it would lose writes.
-    func open() async throws -> any ObjectStore {
-        let path = configuration.text("store.path")
+    func open(_ path: String? = nil) async throws -> any ObjectStore {
+        let path = path ?? configuration.text("store.path")
         guard path.contains("://") else {
             do { return try LocalObjectStore(root: path) } catch { throw ConfigurationError("store.path \(path): \(error)") }
         }
@@ -23,14 +26,14 @@ struct StoreSettings {
         while endpoint.hasSuffix("/") { endpoint.removeLast() }
         var s3 = S3Configuration(
             endpoint: endpoint, bucket: place.bucket, prefix: place.prefix, credentials: try credentials(),
-            cacheFolder: configuration.text("store.cache_path") + "/" + node)
+            cacheFolder: passingCache ?? configuration.text("store.cache_path") + "/" + node)
         s3.region = region
         s3.addressing = S3Configuration.Addressing(rawValue: configuration.text("store.addressing")) ?? .path
         s3.connectTimeout = .milliseconds(configuration.number("store.connect_timeout_ms"))
         s3.timeout = .milliseconds(configuration.number("store.timeout_ms"))
         s3.attempts = configuration.number("store.attempts")
         s3.certificateAuthorityFile = try certificateAuthorities()
-        s3.cacheBytes = configuration.number("store.cache_mib") << 20
+        s3.cacheBytes = passingCache == nil ? configuration.number("store.cache_mib") << 20 : 1
         do {
             let store = try S3ObjectStore(s3)
             try await store.verify()

@@ -136,10 +136,17 @@ import Testing
         #expect(try await cluster.coordinator.count(name, context: cluster.context).count == 1)
     }
 
+    /// A cluster whose clock stands still until it is told otherwise.
+    private func clockedCluster(_ store: MemoryObjectStore) throws -> (FakeCluster, advance: @Sendable (Duration) -> Void) {
+        let now = Mutex(ContinuousClock.now)
+        let clock = DeadlineClock(now: { now.withLock { $0 } }, sleep: { try await ContinuousClock().sleep(until: $0) })
+        return (try FakeCluster(store: store, clock: clock), { time in now.withLock { $0 += time } })
+    }
+
     @Test("a shard that was away when its collection was dropped is erased later")
     func erasure() async throws {
         let store = MemoryObjectStore()
-        let cluster = try FakeCluster(store: store)
+        let (cluster, advance) = try clockedCluster(store)
         let name = try await cluster.make("docs")
         let schema = try await cluster.coordinator.schema(of: name, context: cluster.context)
         cluster.nodes[3].fail { _, _ in .error(ClusterError(.unavailable, "away")) }
@@ -148,7 +155,79 @@ import Testing
         cluster.nodes[3].heal()
         #expect(try await cluster.coordinator.finishDrops(context: cluster.context) == 0)
         #expect(cluster.nodes.map { $0.state.withLock { $0.dropped.count } } == [1, 1, 1, 1])
+        advance(.seconds(7_201))
+        #expect(try await cluster.coordinator.finishDrops(context: cluster.context) == 0)
         await #expect(throws: StoreError.self) { try await store.get(StoreKey.schema(schema.incarnation, of: .default)) }
+    }
+
+    @Test("H21: what ended is erased again when no call can be on its way any more, then forgotten, also if its name was used again")
+    func sweep() async throws {
+        let store = MemoryObjectStore()
+        let (cluster, advance) = try clockedCluster(store)
+        func dropCalls() -> Int { cluster.nodes.reduce(0) { $0 + $1.calls.count { $0 == "drop" } } }
+        func records() async throws -> Int { try await store.listAll(prefix: StoreKey.names(of: .default)).count }
+        let name = try await cluster.make("docs")
+        _ = try await cluster.coordinator.dropCollection(name, context: cluster.context)
+        try await cluster.make("docs")
+        #expect(try await cluster.coordinator.finishDrops(context: cluster.context) == 0)
+        advance(.seconds(7_199))
+        #expect(try await cluster.coordinator.finishDrops(context: cluster.context) == 0)
+        #expect(dropCalls() == 4)
+        #expect(try await records() == 3)
+        advance(.seconds(2))
+        #expect(try await cluster.coordinator.finishDrops(context: cluster.context) == 0)
+        #expect(dropCalls() == 8)
+        // The name's record is all that is left of it, and it stands for the next one.
+        #expect(try await records() == 1)
+        #expect(try await store.listAll(prefix: StoreKey.tenant(.default) + "c/").count == 1)
+        advance(.seconds(7_201))
+        #expect(try await cluster.coordinator.finishDrops(context: cluster.context) == 0)
+        #expect(dropCalls() == 8)
+        #expect(try await cluster.coordinator.schema(of: name, context: cluster.context).dimension == 2)
+    }
+
+    @Test("what a user wrote into a collection's description is gone when it was swept")
+    func metadata() async throws {
+        let store = MemoryObjectStore()
+        let (cluster, advance) = try clockedCluster(store)
+        let name = try CollectionName("docs")
+        _ = try await cluster.coordinator.createCollection(name, dimension: 2, metric: .dot, metadata: ["project": "needle"], context: cluster.context)
+        _ = try await cluster.coordinator.dropCollection(name, context: cluster.context)
+        _ = try await cluster.coordinator.finishDrops(context: cluster.context)
+        advance(.seconds(7_201))
+        _ = try await cluster.coordinator.finishDrops(context: cluster.context)
+        #expect(store.contents.values.allSatisfy { !String(decoding: $0, as: UTF8.self).contains("needle") })
+        #expect(store.contents.count == 1)
+    }
+
+    @Test("shards in which something was deleted are rewritten at half the deadline, once each, and again if that failed")
+    func erasures() async throws {
+        let store = MemoryObjectStore()
+        let cluster = try FakeCluster(store: store)
+        let name = try await cluster.make("docs")
+        let schema = try await cluster.coordinator.schema(of: name, context: cluster.context)
+        func mark(_ shard: Int, at time: UInt64) async throws {
+            try await store.put(ErasureMark(markedAt: time, shard: schema.shard(shard, of: .default)).key, [], ifAbsent: true)
+        }
+        func seals() -> Int { cluster.nodes.reduce(0) { $0 + $1.calls.count { $0 == "seal" } } }
+        for time in [1_000, 1_001, 60_000] as [UInt64] { try await mark(0, at: time) }
+        try await mark(1, at: 2_000)
+        try await mark(2, at: 50_000)
+        #expect(try await cluster.coordinator.finishErasures(now: 44_199) == ErasureProgress(erased: 0, waiting: 3, failed: 0))
+        #expect(seals() == 0)
+        for node in cluster.nodes { node.fail { method, _ in method == "seal" ? .error(ClusterError(.unavailable, "away")) : nil } }
+        #expect(try await cluster.coordinator.finishErasures(now: 45_300) == ErasureProgress(erased: 0, waiting: 1, failed: 2))
+        #expect(try await store.listAll(prefix: ErasureMark.prefix).count == 5)
+        for node in cluster.nodes { node.heal() }
+        let before = seals()
+        #expect(try await cluster.coordinator.finishErasures(now: 45_300) == ErasureProgress(erased: 2, waiting: 1, failed: 0))
+        #expect(seals() == before + 2)
+        #expect(try await store.listAll(prefix: ErasureMark.prefix).count == 1)
+        // What is left of a collection that is gone needs no shard.
+        try await store.delete(StoreKey.schema(schema.incarnation, of: .default))
+        #expect(try await cluster.coordinator.finishErasures(now: 100_000) == ErasureProgress(erased: 1, waiting: 0, failed: 0))
+        #expect(seals() == before + 2)
+        #expect(try await store.listAll(prefix: ErasureMark.prefix).isEmpty)
     }
 
     @Test("sealing reaches every shard; status tells what they hold and which nodes are away")

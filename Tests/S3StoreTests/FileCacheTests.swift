@@ -57,6 +57,19 @@ struct FileCacheTests {
         #expect(results.filter { $0 }.count == 7 && attempts.value == 4)
     }
 
+    @Test("copies that nobody used for so long are removed, those in use stay")
+    func removesIdle() async throws {
+        let cache = try FileCache(folder: folder, maximumBytes: 1_000)
+        let used = try await fetch(cache, "used")
+        _ = try await fetch(cache, "idle")
+        cache.removeIdle(for: .seconds(3_600))
+        #expect(files.count == 2)
+        cache.removeIdle(for: .zero)
+        #expect(files.count == 1 && contents(used) != nil && cache.byteCount == 100)
+        _ = try await fetch(cache, "idle")
+        #expect(files.count == 2)
+    }
+
     @Test("the least recently used goes first, what is in use stays, and room is made when it is let go")
     func evicts() async throws {
         let cache = try FileCache(folder: folder, maximumBytes: 250)

@@ -213,6 +213,107 @@ struct ProtocolTests {
         await node.close()
     }
 
+    @Test("H16: a reader whose segments were merged and deleted before it had them reads the newest manifest again")
+    func collectedWhileOpening() async throws {
+        let faults = FaultObjectStore(MemoryObjectStore())
+        let harness = try await Harness(store: faults)
+        let owner = harness.node("owner")
+        try await harness.upsert((0..<50).map { harness.point($0) }, on: owner)
+        try await harness.seal(owner)
+        let isFirst = Mutex(true)
+        let reading = Mutex(false)
+        faults.replace { call in
+            // What the reader is about to map goes first.
+            guard case .localFile = call, reading.withLock({ $0 }), isFirst.withLock({ first in defer { first = false }; return first }) else { return .none }
+            reading.withLock { $0 = false }
+            _ = try? await harness.upsert([harness.point(99)], on: owner)
+            _ = try? await harness.seal(owner)
+            return .none
+        }
+        reading.withLock { $0 = true }
+        let reader = harness.node("reader")
+        #expect(try await harness.contents(reader).count == 51)
+        #expect(try await harness.status(reader).damaged.isEmpty)
+        await reader.close()
+        await owner.close()
+    }
+
+    @Test("H16: readers that open beside an owner which seals and deletes see whole states, under seeds", arguments: 1...6 as ClosedRange<UInt64>)
+    func openingBesideSeals(seed: UInt64) async throws {
+        let random = Mutex(SeededRandom(seed: seed))
+        let faults = FaultObjectStore(MemoryObjectStore()) { _ in
+            for _ in 0..<random.withLock({ Int.random(in: 0..<4, using: &$0) }) { await Task.yield() }
+            return .none
+        }
+        let harness = try await Harness(store: faults)
+        let owner = harness.node("owner") { $0.entryBytes = 2_048 }
+        try await harness.upsert([harness.point(0)], on: owner)
+        let acknowledged = Mutex(1)
+        let isWriting = Mutex(true)
+        async let writing: Void = {
+            defer { isWriting.withLock { $0 = false } }
+            for step in UInt64(1)..<25 {
+                try await harness.upsert((0..<20).map { harness.point(step * 20 + $0, Float(step), ["t": .string(String(repeating: "x", count: 100))]) }, on: owner)
+                acknowledged.withLock { $0 += 20 }
+                if step % 3 == 0 { try await harness.seal(owner) }
+            }
+        }()
+        while isWriting.withLock({ $0 }) {
+            let before = acknowledged.withLock { $0 }
+            let reader = harness.node("reader") { $0.verifyTimeout = .seconds(60) }
+            let count = try await harness.contents(reader).count
+            // Each request is whole or not there.
+            #expect(count >= before && count % 20 == 1)
+            #expect(try await harness.status(reader).damaged.isEmpty)
+            await reader.close()
+        }
+        try await writing
+        await owner.close()
+    }
+
+    @Test("a store that does not answer is no damage: the shard is opened again by the next call")
+    func unavailableSegment() async throws {
+        let faults = FaultObjectStore(MemoryObjectStore())
+        let harness = try await Harness(store: faults)
+        let owner = harness.node("owner")
+        try await harness.upsert([harness.point(1)], on: owner)
+        try await harness.seal(owner)
+        await owner.close()
+        faults.replace { if case .localFile = $0 { .lost } else { .none } }
+        let node = harness.node()
+        let error = await #expect(throws: ClusterError.self) { try await harness.contents(node) }
+        #expect(error?.code == .unavailable)
+        faults.replace { _ in .none }
+        #expect(try await harness.contents(node).count == 1)
+        #expect(try await harness.status(node).damaged.isEmpty)
+        await node.close()
+    }
+
+    @Test("H21: an object that a call on its way puts back under a dropped shard goes with the next drop of it")
+    func lateObject() async throws {
+        let harness = try await Harness()
+        let owner = harness.node("owner")
+        try await harness.upsert([harness.point(1)], on: owner)
+        try await owner.drop(DropRequest(shard: harness.shard), context: harness.context())
+        let left = try await harness.keys(StoreKey.shard(harness.shard))
+        let late = [
+            StoreKey.segment(harness.shard, name: SegmentRecord.name(epoch: 1, incarnation: 9, counter: 1)),
+            StoreKey.bulk(harness.shard, name: BulkRecord.name(position: 3, epoch: 1, incarnation: 9, counter: 1)),
+            StoreKey.manifest(harness.shard, version: 1), StoreKey.log(harness.shard, position: 2),
+        ]
+        for key in late { try await harness.store.put(key, Array("needle".utf8), ifAbsent: true) }
+        await owner.close()
+        let other = harness.node("other")
+        try await other.drop(DropRequest(shard: harness.shard), context: harness.context())
+        #expect(try await harness.keys(StoreKey.shard(harness.shard)) == left)
+        // The same when its schema is gone.
+        for key in late { try await harness.store.put(key, Array("needle".utf8), ifAbsent: true) }
+        try await harness.store.delete(StoreKey.schema(harness.schema.incarnation, of: .default))
+        try await other.drop(DropRequest(shard: harness.shard), context: harness.context())
+        #expect(try await harness.keys(StoreKey.shard(harness.shard)) == left)
+        await other.close()
+    }
+
     @Test("H19: a request that comes again is answered as before and not applied again, also after a restart and a seal")
     func onlyOnce() async throws {
         let harness = try await Harness()

@@ -1,0 +1,78 @@
+import Foundation
+import Model
+import Storage
+
+/// Copies objects from one store to another, each with its checksum.
+struct ObjectCopier: Sendable {
+    let source: any ObjectStore
+    let target: any ObjectStore
+    private let threads = WorkerThreads(name: "copy", count: 1, limit: 1_024)
+
+    init(from source: any ObjectStore, to target: any ObjectStore) {
+        self.source = source
+        self.target = target
+    }
+
+    /// - Parameters:
+    ///   - isFile: Whether it is a segment, which goes through a file and not through memory.
+    ///   - expected: What the copy must have; anything else is `dataLoss`.
+    /// - Returns: The copy; `nil` if there is no such object.
+    func copy(
+        _ key: String, to newKey: String? = nil, isFile: Bool = false, expecting expected: SnapshotRecord.Object? = nil
+    ) async throws(ClusterError) -> SnapshotRecord.Object? {
+        let newKey = newKey ?? key
+        guard isFile else {
+            guard let bytes = try await present({ () throws(StoreError) in try await source.get(key) }) else { return nil }
+            let copy = SnapshotRecord.Object(key: newKey, byteCount: bytes.count, checksum: crc32c(bytes))
+            try require(copy, expected)
+            try await stored { () throws(StoreError) in try await target.put(newKey, bytes, ifAbsent: false) }
+            return copy
+        }
+        guard let file = try await present({ () throws(StoreError) in try await source.localFile(key) }) else { return nil }
+        let scratch = try await stored { () throws(StoreError) in try await target.scratchPath() }
+        defer { try? FileManager.default.removeItem(atPath: scratch) }  // after a put it is gone already
+        let (byteCount, checksum) = try await stored { () throws(StoreError) in
+            try await threads.onDisk { () throws(SystemError) in try copyFile(file.path, to: scratch) }
+        }
+        let copy = SnapshotRecord.Object(key: newKey, byteCount: byteCount, checksum: checksum)
+        try require(copy, expected)
+        try await stored { () throws(StoreError) in
+            do throws(StoreError) { try await target.putFile(newKey, from: scratch) } catch {
+                // A segment's name has one content, so an earlier attempt has brought it.
+                guard case .alreadyExists = error else { throw error }
+            }
+        }
+        return copy
+    }
+
+    private func require(_ copy: SnapshotRecord.Object, _ expected: SnapshotRecord.Object?) throws(ClusterError) {
+        guard let expected, (copy.byteCount, copy.checksum) != (expected.byteCount, expected.checksum) else { return }
+        throw ClusterError(
+            .dataLoss,
+            "\(expected.key) has \(copy.byteCount) bytes with checksum \(String(copy.checksum, radix: 16)), expected \(expected.byteCount) with \(String(expected.checksum, radix: 16))")
+    }
+}
+
+/// `nil` if the object that is read is not there.
+private func present<Value>(_ body: () async throws(StoreError) -> Value) async throws(ClusterError) -> Value? {
+    do throws(StoreError) { return try await body() } catch {
+        if case .notFound = error { return nil }
+        throw ClusterError(error)
+    }
+}
+
+/// Copies a file's bytes to a path where nothing is; returns their number and CRC-32C.
+private func copyFile(_ path: String, to newPath: String) throws(SystemError) -> (byteCount: Int, checksum: UInt32) {
+    let files = PosixFileSystem()
+    let byteCount = try files.size(path)
+    var checksum: UInt32 = 0
+    guard let output = unsafe fopen(newPath, "wx") else { throw SystemError(code: errno, operation: "create", path: newPath) }
+    var isWritten = true
+    for start in stride(from: 0, to: byteCount, by: 4 << 20) {
+        let bytes = try files.read(path, range: start..<min(start + (4 << 20), byteCount))
+        checksum = crc32c(bytes, seed: checksum)
+        isWritten = unsafe fwrite(bytes, 1, bytes.count, output) == bytes.count && isWritten
+    }
+    guard unsafe fclose(output) == 0, isWritten else { throw SystemError(code: errno, operation: "write", path: newPath) }
+    return (byteCount, checksum)
+}

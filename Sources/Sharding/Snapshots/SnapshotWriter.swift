@@ -1,0 +1,192 @@
+import Foundation
+import Logging
+import Model
+import Observability
+import Storage
+
+/// Makes a snapshot of collections from their store alone, beside a running cluster or without one.
+///
+/// It holds every write that was acknowledged before it began, and of later ones some (protocol, H23): there is no one moment over several shards.
+/// No pin holds the owner back (H17): if a seal deletes what is being copied, the shard's newest manifest is read again and only what is new is
+/// copied. What was copied stays good, as nothing changes under its key.
+package struct SnapshotWriter: Sendable {
+    let source: any ObjectStore
+    let target: any ObjectStore
+    let tenant: TenantID
+    private let copier: ObjectCopier
+
+    /// - Parameter target: An empty place for the snapshot.
+    package init(source: any ObjectStore, tenant: TenantID, target: any ObjectStore) {
+        self.source = source
+        self.target = target
+        self.tenant = tenant
+        copier = ObjectCopier(from: source, to: target)
+    }
+
+    /// Copies the collections, opens the copy, and calls it whole.
+    ///
+    /// - Parameter names: `nil` for all of the tenant's collections.
+    /// - Throws: `notFound` for a name that stands for no collection; `dataLoss` naming an object that cannot be read; `alreadyExists`
+    ///   if the target holds a snapshot.
+    package func write(_ names: [CollectionName]?, id: String) async throws(ClusterError) -> SnapshotRecord {
+        let taken = try await stored { () throws(StoreError) in try await target.list(prefix: "", after: nil, limit: 1) }
+        guard taken.isEmpty else { throw ClusterError(.alreadyExists, "the place for snapshot \(id) is not empty: it holds \(taken[0])") }
+        let began = Int64(Date().timeIntervalSince1970)
+        var schemas: [CollectionSchema] = []
+        if let names {
+            for name in names {
+                guard let record = try await SchemaRegistry(store: source).newest(name, tenant: tenant), !record.isDropped else {
+                    throw ClusterError(.notFound, "collection \"\(name)\" does not exist")
+                }
+                schemas.append(record.schema)
+            }
+        } else {
+            let (found, damaged) = try await SchemaRegistry(store: source).all(of: tenant)
+            if let error = damaged.first { throw error }
+            schemas = found.filter { !$0.record.isDropped }.map(\.record.schema)
+        }
+        var record = SnapshotRecord(id: id, tenant: tenant.rawValue, createdAt: began, collections: [], objects: [])
+        for schema in schemas {
+            var positions: [UInt64] = []
+            for shard in schema.shards(of: tenant) {
+                let (objects, position) = try await copy(shard)
+                record.objects += objects
+                positions.append(position)
+            }
+            record.objects += try await copyFiles(attachedTo: schema.incarnation)
+            try await copySchema(schema, &record)
+            // Opened like any other collection: what cannot be restored is found now.
+            let points = try await SnapshotReader(snapshot: target, tenant: tenant, schema: schema).count()
+            record.collections.append(SnapshotRecord.Collection(schema: schema, points: points, positions: positions))
+        }
+        let bytes: [UInt8]
+        do throws(FormatError) { bytes = try record.stored() } catch { throw ClusterError(.internal, "\(error)") }
+        try await stored { () throws(StoreError) in try await target.put(SnapshotRecord.key, bytes, ifAbsent: true) }
+        return record
+    }
+
+    /// The schema, and a name that stands for it: the snapshot is a store that nodes can serve.
+    private func copySchema(_ schema: CollectionSchema, _ record: inout SnapshotRecord) async throws(ClusterError) {
+        let key = StoreKey.schema(schema.incarnation, of: tenant)
+        guard let copy = try await copier.copy(key) else { throw ClusterError(.notFound, "collection \"\(schema.name)\" was dropped") }
+        record.objects.append(copy)
+        let name = try CollectionName(schema.name)
+        try await SchemaRegistry(store: target).publish(schema, named: name, tenant: tenant)
+    }
+
+    // MARK: - Shards
+
+    /// - Returns: The copies, and the position up to which they hold everything.
+    private func copy(_ shard: ShardID) async throws(ClusterError) -> ([SnapshotRecord.Object], position: UInt64) {
+        let log = LogStore(shard: shard, store: source, retryDelay: .milliseconds(20))
+        var copies: [String: SnapshotRecord.Object] = [:]
+        var previous: UInt64?
+        while true {
+            let manifest = try await log.newestManifest()
+            var needed: Set<String> = []
+            var missing: String?
+            let position = try await copy(shard, manifest, log, &copies, &needed, &missing)
+            guard let missing else {
+                let superfluous = copies.keys.filter { !needed.contains($0) }
+                try await stored { () throws(StoreError) in try await target.delete(superfluous) }
+                return (needed.sorted().compactMap { copies[$0] }, position)
+            }
+            let version = manifest?.version ?? 0
+            guard previous != version else { throw ClusterError(.dataLoss, "\(missing) is missing: `covey verify` says more") }
+            previous = version
+        }
+    }
+
+    /// Copies what a manifest and the log after it need.
+    ///
+    /// - Parameters:
+    ///   - copies: What is copied, by key.
+    ///   - needed: Keys that belong together, if nothing is missing.
+    ///   - missing: The first object that was not there.
+    private func copy(
+        _ shard: ShardID, _ manifest: Manifest?, _ log: LogStore, _ copies: inout [String: SnapshotRecord.Object], _ needed: inout Set<String>,
+        _ missing: inout String?
+    ) async throws(ClusterError) -> UInt64 {
+        let covered = manifest?.position ?? 0
+        var keys = manifest.map { [StoreKey.manifest(shard, version: $0.version)] } ?? []
+        keys += (manifest?.segments ?? []).map { StoreKey.segment(shard, name: $0.name) }
+        // Nothing acknowledged before this listing is missing from it.
+        let positions = try await log.positions(from: 0)
+        let last = max(positions.last ?? 0, covered)
+        let fences = Set(manifest?.fences ?? []).filter { $0 <= covered }
+        // The log's last entry shows a reader that its listing is whole.
+        var wanted = fences.sorted() + (covered < last ? Array(covered + 1...last) : [])
+        if let anchor = positions.last, anchor == covered, !fences.contains(anchor) { wanted.append(anchor) }
+        for position in wanted {
+            switch try await log.bareResult(at: position).get() {
+            case .entry(let entry, _):
+                if case .terminal = entry.content { throw ClusterError(.notFound, "shard \(shard) was dropped") }
+                if case .bulk(_, let request) = entry.content, position > covered {
+                    keys += request.objects.map { StoreKey.bulk(shard, name: $0.name) }
+                }
+                keys.append(StoreKey.log(shard, position: position))
+            case .missing(let key): missing = missing ?? key
+            case .damaged(let key, let reason): throw ClusterError(.dataLoss, "\(key): \(reason)")
+            }
+        }
+        for key in keys where missing == nil {
+            needed.insert(key)
+            if copies[key] != nil { continue }
+            guard let copy = try await copier.copy(key, isFile: key.hasPrefix(StoreKey.segments(shard))) else {
+                missing = key
+                break
+            }
+            copies[key] = copy
+        }
+        return last
+    }
+
+    // MARK: - Uploaded files
+
+    private func copyFiles(attachedTo incarnation: Incarnation) async throws(ClusterError) -> [SnapshotRecord.Object] {
+        let prefix = StoreKey.files(of: tenant)
+        let keys = try await stored { () throws(StoreError) in try await source.listAll(prefix: prefix) }
+        let suffix = "/attached/\(incarnation)"
+        let folders = Set(keys.filter { $0.hasSuffix(suffix) }.map { $0.dropLast(suffix.count) })
+        var copies: [SnapshotRecord.Object] = []
+        for key in keys {
+            let folder = key.dropFirst(prefix.count).firstIndex(of: "/").map { key[..<$0] }
+            guard let folder, folders.contains(folder), !key.contains("/attached/") || key.hasSuffix(suffix) else { continue }
+            // One that was deleted meanwhile was not there when this ended.
+            if let copy = try await copier.copy(key) { copies.append(copy) }
+        }
+        return copies
+    }
+}
+
+/// A collection in a snapshot, opened as a node opens it.
+struct SnapshotReader {
+    let snapshot: any ObjectStore
+    let tenant: TenantID
+    let schema: CollectionSchema
+
+    func count() async throws(ClusterError) -> Int {
+        var points = 0
+        for shard in schema.shards(of: tenant) { points += try await open(shard).snapshot.pointCount }
+        return points
+    }
+
+    /// - Throws: `dataLoss` if anything of the shard cannot be read.
+    func open(_ shard: ShardID) async throws(ClusterError) -> Shard {
+        let open = try await Shard.open(shard, environment: environment)
+        if let damage = open.state.withLock({ $0.damage.first }) { throw ClusterError(.dataLoss, damage) }
+        return open
+    }
+
+    let environment: ShardEnvironment
+
+    init(snapshot: any ObjectStore, tenant: TenantID, schema: CollectionSchema) {
+        self.snapshot = snapshot
+        self.tenant = tenant
+        self.schema = schema
+        environment = ShardEnvironment(
+            node: NodeID("snapshot"), store: snapshot, configuration: ShardConfiguration(), followers: Followers(of: NodeID("snapshot")),
+            clock: .continuous, metrics: Metrics(),
+            logger: Logger(label: "snapshot") { _ in SwiftLogNoOpLogHandler() })
+    }
+}

@@ -1,0 +1,68 @@
+import Logging
+import Model
+import Observability
+import Storage
+
+/// Erases everything of a tenant, in a store beside whatever cluster runs on it: collections, uploaded files, snapshots.
+package struct TenantEraser: Sendable {
+    let store: any ObjectStore
+    let tenant: TenantID
+
+    package init(store: any ObjectStore, tenant: TenantID) {
+        self.store = store
+        self.tenant = tenant
+    }
+
+    /// Ends every collection, so that no owner can write any more, and deletes what the tenant has but for what tells a sleeping owner that
+    /// it was deposed: fences, and records of names. Doing it again does no harm, and deletes what calls on their way have put since.
+    ///
+    /// - Returns: Collections that were ended.
+    package func erase() async throws(ClusterError) -> Int {
+        let registry = SchemaRegistry(store: store)
+        var ended = 0
+        for (name, record) in try await registry.all(of: tenant).found where !record.isDropped {
+            if try await registry.drop(name, tenant: tenant) != nil { ended += 1 }
+        }
+        let node = ShardNode(
+            node: NodeID("drop-tenant"), store: store, metrics: Metrics(), logger: Logger(label: "drop-tenant") { _ in SwiftLogNoOpLogHandler() })
+        var shards: Set<ShardID> = []
+        for key in try await listed(StoreKey.tenant(tenant) + "c/") {
+            switch KeyPlace(key, of: tenant) {
+            case .shard(let incarnation, let index, _): shards.insert(ShardID(tenant: tenant, incarnation: incarnation, index: index))
+            case .schema(let incarnation):
+                // One that was never written must refuse writes from now on, too.
+                guard let bytes = try? await store.get(key), let schema = try? CollectionSchema(stored: bytes), (try? schema.validate()) != nil else { continue }
+                shards.formUnion((0..<schema.shardCount).map { ShardID(tenant: tenant, incarnation: incarnation, index: $0) })
+            default: break
+            }
+        }
+        var failure: ClusterError?
+        for shard in shards.sorted(by: { ($0.incarnation.rawValue, $0.index) < ($1.incarnation.rawValue, $1.index) }) {
+            do throws(ClusterError) {
+                try await node.drop(DropRequest(shard: shard), context: CallContext(requestID: .random(), tenant: tenant))
+            } catch { failure = failure ?? error }
+        }
+        await node.close()
+        try await delete(try await listed(StoreKey.files(of: tenant)) + listed(StoreKey.snapshots(of: tenant)))
+        try await delete(try await listed(ErasureMark.prefix).filter { ErasureMark(key: $0)?.shard.tenant == tenant })
+        if let failure { throw failure }
+        return ended
+    }
+
+    /// Deletes every object of the tenant, fences and names too: for when no process can be alive that served it.
+    package func eraseFinally() async throws(ClusterError) {
+        _ = try await erase()
+        try await delete(try await listed(StoreKey.tenant(tenant)))
+    }
+
+    private func listed(_ prefix: String) async throws(ClusterError) -> [String] {
+        try await stored { () throws(StoreError) in try await store.listAll(prefix: prefix) }
+    }
+
+    private func delete(_ keys: [String]) async throws(ClusterError) {
+        for start in stride(from: 0, to: keys.count, by: 1_000) {
+            let some = Array(keys[start..<min(start + 1_000, keys.count)])
+            try await stored { () throws(StoreError) in try await store.delete(some) }
+        }
+    }
+}

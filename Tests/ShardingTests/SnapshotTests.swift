@@ -1,0 +1,236 @@
+import Foundation
+import Model
+import Sharding
+import Storage
+import Synchronization
+import Testing
+
+@Suite("Snapshots")
+struct SnapshotTests {
+    /// A collection of several shards in a store, a node that serves it, and what it holds.
+    private struct Fixture {
+        let store: any ObjectStore
+        let schema: CollectionSchema
+        let name: CollectionName
+        var model = ShardModel()
+
+        init(store: any ObjectStore = MemoryObjectStore(), shardCount: Int = 3) async throws {
+            self.store = store
+            name = try CollectionName("kept")
+            schema = CollectionSchema(
+                name: name, incarnation: .random(), dimension: 8, metric: .euclid, shardCount: shardCount, createdAt: 0, metadata: ["a": "b"])
+            _ = try await SchemaRegistry(store: store).create(schema, named: name, tenant: .default)
+        }
+
+        func node(_ store: (any ObjectStore)? = nil, seals: Int = 1_000_000) async throws -> ShardNode {
+            let harness = try await Harness(store: store ?? self.store)
+            try await harness.store.delete(StoreKey.schema(harness.schema.incarnation, of: .default))
+            return harness.node {
+                $0.entryBytes = 4_096
+                $0.sealPoints = seals
+                $0.exactScanThreshold = 0
+                $0.verifyTimeout = .seconds(60)
+            }
+        }
+
+        mutating func write(_ operations: [AppendRequest.Operation], _ node: ShardNode, request: String? = nil) async throws {
+            model.apply(operations)
+            try await Self.write(operations, schema, node, request: request)
+        }
+
+        static func write(_ operations: [AppendRequest.Operation], _ schema: CollectionSchema, _ node: ShardNode, request: String? = nil) async throws {
+            let context = CallContext(requestID: request.map { RequestID($0) } ?? .random(), tenant: .default)
+            for shard in schema.shards(of: .default) {
+                let own = operations.compactMap { operation -> AppendRequest.Operation? in
+                    switch operation {
+                    case .upsert(let points):
+                        let own = points.filter { schema.shardIndex(of: $0.id) == shard.index }
+                        return own.isEmpty ? nil : .upsert(own)
+                    case .delete(let ids):
+                        let own = ids.filter { schema.shardIndex(of: $0) == shard.index }
+                        return own.isEmpty ? nil : .delete(own)
+                    case .deleteWhere: return operation
+                    }
+                }
+                if !own.isEmpty { _ = try await node.append(AppendRequest(shard: shard, operations: own), context: context) }
+            }
+        }
+
+        func seal(_ node: ShardNode) async throws {
+            for shard in schema.shards(of: .default) {
+                _ = try await node.seal(SealRequest(shard: shard), context: CallContext(requestID: .random(), tenant: .default))
+            }
+        }
+    }
+
+    private static func contents(_ schema: CollectionSchema, _ node: ShardNode, tenant: TenantID = .default) async throws -> [StoredPoint] {
+        var points: [StoredPoint] = []
+        for shard in schema.shards(of: tenant) {
+            let request = FetchRequest(shard: shard, selection: .page(from: nil, limit: 100_000, filter: nil), withVector: true)
+            points += try await node.fetch(request, context: CallContext(requestID: .random(), tenant: tenant)).points
+        }
+        return points.sorted { $0.id < $1.id }
+    }
+
+    private static func search(_ schema: CollectionSchema, _ node: ShardNode, _ query: [Float], tenant: TenantID = .default) async throws -> [PointID] {
+        var hits: [Hit] = []
+        for shard in schema.shards(of: tenant) {
+            let request = SearchRequest(shard: shard, vector: query, limit: 10, effort: SearchEffort())
+            hits += try await node.search(request, context: CallContext(requestID: .random(), tenant: tenant)).hits
+        }
+        return hits.sorted { ($0.score, $0.id) < ($1.score, $1.id) }.prefix(10).map(\.id)
+    }
+
+    private func point(_ id: UInt64, _ random: inout SeededRandom) -> Point {
+        Point(
+            id: id % 2 == 0 ? .integer(id) : .uuid(high: id &* 0x9e37_79b9_7f4a_7c15, low: id), vector: (0..<8).map { _ in Float.random(in: -1...1, using: &random) },
+            payload: ["n": .integer(Int64(id)), "text": .string(String(repeating: "word ", count: Int(id % 30)))])
+    }
+
+    private func filled(_ store: any ObjectStore = MemoryObjectStore()) async throws -> (Fixture, ShardNode) {
+        var random = SeededRandom(seed: 11)
+        var fixture = try await Fixture(store: store)
+        let node = try await fixture.node()
+        let points = (0..<3_000).map { point(UInt64($0), &random) }
+        try await fixture.write([.upsert(Array(points[..<2_500]))], node)
+        try await fixture.seal(node)
+        try await fixture.write([.upsert(Array(points[2_500...])), .delete(points[100..<180].map(\.id))], node, request: "last")
+        try await fixture.write([.upsert([point(7, &random), point(8, &random)])], node)
+        return (fixture, node)
+    }
+
+    @Test("what is restored has the same points, payloads and answers, whatever its number of shards, name and tenant", arguments: [3, 1, 7, 16])
+    func restore(shardCount: Int) async throws {
+        let (fixture, node) = try await filled()
+        let file = StoreKey.file("file-0123456789abcdef01234567", of: .default)
+        try await fixture.store.put(file + "content", [1, 2, 3], ifAbsent: true)
+        try await fixture.store.put(file + "about/" + StoreKey.twentyDigits(1), Array("{\"sha256\":\"\(hex(sha256([1, 2, 3])))\"}".utf8), ifAbsent: true)
+        try await fixture.store.put(file + "attached/\(fixture.schema.incarnation)", Array("{\"collection\":\"kept\",\"document\":\"d\"}".utf8), ifAbsent: true)
+        let other = MemoryObjectStore()
+        let record = try await SnapshotWriter(source: fixture.store, tenant: .default, target: other).write([fixture.name], id: "s")
+        #expect(record.collections.map(\.points) == [fixture.model.points.count])
+        let target = MemoryObjectStore()
+        let tenant = try TenantID("elsewhere")
+        let restorer = try await SnapshotRestorer(snapshot: other, store: target, tenant: tenant, threads: 1)
+        let schema = try await restorer.restore(record.collections[0], as: try CollectionName("again"), shardCount: shardCount)
+        #expect(schema.shardCount == shardCount && schema.metadata == ["a": "b"] && schema.incarnation != fixture.schema.incarnation)
+        #expect(try await SchemaRegistry(store: target).newest(try CollectionName("again"), tenant: tenant)?.schema == schema)
+
+        let restored = try await fixture.node(target)
+        let before = try await Self.contents(fixture.schema, node)
+        let after = try await Self.contents(schema, restored, tenant: tenant)
+        #expect(before.map(\.id) == fixture.model.sorted().map(\.id))
+        #expect(after.map(\.id) == before.map(\.id) && after.map(\.vector) == before.map(\.vector) && after.map(\.payload) == before.map(\.payload))
+        var (found, foundBefore) = (0, 0)
+        var random = SeededRandom(seed: 5)
+        for _ in 0..<100 {
+            let query = (0..<8).map { _ in Float.random(in: -1...1, using: &random) }
+            let exact = Set(fixture.model.nearest(query, limit: 10, filter: nil))
+            let answers = (try await Self.search(fixture.schema, node, query), try await Self.search(schema, restored, query, tenant: tenant))
+            foundBefore += exact.intersection(answers.0).count
+            found += exact.intersection(answers.1).count
+            // The same objects give the same answers.
+            if shardCount == fixture.schema.shardCount { #expect(answers.0 == answers.1) }
+        }
+        // What a search aims at is 0.97; smaller shards give more.
+        #expect(foundBefore >= 960 && found >= 960, "recall \(foundBefore) before, \(found) after, of 1000")
+        // A request that was applied before is not applied again, and writes go on.
+        let attached = try await target.get(StoreKey.file("file-0123456789abcdef01234567", of: tenant) + "attached/\(schema.incarnation)")
+        #expect(try JSONValue(parsing: attached)["collection"]?.string == "again")
+        for shard in schema.shards(of: tenant) {
+            let context = CallContext(requestID: .random(), tenant: tenant)
+            _ = try await restored.append(AppendRequest(shard: shard, operations: [.delete(before.map(\.id))]), context: context)
+            _ = try await restored.seal(SealRequest(shard: shard), context: context)
+        }
+        #expect(try await Self.contents(schema, restored, tenant: tenant).isEmpty)
+        await restored.close()
+        await node.close()
+    }
+
+    @Test("snapshots lie in the store, are listed, verified and deleted, and can be served as they are")
+    func shelf() async throws {
+        let root = FileManager.default.temporaryDirectory.path + "/covey-snapshot-\(UInt64.random(in: .min ... .max))"
+        defer { try? FileManager.default.removeItem(atPath: root) }
+        let store = try LocalObjectStore(root: root)
+        let (fixture, node) = try await filled(store)
+        await node.close()
+        let shelf = SnapshotShelf(store: store, tenant: .default)
+        let before = try await store.listAll(prefix: "")
+        let record = try await SnapshotWriter(source: store, tenant: .default, target: try shelf.snapshot("one")).write(nil, id: "one")
+        _ = try await SnapshotWriter(source: store, tenant: .default, target: try shelf.snapshot("two")).write([fixture.name], id: "two")
+        await #expect(throws: ClusterError.self) { try await SnapshotWriter(source: store, tenant: .default, target: try shelf.snapshot("two")).write(nil, id: "two") }
+        #expect(try await shelf.list().map(\.id) == ["one", "two"])
+        #expect(try await shelf.list().compactMap(\.record).map(\.collections.count) == [1, 1])
+        func findings(_ store: any ObjectStore) async throws -> [StoreFinding] {
+            let found = Mutex<[StoreFinding]>([])
+            let outside = try await StoreAudit(store: store, pause: {}).run { tenant in found.withLock { $0 += tenant.allFindings } }
+            return (outside + found.withLock { $0 }).filter { $0.kind != .pending }
+        }
+        #expect(try await findings(store).isEmpty)
+        #expect(try await findings(try shelf.snapshot("one")).isEmpty)
+        let served = try await fixture.node(try shelf.snapshot("one"))
+        #expect(try await Self.contents(fixture.schema, served).map(\.id) == fixture.model.sorted().map(\.id))
+        await served.close()
+        // Damage is found, and never restored.
+        let victim = try #require(record.objects.first { $0.key.contains("/segment/") }).key
+        var bytes = try await shelf.snapshot("one").get(victim)
+        bytes[bytes.count / 2] ^= 1
+        try await shelf.snapshot("one").put(victim, bytes, ifAbsent: false)
+        let damaged = try await findings(store)
+        #expect(damaged.map(\.key) == [StoreKey.snapshot("one", of: .default) + victim], "\(damaged)")
+        let restorer = try await SnapshotRestorer(snapshot: try shelf.snapshot("one"), store: store, tenant: .default, threads: 1)
+        for shardCount in [3, 2] {
+            let error = await #expect(throws: ClusterError.self) {
+                try await restorer.restore(record.collections[0], as: try CollectionName("never"), shardCount: shardCount)
+            }
+            #expect(error?.code == .dataLoss)
+        }
+        let taken = await #expect(throws: ClusterError.self) { try await restorer.restore(record.collections[0], as: fixture.name) }
+        #expect(taken?.code == .alreadyExists)
+        for id in ["one", "two"] { try await shelf.delete(id) }
+        await #expect(throws: ClusterError.self) { try await shelf.delete("one") }
+        #expect(try await shelf.list().isEmpty)
+        #expect(try await store.listAll(prefix: "") == before)
+    }
+
+    @Test("H17, H23: beside writes and seals a snapshot is whole, and holds all that was acknowledged before it began", arguments: 1...10 as ClosedRange<UInt64>)
+    func besideWriters(seed: UInt64) async throws {
+        let random = Mutex(SeededRandom(seed: seed))
+        let faults = FaultObjectStore(MemoryObjectStore()) { _ in
+            for _ in 0..<random.withLock({ Int.random(in: 0..<4, using: &$0) }) { await Task.yield() }
+            return .none
+        }
+        let fixture = try await Fixture(store: faults, shardCount: 2)
+        let schema = fixture.schema
+        let node = try await fixture.node(seals: 40)
+        /// Steps written; each is one point more, and one that says how far it is.
+        let acknowledged = Mutex<UInt64>(0)
+        let isWriting = Mutex(true)
+        async let writing: Void = {
+            defer { isWriting.withLock { $0 = false } }
+            for step in UInt64(1)...60 {
+                let text: JSONValue = .string(String(repeating: "x", count: step % 5 == 0 ? 900 : 10))
+                let points = (0..<5).map { Point(id: .integer(step * 5 + $0), vector: Array(repeating: Float(step), count: 8), payload: ["t": text]) }
+                try await Fixture.write([.upsert(points), .upsert([Point(id: .integer(0), vector: Array(repeating: Float(step), count: 8))])], schema, node)
+                acknowledged.withLock { $0 = step }
+            }
+        }()
+        var snapshots = 0
+        while isWriting.withLock({ $0 }) || snapshots == 0 {
+            let before = acknowledged.withLock { $0 }
+            let target = MemoryObjectStore()
+            let record = try await SnapshotWriter(source: faults, tenant: .default, target: target).write([fixture.name], id: "s")
+            let copy = try await fixture.node(target)
+            let points = try await Self.contents(schema, copy)
+            #expect(points.count == record.collections[0].points)
+            let ids = Set(points.map(\.id))
+            #expect((0..<before * 5).allSatisfy { before == 0 || $0 == 0 || $0 < 5 || ids.contains(.integer($0)) })
+            if before > 0 { #expect(points.first { $0.id == .integer(0) }.map { $0.vector[0] >= Float(before) } ?? false) }
+            await copy.close()
+            snapshots += 1
+        }
+        try await writing
+        await node.close()
+        #expect(snapshots > 1)
+    }
+}
