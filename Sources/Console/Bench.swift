@@ -64,6 +64,7 @@ package struct Bench {
             terminal.note("measuring filters at \(Self.describe(effort))")
             return try BenchFilters(index: index, queries: queries, limit: options.k, effort: effort).run { try print($0, terminal) }
         }
+        let queryError = index.quantizationError(of: Array(queries.joined()))
         let judge = RecallJudge(index: index, order: built.order, truth: truth, queries: queries, k: options.k)
         var exact: BenchMeasurement?
         let settings = (options.exact ? [SearchEffort(exact: true)] : []) + [SearchEffort()] + options.sweep
@@ -79,6 +80,8 @@ package struct Bench {
             line["code_bytes_per_vector"] = effort.exact ? 0 : Self.rounded(Double(index.codeByteCount) / Double(index.count), 2)
             line["raw_bytes_per_vector"] = Self.rounded(Double(index.vectorByteCount) / Double(index.count), 2)
             line.merge(built.line) { $1 }
+            line["quantization_error"] = index.quantizationError.map { Self.rounded($0, 5) as Any } ?? NSNull()
+            line["query_quantization_error"] = queryError.map { Self.rounded($0, 5) as Any } ?? NSNull()
             line["peak_mb"] = Self.rounded(Self.peakMegabytes(), 1)
             line["settings"] = [
                 "exact": effort.exact, "target_recall": effort.targetRecall.map { $0 as Any } ?? "automatic", "probes": effort.probes.map { $0 as Any } ?? "automatic",

@@ -22,7 +22,11 @@ extension Shard {
             let version = manifest?.version ?? 0
             let state = try await replay(
                 after: manifest, log: log, schema: schema, writer: writer, environment: environment, toleratesGaps: version == previousVersion)
-            if let state { return Shard(id: id, schema: schema, environment: environment, log: log, writer: writer, state: state) }
+            if let state {
+                let shard = Shard(id: id, schema: schema, environment: environment, log: log, writer: writer, state: state)
+                await shard.watchDrift()
+                return shard
+            }
             previousVersion = version
         }
     }

@@ -23,6 +23,7 @@ actor Shard {
     private var queuedBytes = 0
     private var writing: Task<Void, Never>?
     var sealing: Task<Void, Never>?
+    var measuring: Task<Void, Never>?
     /// Raised when what is being built is wanted no more.
     nonisolated let sealStop = StopSignal()
     /// What this opening knows of the log's end, and since when.
@@ -57,6 +58,8 @@ actor Shard {
         fail(ClusterError(.unavailable, "shard \(id) was closed on node \(environment.node)"))
         await writing?.value
         await sealing?.value
+        await measuring?.value
+        environment.drift.set(nil, of: writer.incarnation)
     }
 
     // MARK: - Writing
@@ -164,6 +167,7 @@ actor Shard {
         }
         if case .operations = group[0].work { environment.appendSeconds.observe(start.duration(to: .now)) }
         sealIfDue()
+        watchDrift()
     }
 
     private func writeOperations(_ group: [PendingWrite]) async throws(ClusterError) {

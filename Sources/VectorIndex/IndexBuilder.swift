@@ -62,17 +62,24 @@ package struct IndexBuilder: Sendable {
         try writer.addSection(IndexSection.regions + IndexSection.biases, elements: regionBiases)
         try TierWriter(
             name: IndexSection.lists, children: clusters.lists, biases: listBiases, parents: clusters.regions, parentBiases: regionBiases,
-            starts: clusters.regionStarts, describedBias: metric == .dot ? nil : Tier.rankingBias
+            starts: clusters.regionStarts, describedBias: metric == .dot ? nil : Tier.rankingBias, measured: nil
         ).write(parameters, random: &random, work: work, until: (BuildShare.listCodebooks, BuildShare.listCodes), into: writer)
         try TierWriter(
             name: IndexSection.rows, children: rows, biases: metric == .dot ? [Float](repeating: 0, count: count) : norms.map { $0 / 2 },
             parents: clusters.lists, parentBiases: listBiases.map { $0 * Tier.rowBias(metric) }, starts: clusters.listStarts,
-            describedBias: metric == .dot ? nil : 0.5
+            describedBias: metric == .dot ? nil : 0.5, measured: measured(heldOut, clusters)
         ).write(parameters, random: &random, work: work, until: (BuildShare.rowCodebooks, BuildShare.rowCodes), into: writer)
         try writeVectors(vectors, order: clusters.order, work, into: writer)
         let calibration = try Calibrator(SegmentIndex(writer.written())).measure(clusters.rows(of: heldOut), work)
         try writer.addSection(IndexSection.calibration, elements: calibration?.numbers ?? [])
         return clusters.order
+    }
+
+    /// Rows that the codes' error is measured on: those that shaped no list, all where there are none.
+    private func measured(_ heldOut: [Int], _ clusters: Clusters) -> RowBitmap {
+        var measured = RowBitmap(rowCount: clusters.order.count, filled: heldOut.isEmpty)
+        for row in clusters.rows(of: heldOut) { measured.insert(row) }
+        return measured
     }
 
     private func mean(_ vectors: VectorSource, _ work: BuildWork) throws(SegmentError) -> [Float] {

@@ -7,12 +7,13 @@ import Model
 ///
 /// | section | content |
 /// | --- | --- |
-/// | `index.header` | UInt32 each: format version 3, metric (0 cosine, 1 dot, 2 euclid), d, n, L, R, M |
+/// | `index.header` | UInt32 each: format version 4, metric (0 cosine, 1 dot, 2 euclid), d, n, L, R, M |
 /// | `index.mean` | Float `[d]`: the mean of the vectors |
 /// | `index.norm` | Float `[1]`: root of the mean squared length of the vectors less the mean |
 /// | `regions.bytes`, `.scales`, `.biases` | the regions' centres: UInt8 `[R, d]`, Float `[R]`, Float `[R]` |
 /// | `lists.…` | the tier of the lists' centres, whose parents are regions |
 /// | `rows.…` | the tier of the vectors, whose parents are lists |
+/// | `rows.error` | Float `[1]`: mean squared distance of rows from what their codes describe, see ``SegmentIndex/quantizationError`` |
 /// | `index.calibration` | Float `[levels, 1 + 7 · steps]`: limit, then margin, lists at most, margin by code, flattery, candidates, lists, recall of each step, see ``Calibration``; empty in small segments |
 /// | `index.vectors` | Float `[n, d]`: the vectors as they came |
 ///
@@ -28,7 +29,7 @@ import Model
 /// | `.code.biases` | UInt8 `[⌈c/16⌉ · 16]`: b of what the codes describe, less the parent's b: lowest + unit · byte |
 /// | `.code.range` | Float `[2]`: lowest, unit |
 ///
-/// Means and scales are finite, scales and the norm not negative, biases numbers; a file in which they are not is refused. Whatever else a file
+/// Means and scales are finite, scales, the norm and the error not negative, biases numbers; a file in which they are not is refused. Whatever else a file
 /// says, its search stays within it.
 ///
 /// Subspace s has the elements ⌊s·d/M⌋ up to ⌊(s+1)·d/M⌋. Parents' children are not aligned to blocks, so codes take M/2 bytes a row.
@@ -50,8 +51,9 @@ enum IndexSection {
     static let codes = ".codes"
     static let codeBiases = ".code.biases"
     static let codeRange = ".code.range"
+    static let error = ".error"
 
-    static let formatVersion: UInt32 = 3
+    static let formatVersion: UInt32 = 4
 }
 
 extension Metric {

@@ -18,6 +18,8 @@ import VectorMath
     let norm: Float
     /// What searches that aim at a recall go by; `nil` for a segment too small to measure it.
     let calibration: Calibration?
+    /// See ``quantizationError``.
+    let squaredError: Float
 
     /// Keeps the memory mapped that pointers below and in the tiers point into.
     private let file: SegmentFile
@@ -28,6 +30,7 @@ import VectorMath
     let kernels: Kernels
     /// What queries and vectors are compared less: the vectors' mean; nothing for inner products, which it would only shift.
     let origin: [Float]
+    let mean: [Float]
 
     /// Verifies the index's sections and keeps the file.
     ///
@@ -57,7 +60,8 @@ import VectorMath
         rows = try Tier(IndexSection.rows, of: file, count: count, parents: listCount, dimension: dimension, subspaces: subspaces)
         norm = try unsafe file.floats(of: IndexSection.norm, count: 1, "a number from 0 on") { $0 >= 0 }[0]
         calibration = try Calibration(file)
-        let mean = try unsafe Array(file.floats(of: IndexSection.mean, count: dimension, "a finite number") { $0.isFinite })
+        squaredError = try unsafe file.floats(of: IndexSection.rows + IndexSection.error, count: 1, "a number from 0 on") { $0 >= 0 }[0]
+        mean = try unsafe Array(file.floats(of: IndexSection.mean, count: dimension, "a finite number") { $0.isFinite })
         origin = metric == .dot ? [Float](repeating: 0, count: dimension) : mean
         unsafe vectorPointer = try unsafe file.elements(of: IndexSection.vectors, as: Float.self, count: count * dimension)
     }

@@ -69,6 +69,8 @@ struct QdrantCollectionInfo {
             "log_position": .unsigned(status.logPosition), "epoch": .unsigned(status.epoch),
             "manifest_version": .unsigned(status.manifestVersion), "index_bytes": .integer(status.indexBytes),
             "file_bytes": .integer(status.fileBytes), "sealing": status.sealing.map(JSONOutput.number) ?? .null,
+            "quantization_error": status.quantizationError.map(JSONOutput.number) ?? .null,
+            "new_points_error": status.newPointsError.map(JSONOutput.number) ?? .null, "drift": status.drift.map(JSONOutput.number) ?? .null,
         ]
     }
 }
