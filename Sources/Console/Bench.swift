@@ -55,7 +55,9 @@ package struct Bench {
         defer { try? FileManager.default.removeItem(at: folder) }
         let path = folder.appendingPathComponent("segment").path
 
-        let built = try BenchBuild(base, options, path: path, terminal)
+        let conversion = try BenchConversion(base, metric: options.metric, datatype: options.datatype)
+        let queries = queries.map(conversion.query)
+        let built = try BenchBuild(base, options, conversion, path: path, terminal)
         let index = try SegmentIndex(SegmentFile(path: path))
         terminal.note("built in \(Self.rounded(built.seconds, 2)) s: \(index.listCount) lists, \(index.subspaces) codes of 4 bits a vector")
 
@@ -65,12 +67,12 @@ package struct Bench {
             return try BenchFilters(index: index, queries: queries, limit: options.k, effort: effort).run { try print($0, terminal) }
         }
         let queryError = index.quantizationError(of: Array(queries.joined()))
-        let judge = RecallJudge(index: index, order: built.order, truth: truth, queries: queries, k: options.k)
+        let judge = RecallJudge(index: index, order: built.order, truth: truth, queries: queries, k: options.k, byRow: options.datatype != .float32)
         var exact: BenchMeasurement?
         let settings = (options.exact ? [SearchEffort(exact: true)] : []) + [SearchEffort()] + options.sweep
         for effort in settings {
             terminal.note("measuring \(Self.describe(effort))")
-            let measured = measure(index, effort, judge)
+            let measured = measure(index, effort, queries, judge)
             if effort.exact { exact = measured }
             var line = measured.line
             line["default"] = effort == SearchEffort()
@@ -86,7 +88,7 @@ package struct Bench {
             line["settings"] = [
                 "exact": effort.exact, "target_recall": effort.targetRecall.map { $0 as Any } ?? "automatic", "probes": effort.probes.map { $0 as Any } ?? "automatic",
                 "candidates": effort.candidates.map { $0 as Any } ?? "automatic", "lists": index.listCount, "subspaces": index.subspaces,
-                "k": options.k, "metric": options.metric.rawValue, "seed": options.seed, "batch_threads": options.batchThreads,
+                "k": options.k, "metric": options.metric.rawValue, "datatype": options.datatype.rawValue, "seed": options.seed, "batch_threads": options.batchThreads,
                 "build_threads": options.buildThreads,
             ] as [String: Any]
             try print(line, terminal)
@@ -97,7 +99,7 @@ package struct Bench {
         terminal.print(String(decoding: try JSONSerialization.data(withJSONObject: line, options: [.sortedKeys]), as: UTF8.self))
     }
 
-    private func measure(_ index: SegmentIndex, _ effort: SearchEffort, _ judge: RecallJudge) -> BenchMeasurement {
+    private func measure(_ index: SegmentIndex, _ effort: SearchEffort, _ queries: [[Float]], _ judge: RecallJudge) -> BenchMeasurement {
         var scratch = SearchScratch()
         var measured = BenchMeasurement()
         // The first pass gives the recall and warms the caches; it is not timed.
@@ -123,7 +125,6 @@ package struct Bench {
 
         passes = []
         let threads = options.batchThreads
-        let queries = queries
         for _ in 0..<3 {
             let (started, processor) = (clock.now, Self.processorSeconds(CLOCK_PROCESS_CPUTIME_ID))
             DispatchQueue.concurrentPerform(iterations: threads) { thread in
@@ -192,20 +193,24 @@ private struct BenchMeasurement {
     }
 }
 
-/// Judges hits against the truth by score, so that any of several equally near neighbours counts.
+/// Judges hits against the truth: by score, so that any of several equally near neighbours counts; or by row, where vectors were rounded and
+/// scores are no longer those that the truth was made with.
 private struct RecallJudge {
     private let index: SegmentIndex
     private let queries: [[Float]]
     private let k: Int
     /// For each query, the score of the truth's k-th neighbour.
     private let bounds: [Float]
+    /// For each query, the rows of the k neighbours, if they are what counts.
+    private let rows: [Set<Int>]?
 
-    init(index: SegmentIndex, order: [UInt32], truth: [[Int]], queries: [[Float]], k: Int) {
+    init(index: SegmentIndex, order: [UInt32], truth: [[Int]], queries: [[Float]], k: Int, byRow: Bool) {
         self.index = index
         self.queries = queries
         self.k = k
         var rowOf = [Int](repeating: 0, count: order.count)
         for (row, source) in order.enumerated() { rowOf[Int(source)] = row }
+        rows = byRow ? queries.indices.map { Set(truth[$0][..<k].map { rowOf[$0] }) } : nil
         bounds = queries.indices.map { query in
             // The worst of the k: the file's order may come from a computation that rounds differently.
             let asked = queries[query]
@@ -214,6 +219,7 @@ private struct RecallJudge {
     }
 
     func recall(of hits: [RowHit], query: Int) -> Double {
+        if let rows { return Double(hits.prefix(k).count { rows[query].contains($0.row) }) / Double(k) }
         let found = hits.prefix(k).count { !index.metric.isBetter(bounds[query], than: $0.score) }
         return Double(found) / Double(k)
     }

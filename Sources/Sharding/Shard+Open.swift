@@ -57,7 +57,7 @@ extension Shard {
                 segments.append(.damaged(record, StoreKey.segment(log.shard, name: record.name), "it is not in the store", log.shard, environment))
             }
         }
-        var state = ShardState(dimension: schema.dimension, writer: writer, manifest: manifest, segments: segments)
+        var state = ShardState(schema: schema, writer: writer, manifest: manifest, segments: segments)
         let covered = state.coveredPosition
         // The log's last entry is never truncated: a listing from there on that shows nothing is a wrong listing.
         let listed = try await log.positions(from: covered)

@@ -66,10 +66,10 @@ actor Shard {
 
     /// Makes the operations durable, then visible; see ``ShardService/append(_:context:)``.
     nonisolated func append(_ request: AppendRequest, context: CallContext) async throws(ClusterError) -> AppendReply {
-        let (dimension, configuration) = (schema.dimension, environment.configuration)
+        let (schema, configuration) = (schema, environment.configuration)
         let write = try await environment.compute(context) { _ throws(ClusterError) in
             // The write outlives this computation, and so does its stop signal.
-            try PendingWrite(request, id: context.requestID, dimension: dimension, configuration: configuration, stop: StopSignal(deadline: context.deadline))
+            try PendingWrite(request, id: context.requestID, schema: schema, configuration: configuration, stop: StopSignal(deadline: context.deadline))
         }
         return try await submit(write)
     }

@@ -10,7 +10,7 @@ extension SegmentIndex {
 
     /// The same of other vectors, if they were coded as this segment's rows are: in the list with the nearest centre.
     ///
-    /// - Parameter vectors: Row-major `[n, dimension]`, finite; of unit length if the metric is cosine.
+    /// - Parameter vectors: Row-major `[n, dimension]`, as this segment stores its own.
     /// - Returns: `nil` also for no vectors.
     /// - Complexity: n · lists · `dimension` multiplications of bytes.
     package func quantizationError(of vectors: [Float]) -> Double? {
@@ -18,10 +18,11 @@ extension SegmentIndex {
         guard !vectors.isEmpty else { return nil }
         var others = ByteVectors(dimension: dimension, capacity: vectors.count / dimension)
         let mean = mean
-        var difference = mean
-        for start in stride(from: 0, to: vectors.count, by: dimension) {
-            others.append(vectors.span.extracting(start..<start + dimension), origin: mean.span, difference: &difference)
-        }
+        let source = VectorSource(count: vectors.count / dimension) { row, out in
+            for element in out.indices { out[element] = vectors[row * out.count + element] }
+        }.compared(as: datatype, under: metric)
+        var (vector, difference) = (mean, mean)
+        source.forEach(0..<source.count, buffer: &vector) { others.append($0, origin: mean.span, difference: &difference) }
         let quantizer = rows.quantizer
         var codes = [UInt8](repeating: 0, count: subspaces)
         var sum = 0.0

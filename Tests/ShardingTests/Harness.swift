@@ -12,10 +12,11 @@ struct Harness: Sendable {
     let schema: CollectionSchema
     var shard: ShardID { schema.shard(0, of: .default) }
 
-    init(store: any ObjectStore = MemoryObjectStore(), dimension: Int = 4, metric: Metric = .euclid) async throws {
+    init(store: any ObjectStore = MemoryObjectStore(), dimension: Int = 4, metric: Metric = .euclid, datatype: VectorDatatype = .float32) async throws {
         self.store = store
         schema = CollectionSchema(
-            name: try CollectionName("test"), incarnation: Incarnation(0xabc), dimension: dimension, metric: metric, shardCount: 1, createdAt: 0)
+            name: try CollectionName("test"), incarnation: Incarnation(0xabc), dimension: dimension, metric: metric, datatype: datatype, shardCount: 1,
+            createdAt: 0)
         let key = StoreKey.schema(schema.incarnation, of: .default)
         try? await store.put(key, try schema.stored(), ifAbsent: true)
         _ = try await store.size(key)
