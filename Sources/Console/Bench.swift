@@ -58,7 +58,8 @@ package struct Bench {
         let conversion = try BenchConversion(base, metric: options.metric, datatype: options.datatype)
         let queries = queries.map(conversion.query)
         let built = try BenchBuild(base, options, conversion, path: path, terminal)
-        let index = try SegmentIndex(SegmentFile(path: path))
+        let file = try SegmentFile(path: path)
+        let index = try SegmentIndex(file)
         terminal.note("built in \(Self.rounded(built.seconds, 2)) s: \(index.listCount) lists, \(index.subspaces) codes of 4 bits a vector")
 
         if options.filters {
@@ -81,6 +82,7 @@ package struct Bench {
             line["bytes_per_vector"] = effort.exact ? 0 : Self.rounded(Double(index.memoryByteCount) / Double(index.count), 2)
             line["code_bytes_per_vector"] = effort.exact ? 0 : Self.rounded(Double(index.codeByteCount) / Double(index.count), 2)
             line["raw_bytes_per_vector"] = Self.rounded(Double(index.vectorByteCount) / Double(index.count), 2)
+            line["file_bytes_per_vector"] = Self.rounded(Double(file.byteCount) / Double(index.count), 2)
             line.merge(built.line) { $1 }
             line["quantization_error"] = index.quantizationError.map { Self.rounded($0, 5) as Any } ?? NSNull()
             line["query_quantization_error"] = queryError.map { Self.rounded($0, 5) as Any } ?? NSNull()

@@ -84,19 +84,18 @@ import VectorMath
     /// - Parameter vector: What ``VectorDatatype/stored(_:)`` gave.
     static func append(_ vector: Span<Float>, as datatype: VectorDatatype, to bytes: inout [UInt8]) {
         switch datatype {
-        case .float32:
-            for element in vector.indices { append(vector[element].bitPattern, to: &bytes) }
+        case .float32: unsafe vector.withUnsafeBytes { unsafe bytes.append(contentsOf: $0) }
         case .float16:
-            for element in vector.indices { append(Float16(vector[element]).bitPattern, to: &bytes) }
+            for element in vector.indices {
+                let bits = Float16(vector[element]).bitPattern
+                bytes.append(UInt8(truncatingIfNeeded: bits))
+                bytes.append(UInt8(truncatingIfNeeded: bits >> 8))
+            }
         case .uint8:
             for element in vector.indices { bytes.append(UInt8(vector[element])) }
         case .int8:
             for element in vector.indices { bytes.append(UInt8(bitPattern: Int8(vector[element]))) }
         }
-    }
-
-    private static func append(_ value: some FixedWidthInteger, to bytes: inout [UInt8]) {
-        unsafe withUnsafeBytes(of: value.littleEndian) { unsafe bytes.append(contentsOf: $0) }
     }
 }
 

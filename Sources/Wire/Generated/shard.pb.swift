@@ -184,7 +184,7 @@ package nonisolated struct Covey_V1_Point: Sendable {
   /// Clears the value of `id`. Subsequent reads from it will return its default value.
   package mutating func clearID() {self._id = nil}
 
-  /// [dimension], finite; of unit length when the metric is cosine.
+  /// [dimension], as the collection's datatype holds it; of unit length when the metric is cosine, unless the datatype has whole numbers.
   package var vector: [Float] = []
 
   /// A JSON object; empty stands for {}.
