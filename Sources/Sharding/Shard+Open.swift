@@ -22,7 +22,11 @@ extension Shard {
             let version = manifest?.version ?? 0
             let state = try await replay(
                 after: manifest, log: log, schema: schema, writer: writer, environment: environment, toleratesGaps: version == previousVersion)
-            if let state { return Shard(id: id, schema: schema, environment: environment, log: log, writer: writer, state: state) }
+            if let state {
+                let shard = Shard(id: id, schema: schema, environment: environment, log: log, writer: writer, state: state)
+                await shard.watchDrift()
+                return shard
+            }
             previousVersion = version
         }
     }
@@ -49,7 +53,7 @@ extension Shard {
             guard toleratesGaps || !segment.isMissing else { return nil }
             segments.append(segment)
         }
-        var state = ShardState(dimension: schema.dimension, writer: writer, manifest: manifest, segments: segments)
+        var state = ShardState(schema: schema, writer: writer, manifest: manifest, segments: segments)
         let covered = state.coveredPosition
         // The log's last entry is never truncated: a listing from there on that shows nothing is a wrong listing.
         let listed = try await log.positions(from: covered)

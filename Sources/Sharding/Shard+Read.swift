@@ -35,6 +35,7 @@ extension Shard {
         get throws(ClusterError) {
             let snapshot = try readableSnapshot()
             let (damage, epoch) = state.withLock { ($0.damage, $0.cursor.epoch) }
+            let drift = drift
             let threshold = environment.configuration.exactScanThreshold
             return ShardStatus(
                 shard: id, range: range, points: snapshot.pointCount,
@@ -42,7 +43,7 @@ extension Shard {
                 segments: snapshot.segments.count, logPosition: snapshot.position, epoch: epoch, manifestVersion: snapshot.manifestVersion,
                 indexBytes: snapshot.segments.reduce(0) { $0 + ($1.content?.memoryByteCount ?? 0) },
                 fileBytes: snapshot.segments.reduce(0) { $0 + $1.record.byteCount }, damaged: damage,
-                sealing: environment.sealProgress.share(of: id))
+                sealing: environment.sealProgress.share(of: id), quantizationError: drift?.quantizationError, newPointsError: drift?.newPointsError)
         }
     }
 }

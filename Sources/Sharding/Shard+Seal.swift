@@ -76,6 +76,7 @@ extension Shard {
             }
             state.withLock { $0.completeSeal(input, manifest: manifest, segment: segment) }
             environment.followers.publish(nil, manifestVersion: manifest.version, of: id, shardCount: schema.shardCount)
+            watchDrift()
             environment.seals.add()
             environment.sealSeconds.observe(start.duration(to: .now))
             environment.logger.info(

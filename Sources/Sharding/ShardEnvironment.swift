@@ -20,6 +20,7 @@ final class ShardEnvironment: Sendable {
     /// Building segments, one at a time. The thread and its helpers get what searches leave of the processors.
     let buildThreads: WorkerThreads
     let sealProgress = SealProgress()
+    let drift = DriftWatch()
     /// Raised when the node closes.
     let stop = StopSignal()
     /// Codes scanned since the node started.
