@@ -77,11 +77,12 @@ let package = Package(
                 "Ingestion", "Coordination", "Generation", "Embedding", "Storage", "Model", "Observability", .hummingbird, .hummingbirdCore,
                 .nioCore, .logging, .lifecycle,
             ]),
+        .module("Simulation", ["Coordination", "Sharding", "Placement", "Storage", "VectorMath", "Model", "Observability", .logging]),
         .module("Console", ["Ingestion", "VectorIndex", "VectorMath", "Storage", "OutboundHTTP", "Model"]),
         .executableTarget(
             name: "covey",
             dependencies: [
-                "Console", "Gateway", "Ingestion", "Coordination", "Sharding", "Generation", "Embedding", "Transport", "S3Store", "OutboundHTTP",
+                "Simulation", "Console", "Gateway", "Ingestion", "Coordination", "Sharding", "Generation", "Embedding", "Transport", "S3Store", "OutboundHTTP",
                 "Placement", "Storage", "Model", "Observability", .arguments, .logging, .lifecycle, .yams, .nioCore, .nioPosix, .hummingbird,
             ],
             swiftSettings: strict),

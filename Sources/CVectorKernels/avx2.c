@@ -1,6 +1,7 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
-#define VK_TARGET __attribute__((target("avx2")))
+#include <stdint.h>
+#define VK_TARGET __attribute__((target("avx2,f16c")))
 #define VK_LOAD_TAIL(from, count, out) load_tail((from), (count), (float *)(out))
 
 VK_TARGET static inline __attribute__((always_inline)) void load_tail(const float *from, size_t count, float *out) {
@@ -9,6 +10,11 @@ VK_TARGET static inline __attribute__((always_inline)) void load_tail(const floa
     __m256i high = _mm256_cmpgt_epi32(_mm256_set1_epi32((int)count - 8), lanes);
     _mm256_storeu_ps(out, _mm256_maskload_ps(from, low));
     _mm256_storeu_ps(out + 8, _mm256_maskload_ps(from + 8, high));
+}
+
+VK_TARGET static inline __attribute__((always_inline)) void load_halves(const uint16_t *from, float *out) {
+    _mm256_storeu_ps(out, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)from)));
+    _mm256_storeu_ps(out + 8, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(from + 8))));
 }
 
 #include "float_variant.h"
@@ -133,7 +139,7 @@ VK_TARGET static size_t scan(const vk_codes *codes, const vk_span *spans, size_t
 }
 
 const vk_kernels vk_avx2 = {
-    dot, squared_distance, dot_rows, squared_distance_rows, dot_gather, squared_distance_gather, to_bytes, add_bytes, score_bytes, nearest,
-    dot_tables, quantize_tables, encode, scan, vk_quickselect,
+    dot, squared_distance, VK_ROWS(floats), VK_ROWS(halves), VK_ROWS(uint8s), VK_ROWS(int8s), to_bytes, add_bytes, score_bytes,
+    nearest, dot_tables, quantize_tables, encode, scan, vk_quickselect,
 };
 #endif

@@ -1,7 +1,12 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
+#include <stdint.h>
 #define VK_TARGET __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2")))
 #define VK_LOAD_TAIL(from, count, out) (*(out) = (floats)_mm512_maskz_loadu_ps((__mmask16)((1u << (count)) - 1), (from)))
+
+VK_TARGET static inline __attribute__((always_inline)) void load_halves(const uint16_t *from, float *out) {
+    _mm512_storeu_ps(out, _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)from)));
+}
 
 #include "float_variant.h"
 
@@ -279,7 +284,7 @@ VK_TARGET static void keep_largest(uint64_t *keys, size_t count, size_t keep) {
 }
 
 const vk_kernels vk_avx512 = {
-    dot, squared_distance, dot_rows, squared_distance_rows, dot_gather, squared_distance_gather, to_bytes, add_bytes, score_bytes, nearest,
-    dot_tables, quantize_tables, encode, scan, keep_largest,
+    dot, squared_distance, VK_ROWS(floats), VK_ROWS(halves), VK_ROWS(uint8s), VK_ROWS(int8s), to_bytes, add_bytes, score_bytes,
+    nearest, dot_tables, quantize_tables, encode, scan, keep_largest,
 };
 #endif

@@ -7,7 +7,7 @@ const vk_kernels *vk_kernels_at(vk_level level) {
     switch (level) {
     case VK_PORTABLE: return &vk_portable;
 #if defined(__x86_64__)
-    case VK_AVX2: return __builtin_cpu_supports("avx2") ? &vk_avx2 : 0;
+    case VK_AVX2: return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("f16c") ? &vk_avx2 : 0;
     case VK_AVX512: 
         // Ice Lake, Zen 4 and later.
         return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&

@@ -12,37 +12,53 @@ float vk_sum_in_order(const float sums[VK_SUMS]) {
     return folded[0];
 }
 
-static float dot(const float *a, const float *b, size_t dimension) {
-    float sums[VK_SUMS] = {0};
-    for (size_t i = 0; i < dimension; i++) sums[i % VK_SUMS] += a[i] * b[i];
-    return vk_sum_in_order(sums);
+static float half_value(uint16_t half) {
+    uint32_t sign = (uint32_t)(half & 0x8000) << 16, exponent = half >> 10 & 31, fraction = half & 0x3ff;
+    uint32_t bits = exponent == 31 ? 0xffu << 23 | fraction << 13 : (exponent + 112) << 23 | fraction << 13;
+    float value = (float)fraction * 0x1p-24f;  // of a subnormal number
+    if (exponent == 0) memcpy(&bits, &value, sizeof bits);
+    bits |= sign;
+    memcpy(&value, &bits, sizeof value);
+    return value;
 }
 
-static float squared_distance(const float *a, const float *b, size_t dimension) {
-    float sums[VK_SUMS] = {0};
-    for (size_t i = 0; i < dimension; i++) {
-        float difference = a[i] - b[i];
-        sums[i % VK_SUMS] += difference * difference;
+#define VK_SAME(x) (x)
+#define VK_NUMBER(x) ((float)(x))
+
+#define VK_DEFINE_ROWS(NAME, TYPE, VALUE)                                                                                     \
+    static float NAME##_dot_one(const float *a, const TYPE *b, size_t dimension) {                                           \
+        float sums[VK_SUMS] = {0};                                                                                           \
+        for (size_t i = 0; i < dimension; i++) sums[i % VK_SUMS] += a[i] * VALUE(b[i]);                                      \
+        return vk_sum_in_order(sums);                                                                                        \
+    }                                                                                                                        \
+    static float NAME##_squared_distance_one(const float *a, const TYPE *b, size_t dimension) {                              \
+        float sums[VK_SUMS] = {0};                                                                                           \
+        for (size_t i = 0; i < dimension; i++) {                                                                             \
+            float difference = a[i] - VALUE(b[i]);                                                                           \
+            sums[i % VK_SUMS] += difference * difference;                                                                    \
+        }                                                                                                                    \
+        return vk_sum_in_order(sums);                                                                                        \
+    }                                                                                                                        \
+    VK_DEFINE_LOOPS(NAME##_dot, TYPE)                                                                                        \
+    VK_DEFINE_LOOPS(NAME##_squared_distance, TYPE)                                                                           \
+    static void NAME##_decode(const void *elements, size_t count, float *out) {                                              \
+        for (size_t i = 0; i < count; i++) out[i] = VALUE(((const TYPE *)elements)[i]);                                      \
     }
-    return vk_sum_in_order(sums);
-}
 
-static void dot_rows(const float *query, const float *rows, size_t count, size_t dimension, float *out) {
-    for (size_t row = 0; row < count; row++) out[row] = dot(query, rows + row * dimension, dimension);
-}
+#define VK_DEFINE_LOOPS(NAME, TYPE)                                                                                          \
+    static void NAME(const float *query, const void *rows, size_t count, size_t dimension, float *out) {                     \
+        for (size_t row = 0; row < count; row++) out[row] = NAME##_one(query, (const TYPE *)rows + row * dimension, dimension); \
+    }                                                                                                                        \
+    static void NAME##_gather(                                                                                               \
+        const float *query, const void *rows, const uint32_t *indices, size_t count, size_t dimension, float *out) {         \
+        for (size_t i = 0; i < count; i++)                                                                                   \
+            out[i] = NAME##_one(query, (const TYPE *)rows + (size_t)indices[i] * dimension, dimension);                      \
+    }
 
-static void squared_distance_rows(const float *query, const float *rows, size_t count, size_t dimension, float *out) {
-    for (size_t row = 0; row < count; row++) out[row] = squared_distance(query, rows + row * dimension, dimension);
-}
-
-static void dot_gather(const float *query, const float *rows, const uint32_t *indices, size_t count, size_t dimension, float *out) {
-    for (size_t i = 0; i < count; i++) out[i] = dot(query, rows + (size_t)indices[i] * dimension, dimension);
-}
-
-static void squared_distance_gather(
-    const float *query, const float *rows, const uint32_t *indices, size_t count, size_t dimension, float *out) {
-    for (size_t i = 0; i < count; i++) out[i] = squared_distance(query, rows + (size_t)indices[i] * dimension, dimension);
-}
+VK_DEFINE_ROWS(floats, float, VK_SAME)
+VK_DEFINE_ROWS(halves, uint16_t, half_value)
+VK_DEFINE_ROWS(uint8s, uint8_t, VK_NUMBER)
+VK_DEFINE_ROWS(int8s, int8_t, VK_NUMBER)
 
 static int32_t byte_dot_one(const int8_t *query, const uint8_t *row, size_t dimension) {
     int32_t sum = 0;
@@ -151,6 +167,6 @@ static size_t scan(const vk_codes *codes, const vk_span *spans, size_t span_coun
 }
 
 const vk_kernels vk_portable = {
-    dot, squared_distance, dot_rows, squared_distance_rows, dot_gather, squared_distance_gather, to_bytes, add_bytes, score_bytes, nearest,
-    dot_tables, quantize_tables, encode, scan, vk_quickselect,
+    floats_dot_one, floats_squared_distance_one, VK_ROWS(floats), VK_ROWS(halves), VK_ROWS(uint8s), VK_ROWS(int8s), to_bytes, add_bytes, score_bytes,
+    nearest, dot_tables, quantize_tables, encode, scan, vk_quickselect,
 };

@@ -11,6 +11,9 @@ extern const vk_kernels vk_avx2;
 extern const vk_kernels vk_avx512;
 #endif
 
+// The members of a `vk_rows`.
+#define VK_ROWS(NAME) {NAME##_dot, NAME##_squared_distance, NAME##_dot_gather, NAME##_squared_distance_gather, NAME##_decode}
+
 // Adds 32 running sums: the upper half onto the lower, five times.
 float vk_sum_in_order(const float sums[VK_SUMS]);
 

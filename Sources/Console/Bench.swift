@@ -55,8 +55,11 @@ package struct Bench {
         defer { try? FileManager.default.removeItem(at: folder) }
         let path = folder.appendingPathComponent("segment").path
 
-        let built = try BenchBuild(base, options, path: path, terminal)
-        let index = try SegmentIndex(SegmentFile(path: path))
+        let conversion = try BenchConversion(base, metric: options.metric, datatype: options.datatype)
+        let queries = queries.map(conversion.query)
+        let built = try BenchBuild(base, options, conversion, path: path, terminal)
+        let file = try SegmentFile(path: path)
+        let index = try SegmentIndex(file)
         terminal.note("built in \(Self.rounded(built.seconds, 2)) s: \(index.listCount) lists, \(index.subspaces) codes of 4 bits a vector")
 
         if options.filters {
@@ -64,12 +67,13 @@ package struct Bench {
             terminal.note("measuring filters at \(Self.describe(effort))")
             return try BenchFilters(index: index, queries: queries, limit: options.k, effort: effort).run { try print($0, terminal) }
         }
-        let judge = RecallJudge(index: index, order: built.order, truth: truth, queries: queries, k: options.k)
+        let queryError = index.quantizationError(of: Array(queries.joined()))
+        let judge = RecallJudge(index: index, order: built.order, truth: truth, queries: queries, k: options.k, byRow: options.datatype != .float32)
         var exact: BenchMeasurement?
         let settings = (options.exact ? [SearchEffort(exact: true)] : []) + [SearchEffort()] + options.sweep
         for effort in settings {
             terminal.note("measuring \(Self.describe(effort))")
-            let measured = measure(index, effort, judge)
+            let measured = measure(index, effort, queries, judge)
             if effort.exact { exact = measured }
             var line = measured.line
             line["default"] = effort == SearchEffort()
@@ -78,12 +82,15 @@ package struct Bench {
             line["bytes_per_vector"] = effort.exact ? 0 : Self.rounded(Double(index.memoryByteCount) / Double(index.count), 2)
             line["code_bytes_per_vector"] = effort.exact ? 0 : Self.rounded(Double(index.codeByteCount) / Double(index.count), 2)
             line["raw_bytes_per_vector"] = Self.rounded(Double(index.vectorByteCount) / Double(index.count), 2)
+            line["file_bytes_per_vector"] = Self.rounded(Double(file.byteCount) / Double(index.count), 2)
             line.merge(built.line) { $1 }
+            line["quantization_error"] = index.quantizationError.map { Self.rounded($0, 5) as Any } ?? NSNull()
+            line["query_quantization_error"] = queryError.map { Self.rounded($0, 5) as Any } ?? NSNull()
             line["peak_mb"] = Self.rounded(Self.peakMegabytes(), 1)
             line["settings"] = [
                 "exact": effort.exact, "target_recall": effort.targetRecall.map { $0 as Any } ?? "automatic", "probes": effort.probes.map { $0 as Any } ?? "automatic",
                 "candidates": effort.candidates.map { $0 as Any } ?? "automatic", "lists": index.listCount, "subspaces": index.subspaces,
-                "k": options.k, "metric": options.metric.rawValue, "seed": options.seed, "batch_threads": options.batchThreads,
+                "k": options.k, "metric": options.metric.rawValue, "datatype": options.datatype.rawValue, "seed": options.seed, "batch_threads": options.batchThreads,
                 "build_threads": options.buildThreads,
             ] as [String: Any]
             try print(line, terminal)
@@ -94,7 +101,7 @@ package struct Bench {
         terminal.print(String(decoding: try JSONSerialization.data(withJSONObject: line, options: [.sortedKeys]), as: UTF8.self))
     }
 
-    private func measure(_ index: SegmentIndex, _ effort: SearchEffort, _ judge: RecallJudge) -> BenchMeasurement {
+    private func measure(_ index: SegmentIndex, _ effort: SearchEffort, _ queries: [[Float]], _ judge: RecallJudge) -> BenchMeasurement {
         var scratch = SearchScratch()
         var measured = BenchMeasurement()
         // The first pass gives the recall and warms the caches; it is not timed.
@@ -120,7 +127,6 @@ package struct Bench {
 
         passes = []
         let threads = options.batchThreads
-        let queries = queries
         for _ in 0..<3 {
             let (started, processor) = (clock.now, Self.processorSeconds(CLOCK_PROCESS_CPUTIME_ID))
             DispatchQueue.concurrentPerform(iterations: threads) { thread in
@@ -189,20 +195,24 @@ private struct BenchMeasurement {
     }
 }
 
-/// Judges hits against the truth by score, so that any of several equally near neighbours counts.
+/// Judges hits against the truth: by score, so that any of several equally near neighbours counts; or by row, where vectors were rounded and
+/// scores are no longer those that the truth was made with.
 private struct RecallJudge {
     private let index: SegmentIndex
     private let queries: [[Float]]
     private let k: Int
     /// For each query, the score of the truth's k-th neighbour.
     private let bounds: [Float]
+    /// For each query, the rows of the k neighbours, if they are what counts.
+    private let rows: [Set<Int>]?
 
-    init(index: SegmentIndex, order: [UInt32], truth: [[Int]], queries: [[Float]], k: Int) {
+    init(index: SegmentIndex, order: [UInt32], truth: [[Int]], queries: [[Float]], k: Int, byRow: Bool) {
         self.index = index
         self.queries = queries
         self.k = k
         var rowOf = [Int](repeating: 0, count: order.count)
         for (row, source) in order.enumerated() { rowOf[Int(source)] = row }
+        rows = byRow ? queries.indices.map { Set(truth[$0][..<k].map { rowOf[$0] }) } : nil
         bounds = queries.indices.map { query in
             // The worst of the k: the file's order may come from a computation that rounds differently.
             let asked = queries[query]
@@ -211,6 +221,7 @@ private struct RecallJudge {
     }
 
     func recall(of hits: [RowHit], query: Int) -> Double {
+        if let rows { return Double(hits.prefix(k).count { rows[query].contains($0.row) }) / Double(k) }
         let found = hits.prefix(k).count { !index.metric.isBetter(bounds[query], than: $0.score) }
         return Double(found) / Double(k)
     }

@@ -13,11 +13,11 @@ struct BenchBuild {
     private let peakMegabytes: Double
     private let baseMegabytes: Double
 
-    init(_ base: BenchVectorFile, _ options: BenchOptions, path: String, _ terminal: Terminal) throws {
+    init(_ base: BenchVectorFile, _ options: BenchOptions, _ conversion: BenchConversion, path: String, _ terminal: Terminal) throws {
         terminal.note("reading \(base.count) vectors of \(base.dimension) dimensions")
         let vectorPath = path + ".vectors"
         defer { try? FileManager.default.removeItem(atPath: vectorPath) }
-        let vectors = try MappedVectors(base, normalized: options.metric == .cosine, path: vectorPath)
+        let vectors = try MappedVectors(base, conversion, path: vectorPath)
 
         terminal.note("building a segment of \(base.count) vectors of \(base.dimension) dimensions on \(options.buildThreads) threads")
         let line = terminal.isWatched ? ProgressLine(total: 100, unit: "% built", terminal: terminal) : nil
@@ -25,7 +25,7 @@ struct BenchBuild {
         var (peak, shown, sampled) = (before, 0, ContinuousClock.now)
         let (started, processor) = (ContinuousClock.now, Bench.processorSeconds(CLOCK_PROCESS_CPUTIME_ID))
         let writer = try SegmentWriter(path: path)
-        order = try IndexBuilder(dimension: base.dimension, metric: options.metric, parameters: options.parameters, seed: options.seed)
+        order = try IndexBuilder(dimension: base.dimension, metric: options.metric, datatype: options.datatype, parameters: options.parameters, seed: options.seed)
             .build(VectorSource(count: base.count, copy: vectors.copy), into: writer, threads: options.buildThreads) { done in
                 while shown < Int(done * 100) {
                     line?.advance()
@@ -68,14 +68,13 @@ struct BenchBuild {
     private let dimension: Int
     private nonisolated(unsafe) let elements: UnsafeBufferPointer<Float>
 
-    /// - Parameter normalized: Whether to bring every vector to unit length.
-    init(_ base: BenchVectorFile, normalized: Bool, path: String) throws {
+    init(_ base: BenchVectorFile, _ conversion: BenchConversion, path: String) throws {
         let writer = try SegmentWriter(path: path)
         try writer.beginSection("vectors")
         var vector = [Float](repeating: 0, count: base.dimension)
         for row in 0..<base.count {
             try base.copy(row, to: &vector)
-            if normalized { BenchVectors.normalize(&vector, 0..<base.dimension) }
+            try conversion.store(&vector)
             try writer.append(elements: vector)
         }
         try writer.endSection()

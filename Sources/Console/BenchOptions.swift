@@ -10,6 +10,8 @@ package struct BenchOptions: Sendable {
     /// The queries' exact nearest rows of the base, nearest first: `.ivecs`.
     package var truth: String
     package var metric: Metric
+    /// What the base's vectors are stored as. Default: float32.
+    package var datatype = VectorDatatype.float32
     /// Hits asked for, and neighbours of the truth that should be among them.
     package var k: Int
     /// Queries asked at most, the first of the file. Default: all.

@@ -88,7 +88,7 @@ package struct CollectionsVerb: Sendable {
     package enum Action: Sendable {
         case list
         /// For documents; with a dimension, for vectors that the caller brings.
-        case create(String, dimension: Int?, distance: String, shards: Int?)
+        case create(String, dimension: Int?, distance: String, datatype: String? = nil, shards: Int?)
         case delete(String)
     }
     package var action: Action
@@ -104,13 +104,16 @@ package struct CollectionsVerb: Sendable {
         case .list:
             answer = try await client.json(.get, "/collections")
             words = (answer["result"]?["collections"]?.array ?? []).compactMap { $0["name"]?.string }
-        case .create(let name, nil, _, let shards):
+        case .create(let name, nil, _, let datatype, let shards):
+            guard datatype == nil else { throw ConsoleError("--datatype needs --dimension: a collection for documents has float32") }
             guard shards == nil else { throw ConsoleError("--shards needs --dimension: a collection for documents has one shard per node") }
             _ = try client.store(name)  // checks the name
             answer = try await client.json(.post, "/v1/vector_stores", ["name": .string(name)])
             words = ["created \(name)"]
-        case .create(let name, let dimension?, let distance, let shards):
-            var body: [String: JSONValue] = ["vectors": ["size": .integer(Int64(dimension)), "distance": .string(distance)]]
+        case .create(let name, let dimension?, let distance, let datatype, let shards):
+            var vectors: [String: JSONValue] = ["size": .integer(Int64(dimension)), "distance": .string(distance)]
+            if let datatype { vectors["datatype"] = .string(datatype) }
+            var body: [String: JSONValue] = ["vectors": .object(vectors)]
             if let shards { body["shard_number"] = .integer(Int64(shards)) }
             answer = try await client.json(.put, try client.collection(name), .object(body))
             words = ["created \(name)"]

@@ -65,6 +65,7 @@ package struct StatusVerb: Sendable {
                 guard let share = shard["sealing"]?.double else { continue }
                 terminal.print("  sealing: shard \(number(shard["shard"])) on node \(shard["node"]?.string ?? "?"), \(Int(100 * share)) %")
             }
+            if let line = StatusVerb.codes(covey?["shards"]?.array ?? []) { terminal.print("  codes: \(line)") }
             for gap in covey?["gaps"]?.array ?? [] {
                 let reason = Terminal.harmless(gap["reason"]?.string ?? "?")
                 terminal.print("  missing: shard \(number(gap["shard"])) on node \(gap["node"]?.string ?? "?"): \(reason)")
@@ -95,6 +96,16 @@ package struct StatusVerb: Sendable {
             }
         }
         return nodes.values.sorted { $0.name < $1.name }
+    }
+
+    /// How well codes fit, of the shard where they fit new points worst; `nil` where nothing is searched by code.
+    private static func codes(_ shards: [JSONValue]) -> String? {
+        func rounded(_ value: Double) -> Double { (value * 1_000).rounded() / 1_000 }
+        let errors = shards.compactMap { shard in shard["quantization_error"]?.double.map { (shard: shard, error: $0) } }
+        guard let worst = errors.max(by: { ($0.shard["drift"]?.double ?? 0, $0.error) < ($1.shard["drift"]?.double ?? 0, $1.error) }) else { return nil }
+        let words = "quantization error \(rounded(worst.error))"
+        guard let new = worst.shard["new_points_error"]?.double, let drift = worst.shard["drift"]?.double else { return words }
+        return "\(words); of new points \(rounded(new)), \(rounded(drift)) times as much (shard \(worst.shard["shard"]?.integer ?? 0))"
     }
 
     static func size(_ bytes: Int64) -> String {

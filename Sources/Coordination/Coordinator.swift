@@ -56,12 +56,12 @@ package final class Coordinator: Sendable {
     ///   - embeddingModel: Recorded if the collection will hold documents.
     /// - Throws: `alreadyExists`; `invalidArgument` naming the field, its limit and its value.
     package func createCollection(
-        _ name: CollectionName, dimension: Int, metric: Metric, shardCount: Int? = nil, embeddingModel: String? = nil,
-        metadata: [String: String] = [:], context: CallContext
+        _ name: CollectionName, dimension: Int, metric: Metric, datatype: VectorDatatype = .float32, shardCount: Int? = nil,
+        embeddingModel: String? = nil, metadata: [String: String] = [:], context: CallContext
     ) async throws(ClusterError) -> CollectionSchema {
         let defaultShardCount = configuration.defaultShardCount ?? min(nodes.count, CollectionSchema.maximumShardCount)
         let schema = CollectionSchema(
-            name: name, incarnation: .random(), dimension: dimension, metric: metric, shardCount: shardCount ?? defaultShardCount,
+            name: name, incarnation: .random(), dimension: dimension, metric: metric, datatype: datatype, shardCount: shardCount ?? defaultShardCount,
             embeddingModel: embeddingModel, createdAt: Int64(Date().timeIntervalSince1970), metadata: metadata)
         try schema.validate()
         let record = try await registry.create(schema, named: name, tenant: context.tenant)

@@ -46,7 +46,7 @@ struct WritePlan {
         _ point: inout Point, at index: Int, _ schema: CollectionSchema, _ configuration: CoordinatorConfiguration
     ) throws(ClusterError) -> Int {
         do throws(ClusterError) {
-            point.vector = try preparedVector(point.vector, for: schema)
+            point.vector = try storedVector(point.vector, for: schema)
             let payloadBytes = JSONValue.object(point.payload).byteCount
             guard payloadBytes <= configuration.maximumPayloadBytes else {
                 throw ClusterError(.invalidArgument, "payload has \(payloadBytes) bytes, the limit is \(configuration.maximumPayloadBytes)")
@@ -128,10 +128,25 @@ private struct ShardPart {
     }
 }
 
-/// The vector as a collection stores and asks it: of unit length when the metric is cosine.
+/// The vector as a collection asks with it: of unit length when the metric is cosine.
 ///
 /// - Throws: `invalidArgument` for a wrong dimension, an element that is not finite, or, with cosine, a vector without direction.
 func preparedVector(_ vector: [Float], for schema: CollectionSchema) throws(ClusterError) -> [Float] {
+    try checkDirection(vector, schema) { squares in
+        let scale = 1 / squares.squareRoot()
+        return vector.map { Float(Double($0) * scale) }
+    }
+}
+
+/// The vector as a collection stores it: as it asks with it, but for integers, and as its datatype holds it.
+///
+/// - Throws: As ``preparedVector(_:for:)``; `invalidArgument` also for what the datatype does not hold.
+func storedVector(_ vector: [Float], for schema: CollectionSchema) throws(ClusterError) -> [Float] {
+    try schema.datatype.stored(schema.datatype.isInteger ? checkDirection(vector, schema) { _ in vector } : preparedVector(vector, for: schema))
+}
+
+/// - Parameter unit: Brings a vector to unit length, if it has to be, given the sum of its squares.
+private func checkDirection(_ vector: [Float], _ schema: CollectionSchema, unit: (Double) -> [Float]) throws(ClusterError) -> [Float] {
     guard vector.count == schema.dimension else {
         throw ClusterError(.invalidArgument, "expected \(schema.dimension) dimensions, found \(vector.count)")
     }
@@ -144,8 +159,7 @@ func preparedVector(_ vector: [Float], for schema: CollectionSchema) throws(Clus
     }
     guard schema.metric == .cosine else { return vector }
     guard squares > 0 else { throw ClusterError(.invalidArgument, "a vector of zeros has no direction, which cosine needs") }
-    let scale = 1 / squares.squareRoot()
-    return vector.map { Float(Double($0) * scale) }
+    return unit(squares)
 }
 
 extension JSONValue {

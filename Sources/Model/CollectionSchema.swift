@@ -5,6 +5,7 @@ package struct CollectionSchema: Hashable, Sendable, Codable {
     package var incarnationText: String
     package var dimension: Int
     package var metricName: String
+    package var datatypeName: String
     package var shardCount: Int
     /// The embedding model that fills the collection, if it holds documents; a search with another one is refused.
     package var embeddingModel: String?
@@ -14,13 +15,14 @@ package struct CollectionSchema: Hashable, Sendable, Codable {
     package var metadata: [String: String]
 
     package init(
-        name: CollectionName, incarnation: Incarnation, dimension: Int, metric: Metric, shardCount: Int, embeddingModel: String? = nil,
-        createdAt: Int64, metadata: [String: String] = [:]
+        name: CollectionName, incarnation: Incarnation, dimension: Int, metric: Metric, datatype: VectorDatatype = .float32, shardCount: Int,
+        embeddingModel: String? = nil, createdAt: Int64, metadata: [String: String] = [:]
     ) {
         self.name = name.rawValue
         self.incarnationText = incarnation.description
         self.dimension = dimension
         self.metricName = metric.rawValue
+        self.datatypeName = datatype.rawValue
         self.shardCount = shardCount
         self.embeddingModel = embeddingModel
         self.createdAt = createdAt
@@ -34,6 +36,7 @@ package struct CollectionSchema: Hashable, Sendable, Codable {
 
     package var incarnation: Incarnation { Incarnation(incarnationText) ?? Incarnation(0) }
     package var metric: Metric { Metric(rawValue: metricName) ?? .cosine }
+    package var datatype: VectorDatatype { VectorDatatype(rawValue: datatypeName) ?? .float32 }
 
     /// - Throws: `invalidArgument` naming the field, its limit and its value; `dataLoss` for a schema read from a store that no Covey wrote.
     package func validate() throws(ClusterError) {
@@ -45,6 +48,7 @@ package struct CollectionSchema: Hashable, Sendable, Codable {
             throw ClusterError(.invalidArgument, "shard count must be 1…\(Self.maximumShardCount), found \(shardCount)")
         }
         guard Metric(rawValue: metricName) != nil else { throw ClusterError(.dataLoss, "unknown metric \"\(metricName)\"") }
+        guard VectorDatatype(rawValue: datatypeName) != nil else { throw ClusterError(.dataLoss, "unknown datatype \"\(datatypeName)\"") }
         guard Incarnation(incarnationText) != nil else { throw ClusterError(.dataLoss, "unreadable incarnation \"\(incarnationText)\"") }
     }
 

@@ -37,7 +37,10 @@ package struct Incarnation: Hashable, Sendable, CustomStringConvertible {
     package init(_ rawValue: UInt64) { self.rawValue = rawValue }
 
     /// A fresh one from the system's random source.
-    package static func random() -> Incarnation { Incarnation(.random(in: 1...UInt64.max)) }
+    package static func random() -> Incarnation {
+        var entropy = Entropy()
+        return Incarnation(.random(in: 1...UInt64.max, using: &entropy))
+    }
 
     /// 16 hexadecimal digits.
     package var description: String { fixedHex(rawValue) }
@@ -78,7 +81,10 @@ package struct RequestID: Hashable, Sendable, CustomStringConvertible {
     package static let maximumLength = 128
 
     package init(_ rawValue: String) { self.rawValue = String(rawValue.prefix(Self.maximumLength)) }
-    package static func random() -> RequestID { RequestID(fixedHex(.random(in: 0...UInt64.max))) }
+    package static func random() -> RequestID {
+        var entropy = Entropy()
+        return RequestID(fixedHex(entropy.next()))
+    }
     package var description: String { rawValue }
 }
 

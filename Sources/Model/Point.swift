@@ -4,7 +4,7 @@ package typealias Payload = [String: JSONValue]
 /// One stored item: an id, its vector, and a payload.
 package struct Point: Hashable, Sendable {
     package var id: PointID
-    /// `[dimension]`, finite; of unit length when the metric is cosine.
+    /// `[dimension]`, as the collection's ``VectorDatatype`` holds it; floats are of unit length when the metric is cosine.
     package var vector: [Float]
     package var payload: Payload
 

@@ -289,10 +289,21 @@ package struct ShardStatus: Hashable, Sendable {
     package var damaged: [String]
     /// Share that is done of the segment being built, 0…1; `nil` if none is.
     package var sealing: Double?
+    /// Mean squared error of the codes of the newest segment that is searched by code, over its mean squared norm; `nil` without one.
+    package var quantizationError: Double?
+    /// The same of points that no segment holds yet, described by that segment's codes; `nil` where too few of them were measured.
+    package var newPointsError: Double?
+
+    /// How much worse codes describe new points than those that they were made for; about 1 as long as they fit.
+    package var drift: Double? {
+        guard let quantizationError, let newPointsError, quantizationError > 0 else { return nil }
+        return newPointsError / quantizationError
+    }
 
     package init(
         shard: ShardID, range: HashRange, points: Int, pointsByCode: Int, segments: Int, logPosition: UInt64, epoch: UInt64,
-        manifestVersion: UInt64, indexBytes: Int, fileBytes: Int, damaged: [String] = [], sealing: Double? = nil
+        manifestVersion: UInt64, indexBytes: Int, fileBytes: Int, damaged: [String] = [], sealing: Double? = nil,
+        quantizationError: Double? = nil, newPointsError: Double? = nil
     ) {
         self.shard = shard
         self.range = range
@@ -306,6 +317,8 @@ package struct ShardStatus: Hashable, Sendable {
         self.fileBytes = fileBytes
         self.damaged = damaged
         self.sealing = sealing
+        self.quantizationError = quantizationError
+        self.newPointsError = newPointsError
     }
 }
 

@@ -7,6 +7,7 @@ struct LogStore: Sendable {
     let store: any ObjectStore
     /// Pause before an undecided call is repeated; doubles each time.
     let retryDelay: Duration
+    var clock: DeadlineClock = .continuous
 
     // MARK: - Reading
 
@@ -232,7 +233,7 @@ struct LogStore: Sendable {
     }
 
     private func pause(_ delay: inout Duration) async {
-        if delay > .zero { try? await Task.sleep(for: delay) }
+        if delay > .zero { try? await clock.sleep(clock.now() + delay) }
         delay *= 2
     }
 }

@@ -28,8 +28,8 @@ final class OpenSegment: Sendable {
             guard rows.count == record.rowCount, index.count == record.rowCount else {
                 throw .malformedSection(path: path, section: "points", reason: "expected \(record.rowCount) rows, found \(rows.count) and \(index.count)")
             }
-            guard index.dimension == schema.dimension, index.metric == schema.metric else {
-                throw .malformedSection(path: path, section: "index", reason: "\(index.metric) of \(index.dimension) dimensions")
+            guard index.dimension == schema.dimension, index.metric == schema.metric, index.datatype == schema.datatype else {
+                throw .malformedSection(path: path, section: "index", reason: "\(index.metric) of \(index.dimension) dimensions as \(index.datatype)")
             }
         } catch { throw SegmentDamage(description: error.description) }
     }

@@ -137,9 +137,13 @@ final class OpenShards: Sendable {
     }
 
     private func replace(_ id: ShardID, by opened: Result<Shard, ClusterError>) async {
+        var isOwner = false
+        if let old = state.withLock({ $0.slots[id]?.opening }), case .success(let shard) = await old.value {
+            isOwner = shard.state.withLock { $0.cursor.isOwner }  // since the refresh began
+        }
         let isKept = state.withLock { state in
             state.refreshing[id] = nil
-            guard case .success = opened, !state.isClosed, let old = state.slots[id] else { return false }
+            guard case .success = opened, !isOwner, !state.isClosed, let old = state.slots[id] else { return false }
             state.slots[id] = Slot(opening: Task { opened }, lastUse: old.lastUse)
             finish(old.opening, &state)
             return true

@@ -75,7 +75,7 @@ extension PendingWrite {
     ///
     /// - Throws: `invalidArgument` naming what is wrong, and with which point.
     convenience init(
-        _ request: AppendRequest, id: RequestID, dimension: Int, configuration: ShardConfiguration, stop: StopSignal
+        _ request: AppendRequest, id: RequestID, schema: CollectionSchema, configuration: ShardConfiguration, stop: StopSignal
     ) throws(ClusterError) {
         let limit = configuration.entryBytes - Self.entryOverhead - Self.requestOverhead
         var operations: [Operation] = []
@@ -84,7 +84,7 @@ extension PendingWrite {
             switch operation {
             case .upsert(let points):
                 for point in points {
-                    let logged = try LoggedPoint(point, dimension: dimension)
+                    let logged = try LoggedPoint(point, schema: schema)
                     guard logged.byteCount <= limit else {
                         throw ClusterError(.invalidArgument, "point \(point.id) has \(logged.byteCount) bytes, the limit is \(limit)")
                     }
@@ -132,16 +132,15 @@ extension PendingWrite {
 }
 
 extension LoggedPoint {
-    /// - Throws: `invalidArgument` if the vector has the wrong dimension or a value that is not finite.
-    fileprivate init(_ point: Point, dimension: Int) throws(ClusterError) {
-        guard point.vector.count == dimension else {
-            throw ClusterError(.invalidArgument, "vector of point \(point.id): expected \(dimension) dimensions, found \(point.vector.count)")
+    /// - Throws: `invalidArgument` if the vector has the wrong dimension or a value that the collection's datatype does not hold.
+    fileprivate init(_ point: Point, schema: CollectionSchema) throws(ClusterError) {
+        guard point.vector.count == schema.dimension else {
+            throw ClusterError(.invalidArgument, "vector of point \(point.id): expected \(schema.dimension) dimensions, found \(point.vector.count)")
         }
-        if let place = point.vector.firstIndex(where: { !$0.isFinite }) {
-            throw ClusterError(.invalidArgument, "vector[\(place)] of point \(point.id) is \(point.vector[place]), which is not finite")
-        }
+        let vector: [Float]
+        do throws(ClusterError) { vector = try schema.datatype.stored(point.vector) } catch { throw ClusterError(error.code, "point \(point.id): \(error.message)") }
         self.init(
-            id: point.id, vector: point.vector, payload: JSONValue.object(point.payload).serialized(),
+            id: point.id, vector: vector, payload: JSONValue.object(point.payload).serialized(),
             contentHash: point.payload[Chunk.Key.text]?.string.map(textHash) ?? 0)
     }
 }

@@ -37,7 +37,7 @@ struct SegmentMaker {
         let writer = try SegmentWriter(path: path)
         let sources = rows
         let vectors = VectorSource(count: rows.count) { sources[$0].rows.copyVector(sources[$0].row, to: &$1) }
-        let order = try IndexBuilder(dimension: schema.dimension, metric: schema.metric)
+        let order = try IndexBuilder(dimension: schema.dimension, metric: schema.metric, datatype: schema.datatype)
             .build(vectors, into: writer, threads: threads) { progress($0 * Self.indexShare) }.map(Int.init)
         try writePoints(rows, order: order, into: writer, progress: progress)
         let byteCount = try writer.finish()

@@ -10,9 +10,10 @@ extension Shard {
     /// - Throws: `notFound` if the collection is not in the store; `dataLoss` if its manifest is damaged;
     ///   `failedPrecondition` if a newer release wrote something that this one must not guess at.
     static func open(_ id: ShardID, environment: ShardEnvironment) async throws(ClusterError) -> Shard {
-        let log = LogStore(shard: id, store: environment.store, retryDelay: environment.configuration.retryDelay)
+        let log = LogStore(shard: id, store: environment.store, retryDelay: environment.configuration.retryDelay, clock: environment.clock)
         let schema = try await schema(of: id, log: log)
-        let writer = LogWriterID(node: environment.node, incarnation: .random(in: 1...UInt64.max))
+        var entropy = Entropy()
+        let writer = LogWriterID(node: environment.node, incarnation: .random(in: 1...UInt64.max, using: &entropy))
         // An owner elsewhere may truncate the log, or delete what a seal merged, between the reading of the manifest and that of
         // what it names: a gap means "read the newest manifest again" (protocol, H10, H16). Only with the same one again it is a loss.
         var previousVersion: UInt64?
@@ -21,7 +22,11 @@ extension Shard {
             let version = manifest?.version ?? 0
             let state = try await replay(
                 after: manifest, log: log, schema: schema, writer: writer, environment: environment, toleratesGaps: version == previousVersion)
-            if let state { return Shard(id: id, schema: schema, environment: environment, log: log, writer: writer, state: state) }
+            if let state {
+                let shard = Shard(id: id, schema: schema, environment: environment, log: log, writer: writer, state: state)
+                await shard.watchDrift()
+                return shard
+            }
             previousVersion = version
         }
     }
@@ -48,7 +53,7 @@ extension Shard {
             guard toleratesGaps || !segment.isMissing else { return nil }
             segments.append(segment)
         }
-        var state = ShardState(dimension: schema.dimension, writer: writer, manifest: manifest, segments: segments)
+        var state = ShardState(schema: schema, writer: writer, manifest: manifest, segments: segments)
         let covered = state.coveredPosition
         // The log's last entry is never truncated: a listing from there on that shows nothing is a wrong listing.
         let listed = try await log.positions(from: covered)

@@ -8,6 +8,15 @@ extension Shard {
         return snapshot
     }
 
+    /// A point that cannot be read must not look like one that does not exist.
+    ///
+    /// - Throws: `dataLoss` naming what is damaged, if one of these ids is not found.
+    nonisolated func requireReadable(_ selection: FetchRequest.Selection, in snapshot: ShardSnapshot) throws(ClusterError) {
+        guard snapshot.unreadableCount > 0, case .ids(let ids) = selection else { return }
+        let (missing, damage) = state.withLock { state in (ids.first { state.find($0) == nil }, state.damage.first) }
+        if let missing { throw ClusterError(.dataLoss, "whether point \(missing) exists cannot be told: \(damage ?? "parts of the shard are unreadable")") }
+    }
+
     /// The rows that a fetch asks for, in its order.
     nonisolated func rows(
         _ selection: FetchRequest.Selection, in snapshot: ShardSnapshot, stop: StopSignal
@@ -26,6 +35,7 @@ extension Shard {
         get throws(ClusterError) {
             let snapshot = try readableSnapshot()
             let (damage, epoch) = state.withLock { ($0.damage, $0.cursor.epoch) }
+            let drift = drift
             let threshold = environment.configuration.exactScanThreshold
             return ShardStatus(
                 shard: id, range: range, points: snapshot.pointCount,
@@ -33,7 +43,7 @@ extension Shard {
                 segments: snapshot.segments.count, logPosition: snapshot.position, epoch: epoch, manifestVersion: snapshot.manifestVersion,
                 indexBytes: snapshot.segments.reduce(0) { $0 + ($1.content?.memoryByteCount ?? 0) },
                 fileBytes: snapshot.segments.reduce(0) { $0 + $1.record.byteCount }, damaged: damage,
-                sealing: environment.sealProgress.share(of: id))
+                sealing: environment.sealProgress.share(of: id), quantizationError: drift?.quantizationError, newPointsError: drift?.newPointsError)
         }
     }
 }

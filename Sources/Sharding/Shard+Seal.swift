@@ -76,6 +76,7 @@ extension Shard {
             }
             state.withLock { $0.completeSeal(input, manifest: manifest, segment: segment) }
             environment.followers.publish(nil, manifestVersion: manifest.version, of: id, shardCount: schema.shardCount)
+            watchDrift()
             environment.seals.add()
             environment.sealSeconds.observe(start.duration(to: .now))
             environment.logger.info(
@@ -110,7 +111,7 @@ extension Shard {
         let name = SegmentRecord.name(epoch: input.epoch, incarnation: writer.incarnation, counter: segmentCounter)
         let key = StoreKey.segment(id, name: name)
         let scratch = try await stored { () throws(StoreError) in try await store.scratchPath() }
-        let maker = SegmentMaker(schema: schema, threads: environment.configuration.searchThreads)
+        let maker = SegmentMaker(schema: schema, threads: max(1, environment.configuration.searchThreads))
         let stops = [environment.stop, sealStop]
         let (progress, id) = (environment.sealProgress, id)
         progress.set(0, of: id)

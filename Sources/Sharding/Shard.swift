@@ -23,6 +23,7 @@ actor Shard {
     private var queuedBytes = 0
     private var writing: Task<Void, Never>?
     var sealing: Task<Void, Never>?
+    var measuring: Task<Void, Never>?
     /// Raised when what is being built is wanted no more.
     nonisolated let sealStop = StopSignal()
     /// What this opening knows of the log's end, and since when.
@@ -59,16 +60,18 @@ actor Shard {
         fail(ClusterError(.unavailable, "shard \(id) was closed on node \(environment.node)"))
         await writing?.value
         await sealing?.value
+        await measuring?.value
+        environment.drift.set(nil, of: writer.incarnation)
     }
 
     // MARK: - Writing
 
     /// Makes the operations durable, then visible; see ``ShardService/append(_:context:)``.
     nonisolated func append(_ request: AppendRequest, context: CallContext) async throws(ClusterError) -> AppendReply {
-        let (dimension, configuration) = (schema.dimension, environment.configuration)
+        let (schema, configuration) = (schema, environment.configuration)
         let write = try await environment.compute(context) { _ throws(ClusterError) in
             // The write outlives this computation, and so does its stop signal.
-            try PendingWrite(request, id: context.requestID, dimension: dimension, configuration: configuration, stop: StopSignal(deadline: context.deadline))
+            try PendingWrite(request, id: context.requestID, schema: schema, configuration: configuration, stop: StopSignal(deadline: context.deadline))
         }
         return try await submit(write)
     }
@@ -167,6 +170,7 @@ actor Shard {
         }
         if case .operations = group[0].work { environment.appendSeconds.observe(start.duration(to: .now)) }
         sealIfDue()
+        watchDrift()
     }
 
     private func writeOperations(_ group: [PendingWrite]) async throws(ClusterError) {
@@ -303,7 +307,12 @@ actor Shard {
             }
             if cursor.isOwner { return nil }
             if let holder = cursor.holder {
-                if holder.node != environment.node, !takeover { return holder.node }
+                if holder.node != environment.node, !takeover {
+                    // This opening may have slept: two that send a caller to each other would do so for ever.
+                    try await catchUp()
+                    guard state.withLock({ $0.cursor.position }) == cursor.position else { continue }
+                    return holder.node
+                }
                 if await waitForLease() { continue }
             }
             let claim = cursor.claim(nonce: .random())

@@ -20,6 +20,7 @@ final class ShardEnvironment: Sendable {
     /// Building segments, one at a time. The thread and its helpers get what searches leave of the processors.
     let buildThreads: WorkerThreads
     let sealProgress = SealProgress()
+    let drift = DriftWatch()
     /// Raised when the node closes.
     let stop = StopSignal()
     /// Codes scanned since the node started.
@@ -43,8 +44,10 @@ final class ShardEnvironment: Sendable {
         self.configuration = configuration
         self.logger = logger
         searchThreads = WorkerThreads(name: "search", count: configuration.searchThreads, limit: configuration.searchQueue)
-        openThreads = WorkerThreads(name: "open", count: 1, limit: configuration.openShards + 1)
-        buildThreads = WorkerThreads(name: "build", count: 1, limit: configuration.openShards + 1, niceness: Self.buildNiceness)
+        // None at all in the simulation.
+        let one = min(1, configuration.searchThreads)
+        openThreads = WorkerThreads(name: "open", count: one, limit: configuration.openShards + 1)
+        buildThreads = WorkerThreads(name: "build", count: one, limit: configuration.openShards + 1, niceness: Self.buildNiceness)
         entriesWritten = metrics.counter("covey_shard_log_entries_total", help: "Log entries written; several writes may share one.")
         bytesWritten = metrics.counter("covey_shard_log_bytes_total", help: "Bytes of log entries written.")
         appendSeconds = metrics.histogram("covey_shard_append_seconds", help: "Time to make a group of writes durable and visible.")

@@ -27,6 +27,10 @@ package final class ShardNode: ShardService {
         let scanned = metrics.gauge("covey_shard_codes_scanned", help: "Codes scanned since the node started.")
         let sealing = metrics.gauge("covey_shard_seal_progress", help: "Share that is done of the seal that is furthest, 0 to 1; 0 if none runs.")
         let seals = metrics.gauge("covey_shard_seals_running", help: "Shards that are sealing or wait for it.")
+        let codeError = metrics.gauge(
+            "covey_shard_quantization_error", help: "Mean squared error of the codes over the mean squared norm, of the open shard where it is greatest.")
+        let newError = metrics.gauge("covey_shard_new_points_error", help: "The same of points that no segment holds yet, described by the newest segment's codes.")
+        let drift = metrics.gauge("covey_shard_drift", help: "New points' error over the segment's own, greatest over open shards; 0 where none was measured.")
         metrics.collect { [weak environment, weak hosted] _ in
             if let hosted { open.set(Double(hosted.count)) }
             if let environment {
@@ -34,6 +38,10 @@ package final class ShardNode: ShardService {
                 let running = environment.sealProgress.all
                 sealing.set(running.max() ?? 0)
                 seals.set(Double(running.count))
+                let drifts = environment.drift.all
+                codeError.set(drifts.compactMap(\.quantizationError).max() ?? 0)
+                newError.set(drifts.compactMap(\.newPointsError).max() ?? 0)
+                drift.set(drifts.compactMap(\.ratio).max() ?? 0)
             }
         }
     }
@@ -97,6 +105,7 @@ package final class ShardNode: ShardService {
                 snapshot = try await shard.snapshot(for: context)
             }
             return try await environment.compute(context) { stop throws(ClusterError) in
+                try shard.requireReadable(request.selection, in: snapshot)
                 var points: [StoredPoint] = []
                 for (rows, row) in try shard.rows(request.selection, in: snapshot, stop: stop) {
                     if points.count % 64 == 0 { try stop.check() }
@@ -163,7 +172,7 @@ package final class ShardNode: ShardService {
         } catch {
             // Without a readable schema or manifest nobody can open the shard: only its objects are left.
             guard error.code == .notFound || error.code == .dataLoss else { throw error }
-            let log = LogStore(shard: request.shard, store: environment.store, retryDelay: environment.configuration.retryDelay)
+            let log = LogStore(shard: request.shard, store: environment.store, retryDelay: environment.configuration.retryDelay, clock: environment.clock)
             try await log.erase(keeping: log.fences())
         }
         hosted.forget(request.shard)

@@ -72,13 +72,9 @@ extension ShardSnapshot {
     }
 
     private func score(_ row: Int, of located: Located, to query: [Float], _ metric: Metric) -> Float {
-        let score: Float
-        if let content = located.content {
-            score = content.index.score(of: row, to: query.span)
-        } else {
-            let vector = located.part.rows.vector(row)
-            score = metric == .euclid ? Kernels.best.squaredDistance(query.span, vector.span).squareRoot() : Kernels.best.dot(query.span, vector.span)
-        }
+        if let block = located.part.rows as? TailBlock { return block.scores(query, row..<row + 1)[0] }
+        guard let content = located.content else { preconditionFailure("a row of neither the tail nor a segment") }
+        let score = content.index.score(of: row, to: query.span)
         return score.isNaN ? metric.worstScore : score
     }
 

@@ -40,7 +40,7 @@ extension ShardSnapshot {
         for part in tail where part.liveCount > 0 {
             try stop.check()
             let admitted = try part.admitted(by: request.filter, stop: stop)
-            part.scan(request.vector, admitted: admitted, metric: metric, into: &nearest)
+            part.scan(request.vector, admitted: admitted, into: &nearest)
             work += SearchWork(pointsExactly: part.liveCount, recall: 1)
         }
         return SearchOutcome(hits: nearest.sorted, work: work)
@@ -53,20 +53,11 @@ extension Part {
     }
 
     /// Scores all rows of a block and offers the admitted ones.
-    fileprivate func scan(_ query: [Float], admitted: RowBitmap, metric: Metric, into nearest: inout Nearest) {
+    fileprivate func scan(_ query: [Float], admitted: RowBitmap, into nearest: inout Nearest) {
         guard let block = rows as? TailBlock else { preconditionFailure("only blocks are scanned here") }
-        var scores = [Float](repeating: 0, count: count)
-        block.withVectors(count: count) { vectors in
-            var out = scores.mutableSpan
-            switch metric {
-            case .cosine, .dot: Kernels.best.dot(query.span, rows: vectors, into: &out)
-            case .euclid: Kernels.best.squaredDistance(query.span, rows: vectors, into: &out)
-            }
-        }
+        let scores = block.scores(query, 0..<count)
         admitted.visit { row in
-            let value = metric == .euclid ? scores[row].squareRoot() : scores[row]
-            let score = value.isNaN ? metric.worstScore : value  // as in a segment
-            if nearest.admits(score) { nearest.offer(hit(row, score: score)) }
+            if nearest.admits(scores[row]) { nearest.offer(hit(row, score: scores[row])) }
             return true
         }
     }

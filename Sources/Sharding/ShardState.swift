@@ -7,7 +7,7 @@ import VectorMath
 ///
 /// Only committed entries get in (H8). Of all rows with one id at most one is live: the one with the highest position (H9).
 struct ShardState {
-    let dimension: Int
+    private let schema: CollectionSchema
     private(set) var cursor: LogCursor
     private(set) var window: RequestWindow
     private(set) var manifestVersion: UInt64
@@ -69,15 +69,15 @@ struct ShardState {
     }
 
     /// - Parameter segments: Those of `manifest`, opened or damaged.
-    init(dimension: Int, writer: LogWriterID, manifest: Manifest?, segments: [Segment]) {
-        self.dimension = dimension
+    init(schema: CollectionSchema, writer: LogWriterID, manifest: Manifest?, segments: [Segment]) {
+        self.schema = schema
         cursor = manifest.map { LogCursor(writer: writer, after: $0) } ?? LogCursor(writer: writer)
         window = RequestWindow(manifest?.requests ?? [])
         manifestVersion = manifest?.version ?? 0
         coveredPosition = manifest?.position ?? 0
         coveredEpoch = manifest?.epoch ?? 0
         self.segments = segments
-        tails = [Tail(dimension: dimension)]
+        tails = [Tail(schema: schema)]
     }
 
     // MARK: - Applying the log
@@ -92,8 +92,8 @@ struct ShardState {
     /// - Returns: How many points each of its requests superseded.
     mutating func apply(_ entry: LogEntry, byteCount: Int) throws(ApplyError) -> [Int] {
         if case .bulk(_, let request) = entry.content { preconditionFailure("entry \(entry.position) without the operations of \(request.objects.count) bulk objects") }
-        if case .data(let dimension, _) = entry.content, dimension != self.dimension {
-            throw .wrongDimension(expected: self.dimension, found: dimension)
+        if case .data(let dimension, _) = entry.content, dimension != schema.dimension {
+            throw .wrongDimension(expected: schema.dimension, found: dimension)
         }
         let verdict: LogCursor.Verdict
         do throws(LogCursor.Fault) { verdict = try cursor.admit(entry) } catch { throw .log(error) }
@@ -220,7 +220,7 @@ struct ShardState {
         let kept = segments.dropLast(merged)
         let newest = segments.suffix(merged)
         touched = []
-        defer { tails.append(Tail(dimension: dimension)) }
+        defer { tails.append(Tail(schema: schema)) }
         return SealInput(
             position: cursor.position, epoch: cursor.epoch, fences: cursor.fences, requests: window.remembered,
             previousVersion: manifestVersion, kept: kept.map(\.updatedRecord), merged: newest.compactMap(\.part) + tails.flatMap(\.parts),

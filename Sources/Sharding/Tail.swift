@@ -1,12 +1,13 @@
 import Model
 import Storage
+import VectorIndex
 import VectorMath
 
 /// Points of the log that no segment holds yet, in memory.
 ///
 /// Owned by ``ShardState``. Readers get its ``parts``, which stay valid without a lock while the tail grows.
 struct Tail {
-    private let dimension: Int
+    private let schema: CollectionSchema
     private var blocks: [Block] = []
     /// Where each id's newest version here lies, live or not.
     private var places: [PointID: Place] = [:]
@@ -23,7 +24,7 @@ struct Tail {
         let row: Int32
     }
 
-    init(dimension: Int) { self.dimension = dimension }
+    init(schema: CollectionSchema) { self.schema = schema }
 
     var isEmpty: Bool { blocks.isEmpty }
     /// Rows, live or not, and the bytes of log that they came from.
@@ -39,7 +40,7 @@ struct Tail {
         if blocks.last.map({ $0.count == $0.rows.capacity }) ?? true {
             // Blocks grow, so that an almost empty shard is small and a full one has few of them.
             let capacity = min(1_024, 16 << (2 * min(blocks.count, 3)))
-            blocks.append(Block(rows: TailBlock(dimension: dimension, capacity: capacity), live: RowBitmap(rowCount: capacity)))
+            blocks.append(Block(rows: TailBlock(schema: schema, capacity: capacity), live: RowBitmap(rowCount: capacity)))
         }
         let last = blocks.count - 1
         let row = blocks[last].count
@@ -83,28 +84,35 @@ struct Tail {
     let capacity: Int
     let filters = FilterCache()
     private let dimension: Int
+    private let metric: Metric
     private var filled = 0
-    /// Row-major `[capacity, dimension]`.
+    /// Row-major `[capacity, dimension]`, as they are stored.
     private let vectors: UnsafeMutablePointer<Float>
+    /// `[capacity]`: what scores are multiplied by, if the datatype wants that.
+    private let inverseNorms: UnsafeMutablePointer<Float>?
     private let rows: UnsafeMutablePointer<Row>
 
-    init(dimension: Int, capacity: Int) {
-        self.dimension = dimension
+    init(schema: CollectionSchema, capacity: Int) {
+        dimension = schema.dimension
+        metric = schema.metric
         self.capacity = capacity
         unsafe vectors = .allocate(capacity: capacity * dimension)
         unsafe rows = .allocate(capacity: capacity)
+        unsafe inverseNorms = schema.datatype.dividesByLength(under: metric) ? .allocate(capacity: capacity) : nil
     }
 
     deinit {
         unsafe vectors.deallocate()
         unsafe rows.deinitialize(count: filled)
         unsafe rows.deallocate()
+        unsafe inverseNorms?.deallocate()
     }
 
     func append(_ point: LoggedPoint, version: UInt64) {
         precondition(filled < capacity, "block of \(capacity) rows is full")
         precondition(point.vector.count == dimension, "vector of \(point.vector.count) elements in a block of \(dimension)")
         unsafe point.vector.withUnsafeBufferPointer { unsafe (vectors + filled * dimension).initialize(from: $0.baseAddress!, count: dimension) }
+        if let inverseNorms = unsafe inverseNorms { unsafe (inverseNorms + filled).initialize(to: FullVectors.inverseNorm(of: point.vector.span)) }
         unsafe (rows + filled).initialize(to: Row(id: point.id, version: version, contentHash: point.contentHash, payload: point.payload))
         filled += 1
     }
@@ -124,8 +132,20 @@ struct Tail {
         unsafe out.withUnsafeMutableBufferPointer { unsafe $0.baseAddress!.update(from: vectors + row * dimension, count: dimension) }
     }
 
-    /// The first `count` vectors, row-major.
-    func withVectors<Result>(count: Int, _ body: (Span<Float>) -> Result) -> Result {
-        unsafe body(UnsafeBufferPointer(start: vectors, count: count * dimension).span)
+    /// The scores of some rows, as a segment gives them.
+    func scores(_ query: [Float], _ scored: Range<Int>) -> [Float] {
+        var scores = [Float](repeating: 0, count: scored.count)
+        var out = scores.mutableSpan
+        let vectors = unsafe UnsafeBufferPointer(start: vectors + scored.lowerBound * dimension, count: scored.count * dimension).span
+        switch metric {
+        case .cosine, .dot: Kernels.best.dot(query.span, rows: vectors, into: &out)
+        case .euclid: Kernels.best.squaredDistance(query.span, rows: vectors, into: &out)
+        }
+        for place in scores.indices {
+            if let inverseNorms = unsafe inverseNorms { scores[place] *= unsafe inverseNorms[scored.lowerBound + place] }
+            if metric == .euclid { scores[place] = scores[place].squareRoot() }
+            if scores[place].isNaN { scores[place] = metric.worstScore }
+        }
+        return scores
     }
 }

@@ -17,7 +17,8 @@ package struct ErasureMark: Hashable, Sendable {
     package init(markedAt: UInt64, shard: ShardID) {
         self.markedAt = markedAt
         self.shard = shard
-        nonce = .random(in: .min ... .max)
+        var entropy = Entropy()
+        nonce = entropy.next()
     }
 
     package static let prefix = "erasures/"

@@ -26,17 +26,19 @@ package final class LocalObjectStore: ObjectStore {
     /// Folders remembered as durable. Default reason: a few bytes each; beyond, the set starts anew and costs repeated synchronization.
     private static let rememberedFolders = 100_000
     /// Threads for blocking calls. Reason: disks serve a few requests at once well, and group commit needs no more.
-    private static let threadCount = 4
+    package static let threadCount = 4
     /// Calls that may wait for a thread. Reason: callers are bounded themselves, this only keeps memory bounded.
     private static let queueLimit = 65_536
 
-    /// - Parameter root: Folder of the store, made if it is missing.
+    /// - Parameters:
+    ///   - root: Folder of the store, made if it is missing.
+    ///   - threads: For blocking calls; 0 blocks the caller, for the simulation.
     /// - Throws: ``StoreError/system(errno:operation:path:)`` if it cannot be made or written.
-    package init(root: String, fileSystem: any FileSystem = PosixFileSystem()) throws(StoreError) {
+    package init(root: String, fileSystem: any FileSystem = PosixFileSystem(), threads: Int = LocalObjectStore.threadCount) throws(StoreError) {
         let absolute = root.hasPrefix("/") ? root : FileManager.default.currentDirectoryPath + "/" + root
         self.root = absolute.count > 1 && absolute.hasSuffix("/") ? String(absolute.dropLast()) : absolute
         files = fileSystem
-        threads = WorkerThreads(name: "store", count: Self.threadCount, limit: Self.queueLimit)
+        self.threads = WorkerThreads(name: "store", count: threads, limit: Self.queueLimit)
         do throws(SystemError) {
             try Self.makeRoot(self.root, files)
             scratch = try fileSystem.makeScratchFolder(in: self.root)

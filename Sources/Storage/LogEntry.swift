@@ -77,7 +77,10 @@ package struct Nonce: Hashable, Sendable {
         self.high = high
         self.low = low
     }
-    package static func random() -> Nonce { Nonce(high: .random(in: .min ... .max), low: .random(in: .min ... .max)) }
+    package static func random() -> Nonce {
+        var entropy = Entropy()
+        return Nonce(high: entropy.next(), low: entropy.next())
+    }
 }
 
 // MARK: - Bytes

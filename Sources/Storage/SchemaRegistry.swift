@@ -50,7 +50,8 @@ package struct SchemaRegistry: Sendable {
             }
             throw ClusterError(.aborted, "collection \"\(name)\" is being created and dropped by others, try again")
         } catch {
-            try? await store.delete(schemaKey)
+            // A record whose put has no outcome may appear later: it must not point to nothing (protocol, H5).
+            if error.code == .alreadyExists { try? await store.delete(schemaKey) }
             throw error
         }
     }
@@ -152,13 +153,15 @@ package struct SchemaRegistry: Sendable {
     /// Puts the record's version; `false` if somebody else was first.
     private func publish(_ record: Record, named name: CollectionName, tenant: TenantID) async throws(ClusterError) -> Bool {
         let bytes = try encoded(Self.frame, StoredRecord(dropped: record.isDropped, schema: record.schema))
+        let key = StoreKey.name(of: tenant, collection: name, version: record.version)
         do throws(StoreError) {
-            try await store.put(StoreKey.name(of: tenant, collection: name, version: record.version), bytes, ifAbsent: true)
+            try await store.put(key, bytes, ifAbsent: true)
+            return true
         } catch {
             if case .alreadyExists = error { return false }
-            throw ClusterError(error)
+            // Without an outcome the object itself decides, if it is there.
+            do throws(StoreError) { return try await store.get(key) == bytes } catch { throw ClusterError(.unavailable, "whether \(key) was stored is not known: \(error)") }
         }
-        return true
     }
 
     /// `nil` if there is no such object.

@@ -13,11 +13,12 @@ package final class WorkerThreads: Sendable {
 
     /// - Parameters:
     ///   - name: Stands in thread names and errors.
-    ///   - count: Number of threads.
+    ///   - count: Number of threads; 0 runs each job where it is handed in, for the simulation, which has one thread.
     ///   - limit: Jobs that may wait; one more is refused.
     ///   - niceness: 0…19: how far the threads, and those that they start, stand back for others (`nice(1)`).
     package init(name: String, count: Int, limit: Int, niceness: Int32 = 0) {
-        precondition(count > 0 && limit > 0, "\(count) threads, \(limit) jobs")
+        precondition(count >= 0 && limit > 0, "\(count) threads, \(limit) jobs")
+        isInline = count == 0
         let queue = JobQueue(limit: limit)
         self.queue = queue
         self.name = name
@@ -33,6 +34,7 @@ package final class WorkerThreads: Sendable {
         }
     }
     private let name: String
+    private let isInline: Bool
 
     deinit { queue.stop() }
 
@@ -40,6 +42,7 @@ package final class WorkerThreads: Sendable {
     ///
     /// The job is not cut off by cancellation: it should look for that itself, and first of all when it starts.
     package func run<Value: Sendable>(_ job: @escaping @Sendable () -> Value) async throws(QueueFull) -> Value {
+        if isInline { return job() }
         let result: Value? = await withCheckedContinuation { continuation in
             let accepted = queue.add { continuation.resume(returning: job()) }
             if !accepted { continuation.resume(returning: nil) }

@@ -102,7 +102,7 @@ struct Calibrator: Sendable {
 
     /// One trial for each limit.
     private func tried(_ row: Int, keepsGaps: Bool, _ searcher: inout Searcher) -> [Trial] {
-        let query = index.vector(row)
+        let query = index.query(like: row)
         let most = limits.last!
         searcher.admits.remove(row)
         let result = index.search(
@@ -196,7 +196,7 @@ struct Calibrator: Sendable {
         // Of many neighbours fewer queries tell as much.
         let checked = stride(from: 0, to: trials.count, by: limit > 10 ? 16 : 3).map { trials[$0] }
         for trial in checked {
-            let query = index.vector(trial.row)
+            let query = index.query(like: trial.row)
             searcher.admits.remove(trial.row)
             let hits = index.search(
                 query.span, limit: limit, SearchPlan(step, limit: limit, index: index), admits: searcher.admits, scratch: &searcher.scratch).hits

@@ -8,13 +8,15 @@ import VectorMath
 package struct IndexBuilder: Sendable {
     package let dimension: Int
     package let metric: Metric
+    package let datatype: VectorDatatype
     package let parameters: IndexParameters
     package let seed: UInt64
 
-    package init(dimension: Int, metric: Metric, parameters: IndexParameters = IndexParameters(), seed: UInt64 = 0) {
+    package init(dimension: Int, metric: Metric, datatype: VectorDatatype = .float32, parameters: IndexParameters = IndexParameters(), seed: UInt64 = 0) {
         precondition((1...CollectionSchema.maximumDimension).contains(dimension), "dimension \(dimension)")
         self.dimension = dimension
         self.metric = metric
+        self.datatype = datatype
         self.parameters = parameters
         self.seed = seed
     }
@@ -22,7 +24,8 @@ package struct IndexBuilder: Sendable {
     /// Writes the index's sections.
     ///
     /// - Parameters:
-    ///   - vectors: `[n, dimension]`, finite, 1 ≤ n < 2³² − 64; of unit length if the metric is cosine. Give them in the order in
+    ///   - vectors: `[n, dimension]`, what ``VectorDatatype/stored(_:)`` gave, 1 ≤ n < 2³² − 64; floats are of unit length if the metric is
+    ///     cosine. Give them in the order in
     ///     which ties are to be broken: equal vectors keep their order.
     ///   - threads: Threads that work, the caller's included; the bytes do not depend on it.
     ///   - progress: Gets the share that is done, 0…1, rising, every few milliseconds; returns false to stop.
@@ -39,8 +42,9 @@ package struct IndexBuilder: Sendable {
         let work = BuildWork(threads: threads, path: writer.path, progress: progress)
         var random = SplitMix64(seed: seed)
 
-        let mean = try mean(vectors, work)
-        var rows = try rounded(vectors, less: mean, work)
+        let compared = vectors.compared(as: datatype, under: metric)
+        let mean = try mean(compared, work)
+        var rows = try rounded(compared, less: mean, work)
         // Rows that shape no list, as queries' vectors do not: what recall searches for them have is what others will have.
         let heldOut = random.sample(Calibrator.queryCount(of: count), below: count)
         let clusters = try Clusters(rows, heldOut: heldOut, parameters: parameters, random: &random, work: work)
@@ -51,7 +55,7 @@ package struct IndexBuilder: Sendable {
         let (regionBiases, listBiases) = try biases(rows, clusters, work)
         let subspaces = parameters.subspaceCount(for: dimension)
         let header: [UInt32] = [
-            IndexSection.formatVersion, metric.sectionCode, UInt32(dimension), UInt32(count), UInt32(clusters.lists.count), UInt32(clusters.regions.count),
+            IndexSection.formatVersion, metric.sectionCode, datatype.sectionCode, UInt32(dimension), UInt32(count), UInt32(clusters.lists.count), UInt32(clusters.regions.count),
             UInt32(subspaces),
         ]
         try writer.addSection(IndexSection.header, elements: header)
@@ -62,17 +66,24 @@ package struct IndexBuilder: Sendable {
         try writer.addSection(IndexSection.regions + IndexSection.biases, elements: regionBiases)
         try TierWriter(
             name: IndexSection.lists, children: clusters.lists, biases: listBiases, parents: clusters.regions, parentBiases: regionBiases,
-            starts: clusters.regionStarts, describedBias: metric == .dot ? nil : Tier.rankingBias
+            starts: clusters.regionStarts, describedBias: metric == .dot ? nil : Tier.rankingBias, measured: nil
         ).write(parameters, random: &random, work: work, until: (BuildShare.listCodebooks, BuildShare.listCodes), into: writer)
         try TierWriter(
             name: IndexSection.rows, children: rows, biases: metric == .dot ? [Float](repeating: 0, count: count) : norms.map { $0 / 2 },
             parents: clusters.lists, parentBiases: listBiases.map { $0 * Tier.rowBias(metric) }, starts: clusters.listStarts,
-            describedBias: metric == .dot ? nil : 0.5
+            describedBias: metric == .dot ? nil : 0.5, measured: measured(heldOut, clusters)
         ).write(parameters, random: &random, work: work, until: (BuildShare.rowCodebooks, BuildShare.rowCodes), into: writer)
         try writeVectors(vectors, order: clusters.order, work, into: writer)
         let calibration = try Calibrator(SegmentIndex(writer.written())).measure(clusters.rows(of: heldOut), work)
         try writer.addSection(IndexSection.calibration, elements: calibration?.numbers ?? [])
         return clusters.order
+    }
+
+    /// Rows that the codes' error is measured on: those that shaped no list, all where there are none.
+    private func measured(_ heldOut: [Int], _ clusters: Clusters) -> RowBitmap {
+        var measured = RowBitmap(rowCount: clusters.order.count, filled: heldOut.isEmpty)
+        for row in clusters.rows(of: heldOut) { measured.insert(row) }
+        return measured
     }
 
     private func mean(_ vectors: VectorSource, _ work: BuildWork) throws(SegmentError) -> [Float] {
@@ -142,17 +153,25 @@ package struct IndexBuilder: Sendable {
     private static let reach: Float = 3
 
     private func writeVectors(_ vectors: VectorSource, order: [UInt32], _ work: BuildWork, into writer: SegmentWriter) throws(SegmentError) {
-        let dimension = dimension
+        let (dimension, datatype) = (dimension, datatype)
+        let needsNorms = datatype.dividesByLength(under: metric)
+        var inverseNorms: [Float] = []
         try writer.beginSection(IndexSection.vectors)
         try work.forEach(pieces(order.count, elements: 1 << 15), until: BuildShare.vectors) { piece in
-            var part = [Float](repeating: 0, count: piece.count * dimension)
-            var all = part.mutableSpan
+            var (bytes, norms, vector): ([UInt8], [Float], [Float]) = ([], [], [Float](repeating: 0, count: dimension))
+            bytes.reserveCapacity(piece.count * dimension * datatype.byteCount)
             for row in piece {
-                var out = all._mutatingExtracting((row - piece.lowerBound) * dimension..<(row - piece.lowerBound + 1) * dimension)
+                var out = vector.mutableSpan
                 vectors.copy(Int(order[row]), &out)
+                FullVectors.append(vector.span, as: datatype, to: &bytes)
+                if needsNorms { norms.append(FullVectors.inverseNorm(of: vector.span)) }
             }
-            return part
-        } take: { (part: [Float]) throws(SegmentError) in try writer.append(elements: part) }
+            return (bytes, norms)
+        } take: { (part: (bytes: [UInt8], norms: [Float])) throws(SegmentError) in
+            try writer.append(part.bytes)
+            inverseNorms += part.norms
+        }
         try writer.endSection()
+        if needsNorms { try writer.addSection(IndexSection.inverseNorms, elements: inverseNorms) }
     }
 }

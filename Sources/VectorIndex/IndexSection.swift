@@ -7,14 +7,16 @@ import Model
 ///
 /// | section | content |
 /// | --- | --- |
-/// | `index.header` | UInt32 each: format version 3, metric (0 cosine, 1 dot, 2 euclid), d, n, L, R, M |
+/// | `index.header` | UInt32 each: format version 5, metric (0 cosine, 1 dot, 2 euclid), datatype (0 float32, 1 float16, 2 uint8, 3 int8), d, n, L, R, M |
 /// | `index.mean` | Float `[d]`: the mean of the vectors |
 /// | `index.norm` | Float `[1]`: root of the mean squared length of the vectors less the mean |
 /// | `regions.bytes`, `.scales`, `.biases` | the regions' centres: UInt8 `[R, d]`, Float `[R]`, Float `[R]` |
 /// | `lists.…` | the tier of the lists' centres, whose parents are regions |
 /// | `rows.…` | the tier of the vectors, whose parents are lists |
+/// | `rows.error` | Float `[1]`: mean squared distance of rows from what their codes describe, see ``SegmentIndex/quantizationError`` |
 /// | `index.calibration` | Float `[levels, 1 + 7 · steps]`: limit, then margin, lists at most, margin by code, flattery, candidates, lists, recall of each step, see ``Calibration``; empty in small segments |
-/// | `index.vectors` | Float `[n, d]`: the vectors as they came |
+/// | `index.vectors` | `[n, d]` of the datatype: the vectors as they came |
+/// | `index.inverse.norms` | Float `[n]`: 1 / their lengths; only for integers and cosine |
 ///
 /// A tier of c children (`lists`: L, `rows`: n) of p parents:
 ///
@@ -28,7 +30,7 @@ import Model
 /// | `.code.biases` | UInt8 `[⌈c/16⌉ · 16]`: b of what the codes describe, less the parent's b: lowest + unit · byte |
 /// | `.code.range` | Float `[2]`: lowest, unit |
 ///
-/// Means and scales are finite, scales and the norm not negative, biases numbers; a file in which they are not is refused. Whatever else a file
+/// Means, scales and inverse norms are finite, these, the norm and the error not negative, biases numbers; a file in which they are not is refused. Whatever else a file
 /// says, its search stays within it.
 ///
 /// Subspace s has the elements ⌊s·d/M⌋ up to ⌊(s+1)·d/M⌋. Parents' children are not aligned to blocks, so codes take M/2 bytes a row.
@@ -38,6 +40,7 @@ enum IndexSection {
     static let norm = "index.norm"
     static let calibration = "index.calibration"
     static let vectors = "index.vectors"
+    static let inverseNorms = "index.inverse.norms"
     static let regions = "regions"
     static let lists = "lists"
     static let rows = "rows"
@@ -50,8 +53,9 @@ enum IndexSection {
     static let codes = ".codes"
     static let codeBiases = ".code.biases"
     static let codeRange = ".code.range"
+    static let error = ".error"
 
-    static let formatVersion: UInt32 = 3
+    static let formatVersion: UInt32 = 5
 }
 
 extension Metric {
@@ -70,5 +74,15 @@ extension Metric {
         case 2: self = .euclid
         default: return nil
         }
+    }
+}
+
+extension VectorDatatype {
+    private static let inOrder: [VectorDatatype] = [.float32, .float16, .uint8, .int8]
+    var sectionCode: UInt32 { UInt32(Self.inOrder.firstIndex(of: self)!) }
+
+    init?(sectionCode: UInt32) {
+        guard sectionCode < Self.inOrder.count else { return nil }
+        self = Self.inOrder[Int(sectionCode)]
     }
 }

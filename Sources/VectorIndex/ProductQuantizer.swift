@@ -42,7 +42,8 @@ struct ProductQuantizer: Sendable {
             })
     }
 
-    private init(bounds: [UInt32], centroids: [Float]) {
+    /// - Parameter centroids: See ``centroids``.
+    init(bounds: [UInt32], centroids: [Float]) {
         self.bounds = bounds
         self.centroids = centroids
         dimension = centroids.count / 16
@@ -119,6 +120,21 @@ struct ProductQuantizer: Sendable {
             let code = Int(codes[subspace])
             for element in Int(bounds[subspace])..<Int(bounds[subspace + 1]) { vector[element] += centroids[element * 16 + code] }
         }
+    }
+}
+
+extension ProductQuantizer {
+    /// |`vector` − what its codes describe|², in double precision: added up in the same order everywhere.
+    func squaredError(of codes: [UInt8], for vector: [Float]) -> Double {
+        var sum = 0.0
+        for subspace in 0..<subspaces {
+            let code = Int(codes[subspace])
+            for element in Int(bounds[subspace])..<Int(bounds[subspace + 1]) {
+                let difference = Double(vector[element]) - Double(centroids[element * 16 + code])
+                sum += difference * difference
+            }
+        }
+        return sum
     }
 }
 

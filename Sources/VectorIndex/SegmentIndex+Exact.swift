@@ -35,7 +35,7 @@ extension SegmentIndex {
                     }
                     let rows = start..<min(start + stretch, count)
                     var out = scratch.scores.mutableSpan
-                    compare(query, rows: vectors.extracting(rows.lowerBound * dimension..<rows.upperBound * dimension), into: &out)
+                    vectors.compare(query, rows, into: &out)
                     for row in rows where admits?.contains(row) ?? true { best.offer(row, scratch.scores[row - start]) }
                     result.rescored += admits?.count(in: rows) ?? rows.count
                     start = rows.upperBound
@@ -61,21 +61,11 @@ extension SegmentIndex {
             if shouldStop() { return false }
             let part = start..<min(start + stretch, rows.count)
             var out = scores.mutableSpan
-            switch metric {
-            case .cosine, .dot: kernels.dot(query, rows: vectors, at: rows.span.extracting(part), into: &out)
-            case .euclid: kernels.squaredDistance(query, rows: vectors, at: rows.span.extracting(part), into: &out)
-            }
+            vectors.compare(query, at: rows.span.extracting(part), into: &out)
             for index in part { best.offer(Int(rows[index]), scores[index - start]) }
             start = part.upperBound
         }
         return true
-    }
-
-    private func compare(_ query: Span<Float>, rows: Span<Float>, into out: inout MutableSpan<Float>) {
-        switch metric {
-        case .cosine, .dot: kernels.dot(query, rows: rows, into: &out)
-        case .euclid: kernels.squaredDistance(query, rows: rows, into: &out)
-        }
     }
 
     func check(_ query: Span<Float>, _ admits: RowBitmap?) {

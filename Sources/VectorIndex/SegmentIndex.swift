@@ -18,16 +18,19 @@ import VectorMath
     let norm: Float
     /// What searches that aim at a recall go by; `nil` for a segment too small to measure it.
     let calibration: Calibration?
+    /// See ``quantizationError``.
+    let squaredError: Float
 
     /// Keeps the memory mapped that pointers below and in the tiers point into.
     private let file: SegmentFile
     let regions: Regions
     let lists: Tier
     let rows: Tier
-    nonisolated(unsafe) private let vectorPointer: UnsafeBufferPointer<Float>
+    let vectors: FullVectors
     let kernels: Kernels
     /// What queries and vectors are compared less: the vectors' mean; nothing for inner products, which it would only shift.
     let origin: [Float]
+    let mean: [Float]
 
     /// Verifies the index's sections and keeps the file.
     ///
@@ -37,10 +40,11 @@ import VectorMath
         func malformed(_ reason: String) -> SegmentError {
             .malformedSection(path: file.path, section: IndexSection.header, reason: reason)
         }
-        let header = try unsafe Array(file.elements(of: IndexSection.header, as: UInt32.self, count: 7))
+        let header = try unsafe Array(file.elements(of: IndexSection.header, as: UInt32.self, count: 8))
         guard header[0] == IndexSection.formatVersion else { throw malformed("version \(header[0]) is not supported") }
         guard let metric = Metric(sectionCode: header[1]) else { throw malformed("unknown metric \(header[1])") }
-        let (dimension, count, listCount, regionCount, subspaces) = (Int(header[2]), Int(header[3]), Int(header[4]), Int(header[5]), Int(header[6]))
+        guard let datatype = VectorDatatype(sectionCode: header[2]) else { throw malformed("unknown datatype \(header[2])") }
+        let (dimension, count, listCount, regionCount, subspaces) = (Int(header[3]), Int(header[4]), Int(header[5]), Int(header[6]), Int(header[7]))
         guard (1...CollectionSchema.maximumDimension).contains(dimension), count > 0, (1...count).contains(listCount),
             (1...listCount).contains(regionCount), subspaces > 0, subspaces % Kernels.groupSubspaces == 0,
             subspaces <= 2 * CollectionSchema.maximumDimension
@@ -57,9 +61,10 @@ import VectorMath
         rows = try Tier(IndexSection.rows, of: file, count: count, parents: listCount, dimension: dimension, subspaces: subspaces)
         norm = try unsafe file.floats(of: IndexSection.norm, count: 1, "a number from 0 on") { $0 >= 0 }[0]
         calibration = try Calibration(file)
-        let mean = try unsafe Array(file.floats(of: IndexSection.mean, count: dimension, "a finite number") { $0.isFinite })
+        squaredError = try unsafe file.floats(of: IndexSection.rows + IndexSection.error, count: 1, "a number from 0 on") { $0 >= 0 }[0]
+        mean = try unsafe Array(file.floats(of: IndexSection.mean, count: dimension, "a finite number") { $0.isFinite })
         origin = metric == .dot ? [Float](repeating: 0, count: dimension) : mean
-        unsafe vectorPointer = try unsafe file.elements(of: IndexSection.vectors, as: Float.self, count: count * dimension)
+        vectors = try FullVectors(file, datatype: datatype, metric: metric, count: count, dimension: dimension, kernels: kernels)
     }
 
     /// Bytes of the vectors' codes.
@@ -67,36 +72,37 @@ import VectorMath
     /// Bytes that a search by code needs in memory: everything but the full vectors.
     package var memoryByteCount: Int { regions.memoryByteCount + lists.memoryByteCount + rows.memoryByteCount + 4 * dimension }
     /// Bytes of full vectors, which are read from the mapped file for rescoring.
-    package var vectorByteCount: Int { unsafe 4 * vectorPointer.count }
+    package var vectorByteCount: Int { vectors.byteCount }
+    /// What the full vectors are stored as.
+    package var datatype: VectorDatatype { vectors.datatype }
 
-    /// A row's full vector, `[dimension]`.
+    /// A row's full vector as it is stored, `[dimension]`.
     package func vector(_ row: Int) -> [Float] {
-        precondition(row >= 0 && row < count, "row \(row) of \(count)")
-        return unsafe Array(vectorPointer[row * dimension..<(row + 1) * dimension])
+        var vector = [Float](repeating: 0, count: dimension)
+        var out = vector.mutableSpan
+        vectors.copy(row, to: &out)
+        return vector
     }
 
-    /// Writes a row's full vector to `out`, `[dimension]`.
-    package func copyVector(_ row: Int, to out: inout MutableSpan<Float>) {
-        precondition(row >= 0 && row < count && out.count == dimension, "row \(row) of \(count), room for \(out.count) of \(dimension)")
-        unsafe out.withUnsafeMutableBufferPointer {
-            unsafe $0.baseAddress!.update(from: vectorPointer.baseAddress! + row * dimension, count: dimension)
-        }
+    /// Writes a row's full vector as it is stored to `out`, `[dimension]`.
+    package func copyVector(_ row: Int, to out: inout MutableSpan<Float>) { vectors.copy(row, to: &out) }
+
+    /// A row's vector as a query: of unit length if the metric is cosine.
+    func query(like row: Int) -> [Float] {
+        var query = [Float](repeating: 0, count: dimension)
+        var out = query.mutableSpan
+        vectors.copy(row, compared: true, to: &out)
+        return query
     }
 
     /// The score of one row, as a search by this query gives it.
     package func score(of row: Int, to query: Span<Float>) -> Float {
         precondition(row >= 0 && row < count, "row \(row) of \(count)")
         precondition(query.count == dimension, "expected \(dimension) dimensions, found \(query.count)")
-        let vector = vectors.extracting(row * dimension..<(row + 1) * dimension)
-        return metric == .euclid ? kernels.squaredDistance(query, vector).squareRoot() : kernels.dot(query, vector)
-    }
-
-    var vectors: Span<Float> { @_lifetime(borrow self) get { unsafe span(over: vectorPointer) } }
-
-    @_lifetime(borrow self)
-    private func span<Element>(over elements: UnsafeBufferPointer<Element>) -> Span<Element> {
-        let span = unsafe Span(_unsafeElements: elements)
-        return unsafe _overrideLifetime(span, borrowing: self)
+        var scores: InlineArray<1, Float> = [0]
+        var out = scores.mutableSpan
+        vectors.compare(query, row..<row + 1, into: &out)
+        return metric == .euclid ? scores[0].squareRoot() : scores[0]
     }
 }
 

@@ -175,6 +175,15 @@ import VectorMath
             query, weight: weight, rows: span(over: bytePointer), scales: span(over: scalePointer), biases: span(over: biasPointer), keys: &out, count: range.count)
     }
 
+    var quantizer: ProductQuantizer { unsafe ProductQuantizer(bounds: bounds, centroids: Array(codebookPointer)) }
+
+    /// Some children in bytes.
+    func byteVectors(_ children: Range<Int>) -> ByteVectors {
+        unsafe ByteVectors(
+            dimension: dimension, bytes: Array(bytePointer[children.lowerBound * dimension..<children.upperBound * dimension]),
+            scales: Array(scalePointer[children]))
+    }
+
     func scale(_ row: Int) -> Float { unsafe scalePointer[row] }
     func bias(_ child: Int) -> Float { unsafe biasPointer[child] }
 

@@ -13,6 +13,8 @@ struct TierWriter: Sendable {
     let starts: [UInt32]
     /// b of what codes describe, over its squared length; `nil`: it is the child's own.
     let describedBias: Float?
+    /// Children whose codes' error is written.
+    let measured: RowBitmap?
 
     /// Rows encoded in one piece, whole blocks: some milliseconds.
     private static let pieceRows = 64 * Kernels.blockRows
@@ -44,15 +46,18 @@ struct TierWriter: Sendable {
         try writer.addSection(name + IndexSection.codebooks, elements: quantizer.centroids)
 
         var offsets: [Float] = []
+        var error = 0.0
         offsets.reserveCapacity(children.count)
         try writer.beginSection(name + IndexSection.codes)
         try work.forEach(BuildWork.pieces(children.count, of: Self.pieceRows), until: shares.encoded) { encoded($0, quantizer) } take: {
-            (part: (codes: [UInt8], offsets: [Float])) throws(SegmentError) in
+            (part: (codes: [UInt8], offsets: [Float], error: Double)) throws(SegmentError) in
             try writer.append(part.codes)
             offsets += part.offsets
+            error += part.error
         }
         try writer.endSection()
         try writeOffsets(offsets, into: writer)
+        if let measured { try writer.addSection(name + IndexSection.error, elements: [Float(error / Double(measured.count))]) }
     }
 
     /// The parent of a child: the last one that begins at or before it and is not empty. O(log parents).
@@ -65,16 +70,18 @@ struct TierWriter: Sendable {
         return low
     }
 
-    /// The codes of some children, whole blocks of them, and what their b exceeds the parent's by.
-    private func encoded(_ piece: Range<Int>, _ quantizer: ProductQuantizer) -> (codes: [UInt8], offsets: [Float]) {
+    /// The codes of some children, whole blocks of them, what their b exceeds the parent's by, and the sum of the squared distances between
+    /// the measured ones and what codes describe.
+    private func encoded(_ piece: Range<Int>, _ quantizer: ProductQuantizer) -> (codes: [UInt8], offsets: [Float], error: Double) {
         var blocks: [UInt8] = []
         var offsets: [Float] = []
+        var error = 0.0
         var block = CodeBlock(subspaces: quantizer.subspaces)
         var residual = [Float](repeating: 0, count: children.dimension)
         var codes = [UInt8](repeating: 0, count: quantizer.subspaces)
         var parent = parent(of: piece.lowerBound)
-        var described = parents.decoded(parent)
-        var parentVector = described
+        var parentVector = parents.decoded(parent)
+        var described = parentVector
         for child in piece {
             if child >= Int(starts[parent + 1]) {
                 while child >= Int(starts[parent + 1]) { parent += 1 }
@@ -85,6 +92,7 @@ struct TierWriter: Sendable {
             children.add(child, to: &out)
             quantizer.encode(residual.span, into: &codes)
             block.store(codes, row: child % Kernels.blockRows)
+            if measured?.contains(child) ?? false { error += quantizer.squaredError(of: codes, for: residual) }
             if let describedBias {
                 for element in described.indices { described[element] = parentVector[element] }
                 quantizer.add(codes, to: &described)
@@ -97,7 +105,7 @@ struct TierWriter: Sendable {
                 block.clear()
             }
         }
-        return (blocks, offsets)
+        return (blocks, offsets, error)
     }
 
     private func writeOffsets(_ offsets: [Float], into writer: SegmentWriter) throws(SegmentError) {

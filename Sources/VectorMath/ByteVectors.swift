@@ -17,6 +17,16 @@ package struct ByteVectors: Sendable {
         scales.reserveCapacity(capacity)
     }
 
+    /// - Parameters:
+    ///   - bytes: Row-major `[n, dimension]`.
+    ///   - scales: `[n]`
+    package init(dimension: Int, bytes: [UInt8], scales: [Float]) {
+        precondition(bytes.count == scales.count * dimension, "\(bytes.count) bytes for \(scales.count) vectors of \(dimension)")
+        self.dimension = dimension
+        self.bytes = bytes
+        self.scales = scales
+    }
+
     /// Rounds all of `vectors`, row-major `[n, dimension]`.
     package init(rounding vectors: [Float], dimension: Int) {
         self.init(dimension: dimension, capacity: vectors.count / dimension)

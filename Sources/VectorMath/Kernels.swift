@@ -40,69 +40,11 @@ import CVectorKernels
 
     /// Compares the query with rows that follow each other, `[n, query.count]`; `out` has room for n scores or more.
     package func dot(_ query: Span<Float>, rows: Span<Float>, into out: inout MutableSpan<Float>) {
-        let count = rowCount(rows, query.count, room: out.count)
-        unsafe query.withUnsafeBufferPointer { query in
-            unsafe rows.withUnsafeBufferPointer { rows in
-                unsafe out.withUnsafeMutableBufferPointer { out in
-                    unsafe table.pointee.dot_rows(query.baseAddress, rows.baseAddress, count, query.count, out.baseAddress)
-                }
-            }
-        }
+        compare(.dot, query, rows: rows.bytes, of: .float32, into: &out)
     }
 
     package func squaredDistance(_ query: Span<Float>, rows: Span<Float>, into out: inout MutableSpan<Float>) {
-        let count = rowCount(rows, query.count, room: out.count)
-        unsafe query.withUnsafeBufferPointer { query in
-            unsafe rows.withUnsafeBufferPointer { rows in
-                unsafe out.withUnsafeMutableBufferPointer { out in
-                    unsafe table.pointee.squared_distance_rows(query.baseAddress, rows.baseAddress, count, query.count, out.baseAddress)
-                }
-            }
-        }
-    }
-
-    /// Compares the query with the rows that `indices` names, wherever they lie in `rows` (`[any, query.count]`); fetches ahead.
-    ///
-    /// - Precondition: every index is below the number of rows; this is checked.
-    package func dot(_ query: Span<Float>, rows: Span<Float>, at indices: Span<UInt32>, into out: inout MutableSpan<Float>) {
-        checkGather(query.count, rows.count, indices, out.count)
-        unsafe query.withUnsafeBufferPointer { query in
-            unsafe rows.withUnsafeBufferPointer { rows in
-                unsafe indices.withUnsafeBufferPointer { indices in
-                    unsafe out.withUnsafeMutableBufferPointer { out in
-                        unsafe table.pointee.dot_gather(
-                            query.baseAddress, rows.baseAddress, indices.baseAddress, indices.count, query.count, out.baseAddress)
-                    }
-                }
-            }
-        }
-    }
-
-    package func squaredDistance(_ query: Span<Float>, rows: Span<Float>, at indices: Span<UInt32>, into out: inout MutableSpan<Float>) {
-        checkGather(query.count, rows.count, indices, out.count)
-        unsafe query.withUnsafeBufferPointer { query in
-            unsafe rows.withUnsafeBufferPointer { rows in
-                unsafe indices.withUnsafeBufferPointer { indices in
-                    unsafe out.withUnsafeMutableBufferPointer { out in
-                        unsafe table.pointee.squared_distance_gather(
-                            query.baseAddress, rows.baseAddress, indices.baseAddress, indices.count, query.count, out.baseAddress)
-                    }
-                }
-            }
-        }
-    }
-
-    private func rowCount(_ rows: Span<Float>, _ dimension: Int, room: Int) -> Int {
-        let count = dimension > 0 ? rows.count / dimension : 0
-        precondition(rows.count == count * dimension && count <= room, "\(rows.count) elements in rows of \(dimension), room for \(room)")
-        return count
-    }
-
-    func checkGather(_ dimension: Int, _ elementCount: Int, _ indices: Span<UInt32>, _ outCount: Int) {
-        precondition(indices.count <= outCount, "\(indices.count) rows asked, room for \(outCount)")
-        precondition(dimension > 0 && elementCount % dimension == 0, "\(elementCount) elements in rows of \(dimension)")
-        let rowCount = elementCount / dimension
-        for position in indices.indices { precondition(Int(indices[position]) < rowCount, "row \(indices[position]) of \(rowCount)") }
+        compare(.squaredDistance, query, rows: rows.bytes, of: .float32, into: &out)
     }
 
     /// Moves the `keep` largest of the first `count` keys to the front, in no order. O(`count`).

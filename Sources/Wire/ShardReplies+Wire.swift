@@ -96,7 +96,9 @@ extension ShardStatus: WireValue {
             shard: try ShardID(message.shard), range: try HashRange(message.range), points: Int(message.points),
             pointsByCode: Int(message.pointsByCode), segments: Int(message.segments), logPosition: message.logPosition, epoch: message.epoch,
             manifestVersion: message.manifestVersion, indexBytes: Int(message.indexBytes), fileBytes: Int(message.fileBytes),
-            damaged: message.damaged, sealing: message.hasSealing ? message.sealing : nil)
+            damaged: message.damaged, sealing: message.hasSealing ? message.sealing : nil,
+            quantizationError: message.hasQuantizationError ? message.quantizationError : nil,
+            newPointsError: message.hasNewPointsError ? message.newPointsError : nil)
     }
 
     package var message: Covey_V1_ShardStatus {
@@ -113,6 +115,8 @@ extension ShardStatus: WireValue {
         message.fileBytes = Int64(fileBytes)
         message.damaged = damaged
         if let sealing { message.sealing = sealing }
+        if let quantizationError { message.quantizationError = quantizationError }
+        if let newPointsError { message.newPointsError = newPointsError }
         return message
     }
 }

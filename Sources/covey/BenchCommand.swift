@@ -15,6 +15,7 @@ struct BenchCommand: AsyncParsableCommand {
     @Option(help: "Vectors to ask with.") var query: String
     @Option(help: "The exact nearest rows of each query: .ivecs.") var truth: String
     @Option(help: "cosine, dot or euclid.") var metric: String
+    @Option(help: "What vectors are stored as: float32, float16, uint8 or int8; integers are spread over the range by one factor.") var datatype = "float32"
     @Option(name: .customLong("k"), help: "Neighbours asked for.") var k = 10
     @Option(help: "Decides k-means' starting points.") var seed: UInt64 = 0
     @Option(help: "Settings to measure instead of the built-in ones: recalls to aim at, or LISTS:CANDIDATES, such as 0.9,0.95,64:100.") var sweep: String?
@@ -31,6 +32,10 @@ struct BenchCommand: AsyncParsableCommand {
             throw ValidationError("--metric must be one of \(Metric.allCases.map(\.rawValue).joined(separator: ", ")), found \"\(metric)\"")
         }
         var options = BenchOptions(base: base, query: query, truth: truth, metric: metric, k: k, seed: seed)
+        guard let datatype = VectorDatatype(rawValue: datatype) else {
+            throw ValidationError("--datatype must be one of \(VectorDatatype.allCases.map(\.rawValue).joined(separator: ", ")), found \"\(datatype)\"")
+        }
+        options.datatype = datatype
         options.batchThreads = batchThreads
         options.buildThreads = buildThreads
         options.filters = filters

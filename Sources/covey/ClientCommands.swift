@@ -272,11 +272,12 @@ struct CollectionsCommand: AsyncParsableCommand {
         @Argument(help: "Its name.") var name: String
         @Option(help: "Elements of a vector.") var dimension: Int?
         @Option(help: "Cosine, Dot or Euclid.") var distance = "Cosine"
+        @Option(help: "What vectors are stored as: float32 (unless told), float16, uint8 or int8.") var datatype: String?
         @Option(help: "Shards; one per shard node unless told.") var shards: Int?
         @OptionGroup var output: JSONFlag
         @OptionGroup var client: ClientOptions
 
-        func run() async throws { try await perform(.create(name, dimension: dimension, distance: distance, shards: shards), output, client) }
+        func run() async throws { try await perform(.create(name, dimension: dimension, distance: distance, datatype: datatype, shards: shards), output, client) }
     }
 
     struct Delete: AsyncParsableCommand {

@@ -1,6 +1,7 @@
 """Qdrant's own client, unmodified, against real processes."""
 
 import random
+import struct
 import uuid
 
 import pytest
@@ -247,6 +248,62 @@ def test_what_is_not_supported_is_refused_by_name(client, collection):
     refused(lambda: client.create_collection(unique("x"), vectors_config=plain, hnsw_config=models.HnswConfigDiff(m=4)), 501, "hnsw_config")
     refused(lambda: client.create_collection(unique("x"), vectors_config={"named": plain}), 400, "vectors")
     refused(lambda: client.create_collection("has space", vectors_config=plain), 400, "has space")
+
+
+def as_half(vector):
+    floats = struct.unpack(f"{len(vector)}f", struct.pack(f"{len(vector)}f", *vector))
+    return list(struct.unpack(f"{len(vector)}e", struct.pack(f"{len(vector)}e", *floats)))
+
+
+@pytest.mark.parametrize("distance", [models.Distance.COSINE, models.Distance.DOT, models.Distance.EUCLID])
+@pytest.mark.parametrize("datatype", [models.Datatype.FLOAT16, models.Datatype.UINT8])
+def test_vectors_are_stored_and_searched_as_the_datatype_says(client, datatype, distance):
+    name = unique("typed")
+    client.create_collection(name, vectors_config=models.VectorParams(size=DIMENSION, distance=distance, datatype=datatype))
+    assert client.get_collection(name).config.params.vectors.datatype == datatype
+    is_half, is_cosine = datatype == models.Datatype.FLOAT16, distance == models.Distance.COSINE
+    generator = random.Random(5)
+    vectors = gaussian(9, 200) if is_half else [[generator.randrange(256) for _ in range(DIMENSION)] for _ in range(200)]
+    client.upsert(name, [models.PointStruct(id=i, vector=vector) for i, vector in enumerate(vectors)], wait=True)
+    unit = lambda vector: [x / dot(vector, vector) ** 0.5 for x in vector]
+    stored = [as_half(unit(vector) if is_cosine else vector) if is_half else vector for vector in vectors]
+    query = unit([x + generator.random() for x in vectors[3]]) if is_cosine else [x + generator.random() for x in vectors[3]]
+
+    def score(vector):
+        if distance == models.Distance.EUCLID:
+            return -sum((x - y) ** 2 for x, y in zip(vector, query)) ** 0.5
+        return dot(vector, query) / (1 if is_half or not is_cosine else dot(vector, vector) ** 0.5)
+
+    order = sorted(range(200), key=lambda i: -score(stored[i]))[:10]
+    for _ in range(2):
+        hits = client.query_points(name, query=query, limit=10, with_vectors=True, search_params=models.SearchParams(exact=True)).points
+        assert [hit.id for hit in hits] == order
+        assert [abs(hit.score) for hit in hits] == pytest.approx([abs(score(stored[i])) for i in order], rel=1e-4)
+        for hit in hits:
+            # A half comes back with as few digits as tell it from other floats; its unit vector was made in floats.
+            found = as_half(hit.vector) if is_half else hit.vector
+            assert found == (pytest.approx(stored[hit.id], abs=5e-4) if is_half and is_cosine else stored[hit.id])
+        client.update_collection(name, optimizers_config=models.OptimizersConfigDiff(indexing_threshold=1))
+    client.delete_collection(name)
+
+
+def test_what_a_datatype_does_not_hold_is_refused(cluster, client):
+    name = unique("typed")
+    status, reply = cluster.json("PUT", f"/collections/{name}", {"vectors": {"size": 2, "distance": "Cosine", "datatype": "int8"}})
+    assert status == 200, reply
+    assert client.get_collection(name).config.params.vectors.datatype is None
+    assert cluster.json("GET", f"/collections/{name}")[1]["result"]["covey"]["datatype"] == "int8"
+    upsert = lambda vector: lambda: client.upsert(name, [models.PointStruct(id=7, vector=vector)], wait=True)
+    refused(upsert([1, 128]), 400, "id 7", "element 1", "128", "int8 holds whole numbers -128…127")
+    refused(upsert([1, 0.5]), 400, "id 7", "0.5", "int8")
+    refused(upsert([0, 0]), 400, "id 7", "zeros")
+    upsert([-128, 127])()
+    assert client.retrieve(name, [7], with_vectors=True)[0].vector == [-128, 127]
+    assert client.query_points(name, query=[-0.5, 0.5]).points[0].score == pytest.approx(1, abs=1e-4)
+    client.delete_collection(name)
+    for datatype, expected in [("turbo4", 501), ("float64", 400), (3, 400)]:
+        status, reply = cluster.json("PUT", f"/collections/{name}", {"vectors": {"size": 2, "distance": "Dot", "datatype": datatype}})
+        assert status == expected and "vectors.datatype" in reply["status"]["error"], reply
 
 
 def test_coverage_stands_beside_the_result(cluster, collection):

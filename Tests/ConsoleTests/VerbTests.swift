@@ -155,7 +155,7 @@ import Testing
                 "status": "yellow", "points_count": 30, "segments_count": 3,
                 "covey": [
                     "points_by_code": 20, "points_exactly": 10, "shards_asked": 2, "shards_answered": 1, "index_bytes": 2_048, "file_bytes": 10,
-                    "damaged": [], "shards": [["shard": 0, "node": "shard-1", "points": 30, "sealing": 0.43]],
+                    "damaged": [], "shards": [["shard": 0, "node": "shard-1", "points": 30, "sealing": 0.43, "quantization_error": 0.08, "new_points_error": 0.12, "drift": 1.5]],
                     "gaps": [["shard": 1, "node": "shard-2", "reason": "connection refused"]],
                 ],
             ]
@@ -173,6 +173,7 @@ import Testing
             "\(server.url): ready", "  shard-1: 1 shards, 30 points", "  shard-2: 0 shards, 0 points — connection refused",
             "  30 points: 20 searched by code, 10 exactly; 3 segments", "  1 of 2 shards answer; 2.0 KiB in memory, 10 B in files",
             "  missing: shard 1 on node shard-2: connection refused", "  sealing: shard 0 on node shard-1, 43 %",
+            "  codes: quantization error 0.08; of new points 0.12, 1.5 times as much (shard 0)",
         ] { #expect(screen.output.contains(line + "\n"), "no line \(line)") }
         await server.stop()
     }

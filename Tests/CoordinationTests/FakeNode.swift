@@ -23,32 +23,43 @@ final class FakeNode: ShardService {
         var rows: [ShardID: [PointID: Row]] = [:]
         var positions: [ShardID: UInt64] = [:]
         var appends: [AppendRequest] = []
-        var calls: [String] = []
         var dropped: Set<ShardID> = []
     }
     let name: NodeID
     let store: any ObjectStore
-    let state = Mutex(State())
+    let state: Held
+    /// Who owns the shards, if it is another node.
+    let owner = Mutex<NodeID?>(nil)
+    /// Whether the node cannot tell what is current.
+    let isCutOff = Mutex(false)
+    private let received = Mutex<[String]>([])
+
+    /// What nodes hold: each its own, or all that are replicas of each other the same.
+    final class Held: Sendable {
+        private let state = Mutex(State())
+        func withLock<Value>(_ body: (inout State) throws -> Value) rethrows -> Value { try state.withLock { try body(&$0) } }
+    }
     /// Asked at each call, by method and by how often the method was called before.
     private let faults = Mutex<@Sendable (String, Int) -> Fault?>({ _, _ in nil })
     /// Runs after a search has found its hits.
     let afterSearch = Mutex<(@Sendable (FakeNode, ShardID) -> Void)?>(nil)
 
-    init(_ name: NodeID, store: any ObjectStore) {
+    init(_ name: NodeID, store: any ObjectStore, state: Held = Held()) {
         self.name = name
+        self.state = state
         self.store = store
     }
 
     func fail(_ fault: @escaping @Sendable (_ method: String, _ earlierCalls: Int) -> Fault?) { faults.withLock { $0 = fault } }
     func heal() { faults.withLock { $0 = { _, _ in nil } } }
-    var calls: [String] { state.withLock { $0.calls } }
+    var calls: [String] { received.withLock { $0 } }
     var appends: [AppendRequest] { state.withLock { $0.appends } }
     var pointCount: Int { state.withLock { $0.rows.values.reduce(0) { $0 + $1.count } } }
 
     private func enter(_ method: String, _ shard: ShardID?) async throws(ClusterError) -> Fault? {
-        let earlier = state.withLock { state in
-            defer { state.calls.append(method) }
-            return state.calls.count { $0 == method }
+        let earlier = received.withLock { received in
+            defer { received.append(method) }
+            return received.count { $0 == method }
         }
         switch faults.withLock({ $0(method, earlier) }) {
         case .error(let error)?: throw error
@@ -72,6 +83,8 @@ final class FakeNode: ShardService {
 
     func append(_ request: AppendRequest, context: CallContext) async throws(ClusterError) -> AppendReply {
         _ = try await enter("append", request.shard)
+        if let owner = owner.withLock({ $0 }), !request.takeover { return AppendReply(position: 0, superseded: 0, owner: owner) }
+        owner.withLock { $0 = nil }
         return state.withLock { state in
             state.appends.append(request)
             state.positions[request.shard, default: 0] += 1
@@ -96,6 +109,7 @@ final class FakeNode: ShardService {
 
     func search(_ request: SearchRequest, context: CallContext) async throws(ClusterError) -> SearchReply {
         let fault = try await enter("search", request.shard)
+        if isCutOff.withLock({ $0 }), context.consistency != .eventual { throw ClusterError(.unavailable, "the store does not answer") }
         let schema = try await schema(of: request.shard)
         let rows = rows(of: request.shard)
         let hits = FakeNode.exact(rows, request.vector, schema.metric, request.filter, request.scoreThreshold).prefix(request.limit)
@@ -197,10 +211,18 @@ struct FakeCluster {
     let metrics = Metrics()
     let context = CallContext(requestID: RequestID("test"), tenant: .default)
 
-    init(nodes count: Int = 4, store: any ObjectStore = MemoryObjectStore(), clock: DeadlineClock = .continuous, change: (inout CoordinatorConfiguration) -> Void = { _ in }) throws {
+    /// - Parameter replicas: With more than one, all nodes hold the same.
+    init(
+        nodes count: Int = 4, replicas: Int = 1, store: any ObjectStore = MemoryObjectStore(), clock: DeadlineClock = .continuous,
+        change: (inout CoordinatorConfiguration) -> Void = { _ in }
+    ) throws {
         self.store = store
-        nodes = (0..<count).map { FakeNode(NodeID("node-\($0)"), store: store) }
-        coordinator = try FakeCluster.coordinator(nodes, store, metrics, clock, change)
+        let shared = FakeNode.Held()
+        nodes = (0..<count).map { FakeNode(NodeID("node-\($0)"), store: store, state: replicas > 1 ? shared : FakeNode.Held()) }
+        coordinator = try FakeCluster.coordinator(nodes, store, metrics, clock) { configuration in
+            configuration.replicas = replicas
+            change(&configuration)
+        }
     }
 
     static func coordinator(
@@ -229,6 +251,13 @@ struct FakeCluster {
 extension DeadlineClock {
     /// Every wait is over at once: a call that does not answer by itself is late.
     static let impatient = DeadlineClock(now: { ContinuousClock.now }, sleep: { _ in })
+}
+
+extension DeadlineClock {
+    /// Short waits are over at once, long ones never: whoever is slow is suspected, but nobody runs out of time.
+    static let hasty = DeadlineClock(
+        now: { ContinuousClock.now },
+        sleep: { until in if ContinuousClock.now.duration(to: until) > .seconds(1) { try await ContinuousClock().sleep(until: until) } })
 }
 
 /// A small seeded generator.

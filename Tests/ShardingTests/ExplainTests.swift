@@ -88,7 +88,7 @@ struct ExplainTests {
         var point = harness.point(9)
         point.vector[1] = .infinity
         let write = await #expect(throws: ClusterError.self) { try await harness.upsert([point], on: node) }
-        #expect(write?.code == .invalidArgument && write?.message.contains("vector[1] of point 9") == true)
+        #expect(write?.code == .invalidArgument && write?.message.contains("point 9: element 1 of the vector") == true)
         await node.close()
     }
 

@@ -12,23 +12,24 @@ struct Harness: Sendable {
     let schema: CollectionSchema
     var shard: ShardID { schema.shard(0, of: .default) }
 
-    init(store: any ObjectStore = MemoryObjectStore(), dimension: Int = 4, metric: Metric = .euclid) async throws {
+    init(store: any ObjectStore = MemoryObjectStore(), dimension: Int = 4, metric: Metric = .euclid, datatype: VectorDatatype = .float32) async throws {
         self.store = store
         schema = CollectionSchema(
-            name: try CollectionName("test"), incarnation: Incarnation(0xabc), dimension: dimension, metric: metric, shardCount: 1, createdAt: 0)
+            name: try CollectionName("test"), incarnation: Incarnation(0xabc), dimension: dimension, metric: metric, datatype: datatype, shardCount: 1,
+            createdAt: 0)
         let key = StoreKey.schema(schema.incarnation, of: .default)
         try? await store.put(key, try schema.stored(), ifAbsent: true)
         _ = try await store.size(key)
     }
 
     /// Seals only when asked to, unless configured otherwise.
-    func node(_ name: String = "a", _ adjust: (inout ShardConfiguration) -> Void = { _ in }) -> ShardNode {
+    func node(_ name: String = "a", metrics: Metrics = Metrics(), _ adjust: (inout ShardConfiguration) -> Void = { _ in }) -> ShardNode {
         var configuration = ShardConfiguration()
         configuration.retryDelay = .zero
         configuration.searchThreads = 1
         configuration.lease = .zero
         adjust(&configuration)
-        return ShardNode(node: NodeID(name), store: store, configuration: configuration, metrics: Metrics(), logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+        return ShardNode(node: NodeID(name), store: store, configuration: configuration, metrics: metrics, logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
     }
 
     func context(_ request: String? = nil) -> CallContext {

@@ -8,14 +8,16 @@ import VectorMath
 final class BuiltSegment {
     let dimension: Int
     let metric: Metric
-    /// Row-major, as given.
+    /// Row-major, as stored.
     let vectors: [Float]
     let order: [UInt32]
     let path: String
     let index: SegmentIndex
     let folder: URL
 
-    init(_ vectors: [Float], dimension: Int, metric: Metric, parameters: IndexParameters = IndexParameters()) throws {
+    init(
+        _ vectors: [Float], dimension: Int, metric: Metric, datatype: VectorDatatype = .float32, parameters: IndexParameters = IndexParameters()
+    ) throws {
         self.dimension = dimension
         self.metric = metric
         self.vectors = vectors
@@ -23,7 +25,8 @@ final class BuiltSegment {
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
         path = folder.appendingPathComponent("segment").path
         let writer = try SegmentWriter(path: path)
-        order = try IndexBuilder(dimension: dimension, metric: metric, parameters: parameters, seed: 1).build(source(vectors, dimension), into: writer)
+        order = try IndexBuilder(dimension: dimension, metric: metric, datatype: datatype, parameters: parameters, seed: 1)
+            .build(source(vectors, dimension), into: writer)
         _ = try writer.finish()
         index = try SegmentIndex(SegmentFile(path: path))
     }

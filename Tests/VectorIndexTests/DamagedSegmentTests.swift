@@ -14,7 +14,8 @@ private struct Sections {
         parts = try file.sections.map { (name: $0.name, bytes: Array(try file.bytes(of: $0.name))) }
     }
 
-    var vectors: [UInt8]? { parts.first { $0.name == "index.vectors" }?.bytes }
+    /// What exact scores are made of.
+    var vectors: [[UInt8]] { parts.filter { ["index.vectors", "index.inverse.norms"].contains($0.name) }.map(\.bytes) }
 
     /// The file that the table of ``SegmentFile`` describes.
     var file: [UInt8] {
@@ -50,15 +51,18 @@ private let hostileWords: [UInt32] = [
 
 @Suite("a damaged segment")
 struct DamagedSegmentTests {
-    private static let shapes: [(count: Int, dimension: Int, metric: Metric)] = [(700, 17, .cosine), (700, 17, .dot), (33, 2, .euclid), (2_000, 50, .euclid)]
+    private static let shapes: [(count: Int, dimension: Int, metric: Metric, datatype: VectorDatatype)] = [
+        (700, 17, .cosine, .float32), (700, 17, .dot, .float16), (33, 2, .euclid, .float32), (2_000, 50, .euclid, .float32), (1_100, 17, .cosine, .int8),
+    ]
 
-    private func built(_ shape: (count: Int, dimension: Int, metric: Metric)) throws -> BuiltSegment {
+    private func built(_ shape: (count: Int, dimension: Int, metric: Metric, datatype: VectorDatatype)) throws -> BuiltSegment {
         let vectors = BuiltSegment.clustered(shape.count, dimension: shape.dimension, metric: shape.metric, seed: 7)
-        return try BuiltSegment(vectors, dimension: shape.dimension, metric: shape.metric)
+        let stored = try shape.datatype.stored(shape.datatype == .int8 ? vectors.map { ($0 * 100).rounded() } : vectors)
+        return try BuiltSegment(stored, dimension: shape.dimension, metric: shape.metric, datatype: shape.datatype)
     }
 
     @Test("every flipped byte and every cut of a file is noticed when it is opened", arguments: shapes, [1, 2] as [UInt64])
-    func noticed(shape: (count: Int, dimension: Int, metric: Metric), seed: UInt64) throws {
+    func noticed(shape: (count: Int, dimension: Int, metric: Metric, datatype: VectorDatatype), seed: UInt64) throws {
         let segment = try built(shape)
         let bytes = try [UInt8](Data(contentsOf: URL(fileURLWithPath: segment.path)))
         let path = segment.folder.appendingPathComponent("damaged").path
@@ -80,7 +84,7 @@ struct DamagedSegmentTests {
     }
 
     @Test("a wrong file whose checksums are right is refused or searched without harm", arguments: shapes, Array(1...6) as [UInt64])
-    func wrong(shape: (count: Int, dimension: Int, metric: Metric), seed: UInt64) throws {
+    func wrong(shape: (count: Int, dimension: Int, metric: Metric, datatype: VectorDatatype), seed: UInt64) throws {
         let segment = try built(shape)
         let sound = try Sections(segment.path)
         #expect(try sound.file == [UInt8](Data(contentsOf: URL(fileURLWithPath: segment.path))))
@@ -155,7 +159,7 @@ struct DamagedSegmentTests {
             if let row = result.hits.last?.row {
                 #expect(index.trace(row, of: query, limit: 10, effort: effort, admits: bitmap, scratch: &scratch)?.step == .hit, "\(words)")
             }
-            if effort.exact && exactlyRight && index.metric == segment.metric {
+            if effort.exact && exactlyRight && index.metric == segment.metric && index.datatype == segment.index.datatype {
                 #expect(result.hits == segment.index.hits(of: query, limit: 10, effort: effort, admits: bitmap, scratch: &scratch).hits, "\(words)")
             }
         }

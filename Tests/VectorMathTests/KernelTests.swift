@@ -26,8 +26,9 @@ struct KernelTests {
         }
         compare { var out = $1.mutableSpan; $0.dot(query.span, rows: rows.span, into: &out) }
         compare { var out = $1.mutableSpan; $0.squaredDistance(query.span, rows: rows.span, into: &out) }
-        compare { var out = $1.mutableSpan; $0.dot(query.span, rows: rows.span, at: indices.span, into: &out) }
-        compare { var out = $1.mutableSpan; $0.squaredDistance(query.span, rows: rows.span, at: indices.span, into: &out) }
+        for comparison in [Kernels.Comparison.dot, .squaredDistance] {
+            compare { var out = $1.mutableSpan; $0.compare(comparison, query.span, rows: rows.span.bytes, of: .float32, at: indices.span, into: &out) }
+        }
         compare { $1[0] = $0.dot(query.span, rows.span.extracting(0..<dimension)) }
         compare { $1[0] = $0.squaredDistance(query.span, rows.span.extracting(0..<dimension)) }
     }

@@ -128,7 +128,8 @@ struct RandomModel {
                 ShardStatus(
                     shard: $0.shard(), range: $0.range(), points: $0.count(), pointsByCode: $0.count(), segments: $0.count(),
                     logPosition: $0.next(), epoch: $0.next(), manifestVersion: $0.next(), indexBytes: $0.count(), fileBytes: $0.count(),
-                    damaged: $0.list { $0.text() }, sealing: $0.next() % 2 == 0 ? nil : Double($0.next() % 101) / 100)
+                    damaged: $0.list { $0.text() }, sealing: $0.next() % 2 == 0 ? nil : Double($0.next() % 101) / 100,
+                    quantizationError: $0.optional { Double($0.count()) }, newPointsError: $0.optional { Double($0.count()) })
             }, codesScanned: next())
     }
 

@@ -54,18 +54,26 @@ typedef struct {
     size_t count;
 } vk_centroids;
 
+// Comparisons of a float query with rows of one type of element. An element is converted to float, which is exact; then all is as with floats.
+typedef struct {
+    // Inner products, and squared Euclidean distances, with `count` rows that follow each other, `[count, dimension]`.
+    void (*dot)(const float *query, const void *rows, size_t count, size_t dimension, float *out);
+    void (*squared_distance)(const float *query, const void *rows, size_t count, size_t dimension, float *out);
+    // The same for the `count` rows of `rows` that `indices` names; fetches ahead.
+    void (*dot_gather)(const float *query, const void *rows, const uint32_t *indices, size_t count, size_t dimension, float *out);
+    void (*squared_distance_gather)(const float *query, const void *rows, const uint32_t *indices, size_t count, size_t dimension, float *out);
+    // The floats that `count` elements stand for.
+    void (*decode)(const void *elements, size_t count, float *out);
+} vk_rows;
+
 // One instruction set's kernels.
 typedef struct {
     // Inner product of two vectors.
     float (*dot)(const float *a, const float *b, size_t dimension);
     // Squared Euclidean distance of two vectors.
     float (*squared_distance)(const float *a, const float *b, size_t dimension);
-    // The same for `count` rows that follow each other, `[count, dimension]`.
-    void (*dot_rows)(const float *query, const float *rows, size_t count, size_t dimension, float *out);
-    void (*squared_distance_rows)(const float *query, const float *rows, size_t count, size_t dimension, float *out);
-    // The same for the `count` rows of `rows` that `indices` names; fetches ahead.
-    void (*dot_gather)(const float *query, const float *rows, const uint32_t *indices, size_t count, size_t dimension, float *out);
-    void (*squared_distance_gather)(const float *query, const float *rows, const uint32_t *indices, size_t count, size_t dimension, float *out);
+    // Rows of float, of IEEE half precision, of uint8_t, of int8_t.
+    vk_rows floats, halves, uint8s, int8s;
     // Rounds a vector to bytes: out[e] = (vector[e] − origin[e]) / scale + 128, to the nearest; returns the scale, the largest
     // magnitude / 127, or 0 (and bytes of 128) if that is no normal number. difference: output, vector − origin; may be `vector`.
     float (*to_bytes)(const float *vector, const float *origin, size_t dimension, float *difference, uint8_t *out);

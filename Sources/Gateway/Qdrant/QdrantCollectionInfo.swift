@@ -32,7 +32,7 @@ struct QdrantCollectionInfo {
         let schema = collection.schema
         return [
             "params": [
-                "vectors": ["size": .integer(schema.dimension), "distance": .string(schema.metric.qdrantName)],
+                "vectors": vectors,
                 "shard_number": .integer(schema.shardCount), "replication_factor": 1, "write_consistency_factor": 1, "on_disk_payload": true,
             ],
             // Clients insist on these figures. There is no graph here: an `m` of 0 says so in Qdrant's own terms.
@@ -43,10 +43,19 @@ struct QdrantCollectionInfo {
         ]
     }
 
+    private var vectors: JSONOutput {
+        let schema = collection.schema
+        let (size, distance) = (JSONOutput.integer(schema.dimension), JSONOutput.string(schema.metric.qdrantName))
+        // Clients refuse a datatype that they do not know: int8 stands under `covey`.
+        return schema.datatype == .int8 || schema.datatype == .float32
+            ? ["size": size, "distance": distance] : ["size": size, "distance": distance, "datatype": .string(schema.datatype.rawValue)]
+    }
+
     private var covey: JSONOutput {
         let schema = collection.schema
         return [
             "incarnation": .string(schema.incarnationText),
+            "datatype": .string(schema.datatype.rawValue),
             "embedding_model": schema.embeddingModel.map(JSONOutput.string) ?? .null,
             "created_at": .integer(Int(schema.createdAt)),
             "shards_asked": .integer(schema.shardCount),
@@ -69,6 +78,8 @@ struct QdrantCollectionInfo {
             "log_position": .unsigned(status.logPosition), "epoch": .unsigned(status.epoch),
             "manifest_version": .unsigned(status.manifestVersion), "index_bytes": .integer(status.indexBytes),
             "file_bytes": .integer(status.fileBytes), "sealing": status.sealing.map(JSONOutput.number) ?? .null,
+            "quantization_error": status.quantizationError.map(JSONOutput.number) ?? .null,
+            "new_points_error": status.newPointsError.map(JSONOutput.number) ?? .null, "drift": status.drift.map(JSONOutput.number) ?? .null,
         ]
     }
 }

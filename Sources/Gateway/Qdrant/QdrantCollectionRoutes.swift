@@ -55,16 +55,16 @@ struct QdrantCollectionRoutes: Sendable {
         try fields.accept("on_disk_payload", only: true)
         let shardCount = try fields.integer("shard_number", in: 1...CollectionSchema.maximumShardCount)
         var vectors = try fields.required("vectors", try fields.object("vectors"))
-        let (size, metric) = try Self.vectorParameters(&vectors)
+        let (size, metric, datatype) = try Self.vectorParameters(&vectors)
         try fields.finish()
-        _ = try await coordinator.createCollection(name, dimension: size, metric: metric, shardCount: shardCount, context: context.call)
+        _ = try await coordinator.createCollection(name, dimension: size, metric: metric, datatype: datatype, shardCount: shardCount, context: context.call)
         return QdrantReply.ok(true, context)
     }
 
-    private static func vectorParameters(_ fields: inout JSONFields) throws -> (size: Int, metric: Metric) {
+    private static func vectorParameters(_ fields: inout JSONFields) throws -> (size: Int, metric: Metric, datatype: VectorDatatype) {
         try fields.refuse("hnsw_config", "quantization_config", "multivector_config", "memory")
         try fields.accept("on_disk", only: true)
-        try fields.accept("datatype", only: "float32")
+        let datatype = try Self.datatype(try fields.string("datatype"), at: fields.name("datatype"))
         let size = try fields.required("size", try fields.integer("size", in: 1...CollectionSchema.maximumDimension))
         let distance = try fields.required("distance", try fields.string("distance"))
         try fields.finish()
@@ -73,7 +73,16 @@ struct QdrantCollectionRoutes: Sendable {
         guard let metric = Metric.allCases.first(where: { $0.qdrantName == distance }) else {
             throw RequestError.invalid(path, "\(path) must be Cosine, Dot or Euclid, found \"\(distance.prefix(64))\"")
         }
-        return (size, metric)
+        return (size, metric, datatype)
+    }
+
+    /// - Parameter name: One of Qdrant's, or `int8`, which it lacks.
+    private static func datatype(_ name: String?, at path: String) throws -> VectorDatatype {
+        guard let name else { return .float32 }
+        if let datatype = VectorDatatype(rawValue: name) { return datatype }
+        let names = VectorDatatype.allCases.map(\.rawValue).joined(separator: ", ")
+        if name.hasPrefix("turbo") { throw RequestError.unsupported(path, "\(path): \(name.prefix(64)) is not supported; \(names) are") }
+        throw RequestError.invalid(path, "\(path) must be one of \(names), found \"\(name.prefix(64))\"")
     }
 
     /// Setting `optimizers_config.indexing_threshold`, which in Qdrant starts the building of indexes, seals the collection here.

@@ -184,7 +184,7 @@ package nonisolated struct Covey_V1_Point: Sendable {
   /// Clears the value of `id`. Subsequent reads from it will return its default value.
   package mutating func clearID() {self._id = nil}
 
-  /// [dimension], finite; of unit length when the metric is cosine.
+  /// [dimension], as the collection's datatype holds it; of unit length when the metric is cosine, unless the datatype has whole numbers.
   package var vector: [Float] = []
 
   /// A JSON object; empty stands for {}.
@@ -1028,65 +1028,110 @@ package nonisolated struct Covey_V1_StatusRequest: Sendable {
   package init() {}
 }
 
-package nonisolated struct Covey_V1_ShardStatus: Sendable {
+package nonisolated struct Covey_V1_ShardStatus: @unchecked Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
   package var shard: Covey_V1_ShardID {
-    get {_shard ?? Covey_V1_ShardID()}
-    set {_shard = newValue}
+    get {_storage._shard ?? Covey_V1_ShardID()}
+    set {_uniqueStorage()._shard = newValue}
   }
   /// Returns true if `shard` has been explicitly set.
-  package var hasShard: Bool {self._shard != nil}
+  package var hasShard: Bool {_storage._shard != nil}
   /// Clears the value of `shard`. Subsequent reads from it will return its default value.
-  package mutating func clearShard() {self._shard = nil}
+  package mutating func clearShard() {_uniqueStorage()._shard = nil}
 
   package var range: Covey_V1_HashRange {
-    get {_range ?? Covey_V1_HashRange()}
-    set {_range = newValue}
+    get {_storage._range ?? Covey_V1_HashRange()}
+    set {_uniqueStorage()._range = newValue}
   }
   /// Returns true if `range` has been explicitly set.
-  package var hasRange: Bool {self._range != nil}
+  package var hasRange: Bool {_storage._range != nil}
   /// Clears the value of `range`. Subsequent reads from it will return its default value.
-  package mutating func clearRange() {self._range = nil}
+  package mutating func clearRange() {_uniqueStorage()._range = nil}
 
-  package var points: Int64 = 0
+  package var points: Int64 {
+    get {_storage._points}
+    set {_uniqueStorage()._points = newValue}
+  }
 
-  package var pointsByCode: Int64 = 0
+  package var pointsByCode: Int64 {
+    get {_storage._pointsByCode}
+    set {_uniqueStorage()._pointsByCode = newValue}
+  }
 
-  package var segments: Int64 = 0
+  package var segments: Int64 {
+    get {_storage._segments}
+    set {_uniqueStorage()._segments = newValue}
+  }
 
-  package var logPosition: UInt64 = 0
+  package var logPosition: UInt64 {
+    get {_storage._logPosition}
+    set {_uniqueStorage()._logPosition = newValue}
+  }
 
-  package var epoch: UInt64 = 0
+  package var epoch: UInt64 {
+    get {_storage._epoch}
+    set {_uniqueStorage()._epoch = newValue}
+  }
 
-  package var manifestVersion: UInt64 = 0
+  package var manifestVersion: UInt64 {
+    get {_storage._manifestVersion}
+    set {_uniqueStorage()._manifestVersion = newValue}
+  }
 
-  package var indexBytes: Int64 = 0
+  package var indexBytes: Int64 {
+    get {_storage._indexBytes}
+    set {_uniqueStorage()._indexBytes = newValue}
+  }
 
-  package var fileBytes: Int64 = 0
+  package var fileBytes: Int64 {
+    get {_storage._fileBytes}
+    set {_uniqueStorage()._fileBytes = newValue}
+  }
 
   /// Files that could not be read, each with the reason.
-  package var damaged: [String] = []
+  package var damaged: [String] {
+    get {_storage._damaged}
+    set {_uniqueStorage()._damaged = newValue}
+  }
 
   /// Share that is done of the segment being built, 0 to 1; absent if none is.
   package var sealing: Double {
-    get {_sealing ?? 0}
-    set {_sealing = newValue}
+    get {_storage._sealing ?? 0}
+    set {_uniqueStorage()._sealing = newValue}
   }
   /// Returns true if `sealing` has been explicitly set.
-  package var hasSealing: Bool {self._sealing != nil}
+  package var hasSealing: Bool {_storage._sealing != nil}
   /// Clears the value of `sealing`. Subsequent reads from it will return its default value.
-  package mutating func clearSealing() {self._sealing = nil}
+  package mutating func clearSealing() {_uniqueStorage()._sealing = nil}
+
+  /// Mean squared error of the codes of the newest segment that is searched by code, over its mean squared norm; absent without one.
+  package var quantizationError: Double {
+    get {_storage._quantizationError ?? 0}
+    set {_uniqueStorage()._quantizationError = newValue}
+  }
+  /// Returns true if `quantizationError` has been explicitly set.
+  package var hasQuantizationError: Bool {_storage._quantizationError != nil}
+  /// Clears the value of `quantizationError`. Subsequent reads from it will return its default value.
+  package mutating func clearQuantizationError() {_uniqueStorage()._quantizationError = nil}
+
+  /// The same of points that no segment holds yet, described by that segment's codes; absent where too few of them were measured.
+  package var newPointsError: Double {
+    get {_storage._newPointsError ?? 0}
+    set {_uniqueStorage()._newPointsError = newValue}
+  }
+  /// Returns true if `newPointsError` has been explicitly set.
+  package var hasNewPointsError: Bool {_storage._newPointsError != nil}
+  /// Clears the value of `newPointsError`. Subsequent reads from it will return its default value.
+  package mutating func clearNewPointsError() {_uniqueStorage()._newPointsError = nil}
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
 
-  fileprivate var _shard: Covey_V1_ShardID? = nil
-  fileprivate var _range: Covey_V1_HashRange? = nil
-  fileprivate var _sealing: Double? = nil
+  fileprivate var _storage = _StorageClass.defaultInstance
 }
 
 package nonisolated struct Covey_V1_StatusReply: Sendable {
@@ -3027,88 +3072,160 @@ nonisolated extension Covey_V1_StatusRequest: SwiftProtobuf.Message, SwiftProtob
 
 nonisolated extension Covey_V1_ShardStatus: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".ShardStatus"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}shard\0\u{1}range\0\u{1}points\0\u{3}points_by_code\0\u{1}segments\0\u{3}log_position\0\u{1}epoch\0\u{3}manifest_version\0\u{3}index_bytes\0\u{3}file_bytes\0\u{1}damaged\0\u{1}sealing\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}shard\0\u{1}range\0\u{1}points\0\u{3}points_by_code\0\u{1}segments\0\u{3}log_position\0\u{1}epoch\0\u{3}manifest_version\0\u{3}index_bytes\0\u{3}file_bytes\0\u{1}damaged\0\u{1}sealing\0\u{3}quantization_error\0\u{3}new_points_error\0")
+
+  fileprivate class _StorageClass {
+    var _shard: Covey_V1_ShardID? = nil
+    var _range: Covey_V1_HashRange? = nil
+    var _points: Int64 = 0
+    var _pointsByCode: Int64 = 0
+    var _segments: Int64 = 0
+    var _logPosition: UInt64 = 0
+    var _epoch: UInt64 = 0
+    var _manifestVersion: UInt64 = 0
+    var _indexBytes: Int64 = 0
+    var _fileBytes: Int64 = 0
+    var _damaged: [String] = []
+    var _sealing: Double? = nil
+    var _quantizationError: Double? = nil
+    var _newPointsError: Double? = nil
+
+      // This property is used as the initial default value for new instances of the type.
+      // The type itself is protecting the reference to its storage via CoW semantics.
+      // This will force a copy to be made of this reference when the first mutation occurs;
+      // hence, it is safe to mark this as `nonisolated(unsafe)`.
+      static nonisolated(unsafe) let defaultInstance = _StorageClass()
+
+    private init() {}
+
+    init(copying source: _StorageClass) {
+      _shard = source._shard
+      _range = source._range
+      _points = source._points
+      _pointsByCode = source._pointsByCode
+      _segments = source._segments
+      _logPosition = source._logPosition
+      _epoch = source._epoch
+      _manifestVersion = source._manifestVersion
+      _indexBytes = source._indexBytes
+      _fileBytes = source._fileBytes
+      _damaged = source._damaged
+      _sealing = source._sealing
+      _quantizationError = source._quantizationError
+      _newPointsError = source._newPointsError
+    }
+  }
+
+  fileprivate mutating func _uniqueStorage() -> _StorageClass {
+    if !isKnownUniquelyReferenced(&_storage) {
+      _storage = _StorageClass(copying: _storage)
+    }
+    return _storage
+  }
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
-    while let fieldNumber = try decoder.nextFieldNumber() {
-      // The use of inline closures is to circumvent an issue where the compiler
-      // allocates stack space for every case branch when no optimizations are
-      // enabled. https://github.com/apple/swift-protobuf/issues/1034
-      switch fieldNumber {
-      case 1: try { try decoder.decodeSingularMessageField(value: &self._shard) }()
-      case 2: try { try decoder.decodeSingularMessageField(value: &self._range) }()
-      case 3: try { try decoder.decodeSingularInt64Field(value: &self.points) }()
-      case 4: try { try decoder.decodeSingularInt64Field(value: &self.pointsByCode) }()
-      case 5: try { try decoder.decodeSingularInt64Field(value: &self.segments) }()
-      case 6: try { try decoder.decodeSingularUInt64Field(value: &self.logPosition) }()
-      case 7: try { try decoder.decodeSingularUInt64Field(value: &self.epoch) }()
-      case 8: try { try decoder.decodeSingularUInt64Field(value: &self.manifestVersion) }()
-      case 9: try { try decoder.decodeSingularInt64Field(value: &self.indexBytes) }()
-      case 10: try { try decoder.decodeSingularInt64Field(value: &self.fileBytes) }()
-      case 11: try { try decoder.decodeRepeatedStringField(value: &self.damaged) }()
-      case 12: try { try decoder.decodeSingularDoubleField(value: &self._sealing) }()
-      default: break
+    _ = _uniqueStorage()
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      while let fieldNumber = try decoder.nextFieldNumber() {
+        // The use of inline closures is to circumvent an issue where the compiler
+        // allocates stack space for every case branch when no optimizations are
+        // enabled. https://github.com/apple/swift-protobuf/issues/1034
+        switch fieldNumber {
+        case 1: try { try decoder.decodeSingularMessageField(value: &_storage._shard) }()
+        case 2: try { try decoder.decodeSingularMessageField(value: &_storage._range) }()
+        case 3: try { try decoder.decodeSingularInt64Field(value: &_storage._points) }()
+        case 4: try { try decoder.decodeSingularInt64Field(value: &_storage._pointsByCode) }()
+        case 5: try { try decoder.decodeSingularInt64Field(value: &_storage._segments) }()
+        case 6: try { try decoder.decodeSingularUInt64Field(value: &_storage._logPosition) }()
+        case 7: try { try decoder.decodeSingularUInt64Field(value: &_storage._epoch) }()
+        case 8: try { try decoder.decodeSingularUInt64Field(value: &_storage._manifestVersion) }()
+        case 9: try { try decoder.decodeSingularInt64Field(value: &_storage._indexBytes) }()
+        case 10: try { try decoder.decodeSingularInt64Field(value: &_storage._fileBytes) }()
+        case 11: try { try decoder.decodeRepeatedStringField(value: &_storage._damaged) }()
+        case 12: try { try decoder.decodeSingularDoubleField(value: &_storage._sealing) }()
+        case 13: try { try decoder.decodeSingularDoubleField(value: &_storage._quantizationError) }()
+        case 14: try { try decoder.decodeSingularDoubleField(value: &_storage._newPointsError) }()
+        default: break
+        }
       }
     }
   }
 
   package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
-    // The use of inline closures is to circumvent an issue where the compiler
-    // allocates stack space for every if/case branch local when no optimizations
-    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
-    // https://github.com/apple/swift-protobuf/issues/1182
-    try { if let v = self._shard {
-      try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
-    } }()
-    try { if let v = self._range {
-      try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
-    } }()
-    if self.points != 0 {
-      try visitor.visitSingularInt64Field(value: self.points, fieldNumber: 3)
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every if/case branch local when no optimizations
+      // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+      // https://github.com/apple/swift-protobuf/issues/1182
+      try { if let v = _storage._shard {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
+      } }()
+      try { if let v = _storage._range {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+      } }()
+      if _storage._points != 0 {
+        try visitor.visitSingularInt64Field(value: _storage._points, fieldNumber: 3)
+      }
+      if _storage._pointsByCode != 0 {
+        try visitor.visitSingularInt64Field(value: _storage._pointsByCode, fieldNumber: 4)
+      }
+      if _storage._segments != 0 {
+        try visitor.visitSingularInt64Field(value: _storage._segments, fieldNumber: 5)
+      }
+      if _storage._logPosition != 0 {
+        try visitor.visitSingularUInt64Field(value: _storage._logPosition, fieldNumber: 6)
+      }
+      if _storage._epoch != 0 {
+        try visitor.visitSingularUInt64Field(value: _storage._epoch, fieldNumber: 7)
+      }
+      if _storage._manifestVersion != 0 {
+        try visitor.visitSingularUInt64Field(value: _storage._manifestVersion, fieldNumber: 8)
+      }
+      if _storage._indexBytes != 0 {
+        try visitor.visitSingularInt64Field(value: _storage._indexBytes, fieldNumber: 9)
+      }
+      if _storage._fileBytes != 0 {
+        try visitor.visitSingularInt64Field(value: _storage._fileBytes, fieldNumber: 10)
+      }
+      if !_storage._damaged.isEmpty {
+        try visitor.visitRepeatedStringField(value: _storage._damaged, fieldNumber: 11)
+      }
+      try { if let v = _storage._sealing {
+        try visitor.visitSingularDoubleField(value: v, fieldNumber: 12)
+      } }()
+      try { if let v = _storage._quantizationError {
+        try visitor.visitSingularDoubleField(value: v, fieldNumber: 13)
+      } }()
+      try { if let v = _storage._newPointsError {
+        try visitor.visitSingularDoubleField(value: v, fieldNumber: 14)
+      } }()
     }
-    if self.pointsByCode != 0 {
-      try visitor.visitSingularInt64Field(value: self.pointsByCode, fieldNumber: 4)
-    }
-    if self.segments != 0 {
-      try visitor.visitSingularInt64Field(value: self.segments, fieldNumber: 5)
-    }
-    if self.logPosition != 0 {
-      try visitor.visitSingularUInt64Field(value: self.logPosition, fieldNumber: 6)
-    }
-    if self.epoch != 0 {
-      try visitor.visitSingularUInt64Field(value: self.epoch, fieldNumber: 7)
-    }
-    if self.manifestVersion != 0 {
-      try visitor.visitSingularUInt64Field(value: self.manifestVersion, fieldNumber: 8)
-    }
-    if self.indexBytes != 0 {
-      try visitor.visitSingularInt64Field(value: self.indexBytes, fieldNumber: 9)
-    }
-    if self.fileBytes != 0 {
-      try visitor.visitSingularInt64Field(value: self.fileBytes, fieldNumber: 10)
-    }
-    if !self.damaged.isEmpty {
-      try visitor.visitRepeatedStringField(value: self.damaged, fieldNumber: 11)
-    }
-    try { if let v = self._sealing {
-      try visitor.visitSingularDoubleField(value: v, fieldNumber: 12)
-    } }()
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: Covey_V1_ShardStatus, rhs: Covey_V1_ShardStatus) -> Bool {
-    if lhs._shard != rhs._shard {return false}
-    if lhs._range != rhs._range {return false}
-    if lhs.points != rhs.points {return false}
-    if lhs.pointsByCode != rhs.pointsByCode {return false}
-    if lhs.segments != rhs.segments {return false}
-    if lhs.logPosition != rhs.logPosition {return false}
-    if lhs.epoch != rhs.epoch {return false}
-    if lhs.manifestVersion != rhs.manifestVersion {return false}
-    if lhs.indexBytes != rhs.indexBytes {return false}
-    if lhs.fileBytes != rhs.fileBytes {return false}
-    if lhs.damaged != rhs.damaged {return false}
-    if lhs._sealing != rhs._sealing {return false}
+    if lhs._storage !== rhs._storage {
+      let storagesAreEqual: Bool = withExtendedLifetime((lhs._storage, rhs._storage)) { (_args: (_StorageClass, _StorageClass)) in
+        let _storage = _args.0
+        let rhs_storage = _args.1
+        if _storage._shard != rhs_storage._shard {return false}
+        if _storage._range != rhs_storage._range {return false}
+        if _storage._points != rhs_storage._points {return false}
+        if _storage._pointsByCode != rhs_storage._pointsByCode {return false}
+        if _storage._segments != rhs_storage._segments {return false}
+        if _storage._logPosition != rhs_storage._logPosition {return false}
+        if _storage._epoch != rhs_storage._epoch {return false}
+        if _storage._manifestVersion != rhs_storage._manifestVersion {return false}
+        if _storage._indexBytes != rhs_storage._indexBytes {return false}
+        if _storage._fileBytes != rhs_storage._fileBytes {return false}
+        if _storage._damaged != rhs_storage._damaged {return false}
+        if _storage._sealing != rhs_storage._sealing {return false}
+        if _storage._quantizationError != rhs_storage._quantizationError {return false}
+        if _storage._newPointsError != rhs_storage._newPointsError {return false}
+        return true
+      }
+      if !storagesAreEqual {return false}
+    }
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -1,0 +1,65 @@
+import Foundation
+import Model
+import Storage
+
+/// The store itself, and every log entry and bulk object that was ever in it: what is true, whatever the nodes believe.
+final class StoreHistory: @unchecked Sendable {  // one thread
+    private(set) var store: any ObjectStore
+    /// Requests so far.
+    var requests = 0
+    private var logs: [String: [UInt64: LogEntry]] = [:]
+    private var bulk: [String: [UInt8]] = [:]
+    private var models: [String: LogModel] = [:]
+
+    /// A disk that forgets, on power loss, what was not synchronized; `nil` for a store that forgets nothing.
+    private let files: SimulatedFileSystem?
+    private let root = FileManager.default.temporaryDirectory.path + "/covey-simulation"
+
+    init(onDisk: Bool) throws {
+        if onDisk {
+            let files = SimulatedFileSystem()
+            self.files = files
+            store = try LocalObjectStore(root: root, fileSystem: files, threads: 0)
+        } else {
+            files = nil
+            store = MemoryObjectStore()
+        }
+    }
+
+    var isOnDisk: Bool { files != nil }
+
+    /// All processes that use the store must have been killed.
+    func losePower(seed: UInt64) throws {
+        guard let files else { return }
+        files.crash(beforeStep: files.steps)
+        files.restart(seed: seed)
+        store = try LocalObjectStore(root: root, fileSystem: files, threads: 0)
+    }
+
+    /// An object is in the store.
+    func note(_ key: String, _ bytes: [UInt8]) {
+        guard let slash = key.lastIndex(of: "/") else { return }
+        let folder = String(key[...slash])
+        if folder.hasSuffix("/log/"), let position = StoreKey.number(at: key), let entry = try? LogEntry(decoding: bytes) {
+            // Of a position that was truncated and written again, what was first there is what counted.
+            if logs[folder, default: [:]][position] == nil { logs[folder, default: [:]][position] = entry }
+            models[folder] = nil
+        } else if folder.hasSuffix("/bulk/") {
+            bulk[key] = bytes
+        }
+    }
+
+    /// Takes in what is there though nobody was told so.
+    func takeInAll() async throws {
+        for key in try await store.listAll(prefix: "") where key.contains("/log/") || key.contains("/bulk/") { note(key, try await store.get(key)) }
+    }
+
+    /// What the log of a shard means.
+    func model(of shard: ShardID) -> LogModel {
+        let folder = StoreKey.log(shard)
+        if let model = models[folder] { return model }
+        let model = LogModel(logs[folder] ?? [:]) { [bulk] name in bulk[StoreKey.bulk(shard, name: name)] }
+        models[folder] = model
+        return model
+    }
+}

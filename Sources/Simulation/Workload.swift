@@ -1,0 +1,166 @@
+import Coordination
+import Foundation
+import Model
+import Storage
+
+/// Clients that write, delete, search and look up points of a few collections, and hold every answer to what the log says.
+final class Workload: @unchecked Sendable {  // one thread
+    private let world: World
+    private var scheduler: Scheduler { world.scheduler }
+    private let checker: Checker
+    private(set) var collections: [Collection] = []
+    private var nextValue = 0
+    private(set) var operations = 0
+    private(set) var acknowledged = 0
+    private(set) var failed = 0
+    private(set) var reads = 0
+
+    struct Collection: Sendable {
+        let tenant: TenantID
+        let name: CollectionName
+        let schema: CollectionSchema
+        func shard(of id: PointID) -> ShardID { schema.shard(schema.shardIndex(of: id), of: tenant) }
+        var shards: [ShardID] { (0..<schema.shardCount).map { schema.shard($0, of: tenant) } }
+    }
+
+    /// Points that exist at most, in a collection: few, so that writes meet.
+    private static let ids = 24
+
+    init(_ world: World, _ checker: Checker) {
+        self.world = world
+        self.checker = checker
+    }
+
+    /// Makes the collections: two tenants with one name, and ids alike.
+    func prepare() async throws {
+        for tenant in ["red", "blue"] {
+            let tenant = try TenantID(tenant)
+            let name = try CollectionName("things")
+            let context = CallContext(requestID: .random(), tenant: tenant)
+            while true {
+                guard let coordinator = world.coordinator(world.coordinatorMachines[0]) else { return }
+                do {
+                    let schema = try await coordinator.createCollection(
+                        name, dimension: 4, metric: .euclid, shardCount: scheduler.number(1..<3), context: context)
+                    collections.append(Collection(tenant: tenant, name: name, schema: schema))
+                    break
+                } catch where error.code == .alreadyExists {
+                    guard let schema = try? await coordinator.schema(of: name, context: context) else { continue }
+                    collections.append(Collection(tenant: tenant, name: name, schema: schema))
+                    break
+                } catch { await scheduler.pass(.milliseconds(200)) }
+            }
+        }
+    }
+
+    /// One client: one operation after the other, through whichever coordinator.
+    func runClient(_ count: Int) async {
+        for _ in 0..<count {
+            await scheduler.pass(scheduler.duration(.zero, .milliseconds(800)))
+            let machine = scheduler.pick(world.coordinatorMachines)
+            guard let coordinator = world.coordinator(machine), !machine.isPaused else { continue }
+            operations += 1
+            let collection = scheduler.pick(collections)
+            switch scheduler.number(0..<100) {
+            case 0..<45: await write(coordinator, collection)
+            case 45..<70: await retrieve(coordinator, collection)
+            case 70..<92: await search(coordinator, collection)
+            case 92..<96: await checkCount(coordinator, collection)
+            default: _ = try? await coordinator.seal(collection.name, context: context(collection))
+            }
+        }
+    }
+
+    private func context(_ collection: Collection, _ consistency: Consistency = .strong) -> CallContext {
+        CallContext(requestID: .random(), tenant: collection.tenant, consistency: consistency)
+    }
+
+    private func id() -> PointID { .integer(UInt64(scheduler.number(0..<Self.ids))) }
+
+    private func vector() -> [Float] { (0..<4).map { _ in Float(scheduler.number(0..<64)) } }
+
+    private func write(_ coordinator: Coordinator, _ collection: Collection) async {
+        var operations: [AppendRequest.Operation] = []
+        for _ in 0..<scheduler.pick([1, 1, 1, 3]) {
+            switch scheduler.number(0..<20) {
+            case 0..<14:
+                nextValue += 1
+                var payload: Payload = ["n": .integer(Int64(nextValue)), "tenant": .string(collection.tenant.rawValue), "k": .integer(Int64(scheduler.number(0..<3)))]
+                // Larger than an entry: its operations lie in objects beside the log.
+                if scheduler.chance(0.1) { payload["filler"] = .string(String(repeating: "x", count: 600)) }
+                let (vector, payload2) = (vector(), payload)
+                operations.append(.upsert((0..<scheduler.pick([1, 1, 4])).map { _ in Point(id: id(), vector: vector, payload: payload2) }))
+            case 14..<18: operations.append(.delete([id(), id()]))
+            default: operations.append(.deleteWhere(Filter(must: [.match(key: "k", anyOf: [.integer(Int64(scheduler.number(0..<3)))])])))
+            }
+        }
+        let context = context(collection)
+        do {
+            let outcome = try await coordinator.write(operations, to: collection.name, context: context)
+            acknowledged += 1
+            for result in outcome.results { checker.acknowledged(context.requestID, result.shard, result.position) }
+        } catch {
+            failed += 1
+            if error.code == .resourceExhausted || error.code == .invalidArgument { checker.refused(context.requestID, collection.shards) }
+        }
+    }
+
+    private func consistency() -> Consistency { scheduler.pick([.strong, .strong, .strong, .bounded(milliseconds: 500), .eventual]) }
+
+    private func retrieve(_ coordinator: Coordinator, _ collection: Collection) async {
+        let ids = Array(Set((0..<4).map { _ in id() })).sorted()
+        let consistency = consistency()
+        let begun = checker.begin(collection, consistency, now: scheduler.elapsed)
+        guard let points = try? await coordinator.retrieve(ids, from: collection.name, withVector: true, context: context(collection, consistency)) else { return }
+        reads += 1
+        checker.checkLookup(ids, points, begun)
+    }
+
+    private func search(_ coordinator: Coordinator, _ collection: Collection) async {
+        let consistency = consistency()
+        let begun = checker.begin(collection, consistency, now: scheduler.elapsed)
+        // The exact scan: a recall of one is what the model can be held to.
+        let query = SearchQuery(vector: vector(), limit: 6, effort: SearchEffort(exact: true), withVector: true, partial: scheduler.pick([.degrade, .fail]))
+        guard let answer = try? await coordinator.search(query, in: collection.name, context: context(collection, consistency)) else { return }
+        reads += 1
+        checker.checkSearch(query, answer, begun)
+    }
+
+    private func checkCount(_ coordinator: Coordinator, _ collection: Collection) async {
+        let begun = checker.begin(collection, .strong, now: scheduler.elapsed)
+        guard let (count, coverage) = try? await coordinator.count(collection.name, partial: .degrade, context: context(collection)) else { return }
+        reads += 1
+        if coverage.gaps.isEmpty, coverage.unverified.isEmpty { checker.checkCount(count, begun) }
+    }
+
+    // MARK: - The end
+
+    /// After all faults: everything works again within a bound, and everything is as the logs say.
+    func finish() async {
+        for collection in collections {
+            for machine in world.coordinatorMachines {
+                var lastError: ClusterError?
+                let start = scheduler.elapsed
+                while scheduler.elapsed - start < .seconds(60) {
+                    lastError = await readAll(world.coordinator(machine)!, collection)
+                    if lastError == nil { break }
+                    await scheduler.pass(.milliseconds(500))
+                }
+                if let lastError { checker.report("no progress for a minute after the last fault: \(lastError)") }
+            }
+        }
+    }
+
+    private func readAll(_ coordinator: Coordinator, _ collection: Collection) async -> ClusterError? {
+        do throws(ClusterError) {
+            let context = context(collection)
+            let points = (0..<Self.ids).map { Point(id: .integer(UInt64($0 + 1_000)), vector: [1, 2, 3, 4], payload: ["tenant": .string(collection.tenant.rawValue)]) }
+            let outcome = try await coordinator.write([.upsert(points)], to: collection.name, context: context)
+            for result in outcome.results { checker.acknowledged(context.requestID, result.shard, result.position) }
+            let begun = checker.begin(collection, .strong, now: scheduler.elapsed)
+            let page = try await coordinator.scroll(collection.name, limit: 1_000, withVector: true, partial: .fail, context: self.context(collection))
+            checker.checkLookup((0..<Self.ids).flatMap { [.integer(UInt64($0)), .integer(UInt64($0 + 1_000))] }, page.points, begun)
+            return nil
+        } catch { return error }
+    }
+}

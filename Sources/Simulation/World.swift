@@ -1,0 +1,156 @@
+import Coordination
+import Foundation
+import Logging
+import Model
+import Observability
+import Placement
+import Sharding
+import Storage
+
+/// A whole cluster: machines that run the shard nodes and coordinators that ship, between them a network and a store that fail.
+final class World: @unchecked Sendable {  // one thread
+    let scheduler: Scheduler
+    let history: StoreHistory
+    private(set) var plan: FaultPlan
+    let shardMachines: [Machine]
+    let coordinatorMachines: [Machine]
+    private var nodes: [NodeID: ShardNode] = [:]
+    private var coordinators: [NodeID: Coordinator] = [:]
+    private let configuration: ShardConfiguration
+    private(set) var faults = 0
+    private var isCalm = false
+
+    init(_ scheduler: Scheduler) throws {
+        self.scheduler = scheduler
+        history = try StoreHistory(onDisk: scheduler.chance(0.25))
+        plan = FaultPlan(scheduler)
+        shardMachines = (0..<scheduler.number(2..<5)).map { Machine(NodeID("shard-\($0)"), scheduler: scheduler) }
+        coordinatorMachines = (0..<2).map { Machine(NodeID("coordinator-\($0)"), scheduler: scheduler) }
+        var configuration = ShardConfiguration()
+        configuration.searchThreads = 0
+        configuration.sealPoints = scheduler.pick([8, 25, 1_000])
+        configuration.sealEntries = scheduler.pick([10, 40, 1_000])
+        configuration.exactScanThreshold = scheduler.pick([0, 2_000])
+        configuration.entryBytes = 2_048
+        configuration.openShards = scheduler.pick([1, 2, 1_024])
+        configuration.manifestsKept = scheduler.pick([1, 16])
+        configuration.lease = scheduler.pick([.zero, .milliseconds(300), .seconds(1)])
+        self.configuration = configuration
+    }
+
+    private func quiet() -> Logger { Logger(label: "simulation") { _ in SwiftLogNoOpLogHandler() } }
+    var machines: [Machine] { shardMachines + coordinatorMachines }
+
+    /// What runs on a machine; `nil` for nobody, and for those that were killed.
+    func node(_ machine: Machine) -> ShardNode? { machine.isAlive ? nodes[machine.name] : nil }
+    func coordinator(_ machine: Machine) -> Coordinator? { machine.isAlive ? coordinators[machine.name] : nil }
+
+    // MARK: - Processes
+
+    func start() throws {
+        for machine in machines where !machine.isAlive { try start(machine) }
+    }
+
+    private func start(_ machine: Machine) throws {
+        machine.start()
+        machine.storeTrouble = isCalm ? 0 : plan.storeTrouble
+        let store = SimulatedStore(history, for: machine)
+        var peers: [NodeID: any ShardService] = [:]
+        for other in shardMachines where other !== machine { peers[other.name] = SimulatedPeer(from: machine, to: other, in: self) }
+        if shardMachines.contains(where: { $0 === machine }) {
+            let placement = try Placement(members: shardMachines.map { Placement.Member(node: $0.name) })
+            let followers = Followers(of: machine.name, nodes: peers, placement: placement, count: 2, clock: machine.clock)
+            nodes[machine.name] = ShardNode(
+                node: machine.name, store: store, configuration: configuration, followers: followers, clock: machine.clock, metrics: Metrics(), logger: quiet())
+        } else {
+            var configuration = CoordinatorConfiguration()
+            configuration.readTimeout = .seconds(4)
+            configuration.writeTimeout = .seconds(8)
+            configuration.schemaStaleness = scheduler.pick([.zero, .seconds(1)])
+            coordinators[machine.name] = try Coordinator(
+                store: store, nodes: peers, configuration: configuration, logger: quiet(), metrics: Metrics(), clock: machine.clock)
+        }
+    }
+
+    private func kill(_ machine: Machine) {
+        machine.kill()
+        nodes[machine.name] = nil
+        coordinators[machine.name] = nil
+    }
+
+    // MARK: - Faults
+
+    /// Lets things happen until ``calm()``.
+    func makeTrouble() async {
+        guard !plan.kinds.isEmpty else { return }
+        while !isCalm {
+            await scheduler.pass(scheduler.duration(.zero, plan.interval * 4))
+            guard !isCalm else { return }
+            faults += 1
+            await happen(scheduler.pick(plan.kinds))
+        }
+    }
+
+    private func happen(_ fault: FaultPlan.Fault) async {
+        let machine = scheduler.pick(machines)
+        let other = scheduler.pick(machines.filter { $0 !== machine })
+        let time = scheduler.duration(.milliseconds(50), .seconds(12))
+        switch fault {
+        case .kill, .restart:
+            kill(machine)
+            later(fault == .kill ? time : .milliseconds(20)) { [self] in if !machine.isAlive { try? start(machine) } }
+        case .stopNode:
+            // As by SIGTERM: it finishes what it has, then ends.
+            guard let node = nodes[machine.name] else { return }
+            nodes[machine.name] = nil
+            let process = machine.process
+            Task.detached { [self] in
+                await node.close()
+                guard machine.process == process else { return }
+                kill(machine)
+                await scheduler.pass(.milliseconds(20))
+                if !machine.isAlive { try? start(machine) }
+            }
+        case .pause:
+            machine.pause()
+            later(time) { machine.resume() }
+        case .cutOneWay, .cutBothWays:
+            machine.cutFrom.insert(other.name)
+            if fault == .cutBothWays { other.cutFrom.insert(machine.name) }
+            later(time) {
+                machine.cutFrom.remove(other.name)
+                other.cutFrom.remove(machine.name)
+            }
+        case .cutFromStore:
+            machine.reachesStore = false
+            later(time) { machine.reachesStore = true }
+        case .diskFull:
+            machine.isFull = true
+            later(time) { machine.isFull = false }
+        case .powerLoss:
+            guard history.isOnDisk else { return }
+            for machine in machines { kill(machine) }
+            try? history.losePower(seed: UInt64(scheduler.number(0..<Int.max)))
+            try? await history.takeInAll()
+            try? start()
+        }
+    }
+
+    private func later(_ delay: Duration, _ action: @escaping @Sendable () -> Void) { scheduler.after(delay, action) }
+
+    /// From now on nothing goes wrong, and everything runs.
+    func calm() throws {
+        isCalm = true
+        plan.loss = 0
+        plan.duplication = 0
+        plan.latency = .milliseconds(4)
+        for machine in machines {
+            machine.resume()
+            machine.cutFrom = []
+            machine.reachesStore = true
+            machine.isFull = false
+            machine.storeTrouble = 0
+        }
+        try start()
+    }
+}
