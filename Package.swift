@@ -74,7 +74,7 @@ let package = Package(
         .module(
             "Gateway",
             [
-                "Ingestion", "Coordination", "Generation", "Embedding", "Storage", "Model", "Observability", .hummingbird, .hummingbirdCore,
+                "Ingestion", "Coordination", "Sharding", "Generation", "Embedding", "Storage", "Model", "Observability", .hummingbird, .hummingbirdCore,
                 .nioCore, .logging, .lifecycle,
             ]),
         .module("Simulation", ["Coordination", "Sharding", "Placement", "Storage", "VectorMath", "Model", "Observability", .logging]),

@@ -82,6 +82,7 @@ package struct Gateway: Sendable {
         let documents = Documents(
             coordinator: coordinator, ingestor: ingestor, embedder: embedder, files: UploadedFiles(store: store), turns: DocumentTurns())
         QdrantCollectionRoutes(documents: documents, configuration: configuration).add(to: router)
+        QdrantSnapshotRoutes(coordinator: coordinator, store: store).add(to: router)
         let retrieval = Retrieval(coordinator: coordinator, embedder: embedder)
         ChatRoutes(
             documents: documents, retrieval: retrieval, generator: generator, configuration: configuration, metrics: metrics, logger: logger

@@ -94,5 +94,10 @@ package struct Simulation: Sendable {
             }
         }
         await cold.close()
+        // Every reference of every object, as `covey verify` follows them (invariant 7).
+        let outside = try await StoreAudit(store: history.store, threads: 0, pause: {}).run { tenant in
+            for finding in tenant.allFindings where finding.isProblem { checker.report("\(finding.kind) \(finding.key): \(finding.reason)") }
+        }
+        for finding in outside where finding.isProblem { checker.report("\(finding.kind) \(finding.key): \(finding.reason)") }
     }
 }

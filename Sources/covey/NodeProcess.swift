@@ -103,7 +103,7 @@ struct NodeProcess {
     private var erasureDeadline: Duration { .seconds(configuration.number("erasure.deadline_seconds")) }
 
     /// What a shard's rewriting superseded is let go of within 5/16 of the deadline, whether this node heard of it or not: with the 9/16 that the
-    /// rewriting may take to begin, it is over in time.
+    /// rewriting may take to begin, an eighth is left for the rewriting itself.
     private func copySweeper(_ shards: ShardNode, _ store: any ObjectStore) -> some Service {
         Sweep(interval: erasureDeadline / 16) {
             await shards.letGo(after: erasureDeadline / 8)

@@ -52,11 +52,14 @@ struct SnapshotMakeCommand: AsyncParsableCommand {
 
     func run() async throws {
         try await options.run(at: to) { store, elsewhere, tenant in
-            let id = SnapshotShelf.newID()
-            let target = try elsewhere ?? SnapshotShelf(store: store, tenant: tenant).snapshot(id)
             let names = try collection.map { [try CollectionName($0)] }
-            let record = try await SnapshotWriter(source: store, tenant: tenant, target: target).write(names, id: id)
-            options.show("snapshot \(to ?? id): \(record.summary)", record.json)
+            let record: SnapshotRecord
+            if let elsewhere {
+                record = try await SnapshotWriter(source: store, tenant: tenant, target: elsewhere).write(names, id: SnapshotShelf.newID())
+            } else {
+                record = try await SnapshotShelf(store: store, tenant: tenant).make(names)
+            }
+            options.show("snapshot \(to ?? record.id): \(record.summary)", record.json)
         }
     }
 }

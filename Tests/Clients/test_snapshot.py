@@ -111,3 +111,25 @@ def test_a_restored_collection_of_documents_lists_and_answers(make_cluster, tmp_
     assert len(before) > 0 and str(before).replace("notes", "copied") == str(after)
     answer = other.covey("ask", "-c", "copied", "What is a covey?")
     assert "small flock of partridges" in answer.stdout, answer.stdout + answer.stderr
+
+
+def test_qdrants_client_makes_lists_and_deletes_snapshots(make_cluster):
+    from qdrant_client import QdrantClient
+    from qdrant_client.http.exceptions import UnexpectedResponse
+
+    cluster = make_cluster(serve=True)
+    fill(cluster, "kept", make_points(41, 50))
+    fill(cluster, "other", make_points(41, 5))
+    client = QdrantClient(cluster.url)
+    made = client.create_snapshot("kept", wait=True)
+    assert made.size > 0 and made.creation_time
+    assert [s.name for s in client.list_snapshots("kept")] == [made.name]
+    assert client.list_snapshots("other") == []
+    with pytest.raises(UnexpectedResponse, match="404"):
+        client.create_snapshot("missing")
+    with pytest.raises(UnexpectedResponse, match="404"):
+        client.delete_snapshot("other", made.name)
+    assert run(cluster, "restore", made.name, "--as", "again", "--shards", "2")["points"] == 50
+    assert client.count("again").count == 50
+    assert client.delete_snapshot("kept", made.name)
+    assert client.list_snapshots("kept") == [] and run(cluster, "snapshot", "list") == []

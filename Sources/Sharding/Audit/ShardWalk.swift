@@ -31,7 +31,8 @@ struct ShardWalk {
     private var entries: [UInt64: Read<LogEntry>] = [:]
     private var segments: [SegmentRecord: Read<Void>] = [:]
     private var bulk: [BulkRecord: Read<Void>] = [:]
-    private var manifests: [UInt64: Read<Void>] = [:]
+    /// Names of the segments that each older manifest has.
+    private var manifests: [UInt64: Read<Set<String>>] = [:]
 
     /// Passes until a shard that is sealed again and again is left for another audit.
     private static let maximumPasses = 64
@@ -263,17 +264,18 @@ struct ShardWalk {
                 do throws(FormatError) {
                     let manifest = try Manifest(decoding: bytes)
                     guard manifest.version == version else { throw .malformed("it holds version \(manifest.version)") }
-                    manifests[version] = .good(())
+                    manifests[version] = .good(Set(manifest.segments.map(\.name)))
                 } catch { manifests[version] = .bad(error.description) }
             }
             if case .bad(let reason) = manifests[version] { report.findings.append(StoreFinding(.damaged, key, reason)) }
         }
     }
 
-    /// Segments that the newest manifest does not name. The owner that wrote it may be building one, and so may a later one; what earlier
-    /// ones left behind nobody will name (protocol, H16).
+    /// Segments that the newest manifest does not name. The owner that wrote it may be building one, and so may a later one; what an older manifest
+    /// names is being deleted. What else earlier owners left behind nobody will name (protocol, H16).
     private func checkSpareSegments(_ manifest: Manifest?, _ report: inout Report) async throws(ClusterError) {
         let named = Set((manifest?.segments ?? []).map(\.name))
+        let superseded = manifests.values.reduce(into: Set<String>()) { if case .good(let names) = $1 { $0.formUnion(names) } }
         for key in try await listed(StoreKey.segments(id)) {
             let name = String(key.dropFirst(StoreKey.segments(id).count))
             guard !named.contains(name) else { continue }
@@ -282,7 +284,7 @@ struct ShardWalk {
                 manifest.map { origin.epoch > $0.epoch || (origin.epoch == $0.epoch && origin.incarnation == $0.writer.incarnation) } ?? true
             }
             report.findings.append(
-                mayBeNamed ?? false
+                mayBeNamed ?? false || superseded.contains(name)
                     ? StoreFinding(.pending, key, "in the making, or superseded: goes with the next seal")
                     : StoreFinding(.orphan, key, "no manifest names it: goes with the next seal"))
         }

@@ -12,11 +12,13 @@ package struct StoreAudit: Sendable {
     let store: any ObjectStore
     /// Before a reference is judged that two puts or deletes in a row make and break, so that both are over.
     let pause: @Sendable () async -> Void
-    let threads = WorkerThreads(name: "verify", count: 2, limit: 1_024)
+    let threads: WorkerThreads
 
-    package init(store: any ObjectStore, pause: @escaping @Sendable () async -> Void = { try? await Task.sleep(for: .seconds(2)) }) {
+    /// - Parameter threads: See ``WorkerThreads``.
+    package init(store: any ObjectStore, threads: Int = 2, pause: @escaping @Sendable () async -> Void = { try? await Task.sleep(for: .seconds(2)) }) {
         self.store = store
         self.pause = pause
+        self.threads = WorkerThreads(name: "verify", count: threads, limit: 1_024)
     }
 
     /// - Parameters:

@@ -73,6 +73,17 @@ package struct SnapshotShelf: Sendable {
         return PrefixedObjectStore(store, prefix: StoreKey.snapshot(id, of: tenant))
     }
 
+    /// Makes a snapshot; what is there of one that fails is deleted.
+    ///
+    /// - Throws: as ``SnapshotWriter/write(_:id:)``.
+    package func make(_ names: [CollectionName]?) async throws(ClusterError) -> SnapshotRecord {
+        let id = Self.newID()
+        do throws(ClusterError) { return try await SnapshotWriter(source: store, tenant: tenant, target: try snapshot(id)).write(names, id: id) } catch {
+            try? await delete(id)
+            throw error
+        }
+    }
+
     /// Oldest first; of one that is not whole only the name.
     package func list() async throws(ClusterError) -> [(id: String, record: SnapshotRecord?)] {
         let prefix = StoreKey.snapshots(of: tenant)

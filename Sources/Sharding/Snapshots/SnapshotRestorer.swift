@@ -40,6 +40,7 @@ package struct SnapshotRestorer: Sendable {
         schema.shardCount = shardCount ?? schema.shardCount
         try schema.validate()
         let made = schema
+        var isFilled = false
         do throws(ClusterError) {
             _ = try await SchemaRegistry(store: store).create(made, named: name, tenant: tenant) { () throws(ClusterError) in
                 if made.shardCount == collection.schema.shardCount {
@@ -50,9 +51,12 @@ package struct SnapshotRestorer: Sendable {
                 let points = try await SnapshotReader(snapshot: store, tenant: tenant, schema: made).count()
                 guard points == collection.points else { throw ClusterError(.dataLoss, "\(points) points were restored, the snapshot has \(collection.points)") }
                 try await copyFiles(of: collection.schema, source, to: made)
+                isFilled = true
             }
             return made
         } catch {
+            // Whether the name was published may not be known: then what it stands for stays.
+            guard !isFilled || error.code == .alreadyExists else { throw error }
             let prefix = StoreKey.collection(made.incarnation, of: tenant)
             if let left = try? await store.listAll(prefix: prefix) { try? await store.delete(left) }
             throw error
