@@ -105,6 +105,30 @@ struct BenchTests {
         }
     }
 
+    @Test("measures vectors as any datatype stores them", arguments: VectorDatatype.allCases)
+    func datatypes(datatype: VectorDatatype) throws {
+        defer { try? FileManager.default.removeItem(at: folder) }
+        // A grid around 0, wide enough for its points to stay apart when they are rounded.
+        let steps = (0..<12).map { Float($0) * 0.1 - 0.55 }
+        let rows = steps.flatMap { y in steps.map { x in [x, y] } }
+        let base = try write("base.fvecs", vectors(rows))
+        let query = try write("query.fvecs", vectors([[-0.24, 0.46], [0.55, -0.53]]))
+        let truth = try write("truth.ivecs", [1, 123, 1, 11])
+        var options = BenchOptions(base: base, query: query, truth: truth, metric: .euclid, k: 1, sweep: [])
+        options.datatype = datatype
+        let measured = try lines(options)
+        #expect(measured.count == 2)
+        for line in measured {
+            #expect(line["recall"] as? Double == 1)
+            #expect(line["raw_bytes_per_vector"] as? Int == 2 * datatype.byteCount)
+        }
+        guard datatype == .uint8 else { return }
+        options.metric = Metric.dot
+        let products = options
+        let error = #expect(throws: ClusterError.self) { try lines(products) }
+        #expect(error?.message.contains("uint8") == true)
+    }
+
     @Test(
         "the defaults reach recall 0.95 with at most 5 % rescored and codes of at most 1/8",
         .enabled(if: exists(data), "needs \(data)"),

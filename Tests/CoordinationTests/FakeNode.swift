@@ -231,6 +231,8 @@ struct FakeCluster {
     ) throws -> Coordinator {
         var configuration = CoordinatorConfiguration()
         configuration.replicas = 1
+        // Beside all other tests a write may wait for a processor for longer than the default.
+        configuration.writeTimeout = .seconds(600)
         change(&configuration)
         return try Coordinator(
             store: store, nodes: Dictionary(uniqueKeysWithValues: nodes.map { ($0.name, $0 as any ShardService) }), configuration: configuration,
