@@ -63,8 +63,6 @@ final class NodeHealth: Sendable {
     /// A call is taking so long that the node may have stopped.
     func suspect(now: ContinuousClock.Instant) { state.withLock { Self.fail(&$0, now) } }
 
-    var isSuspect: Bool { state.withLock { $0.closedUntil != nil } }
-
     private static func fail(_ state: inout State, _ now: ContinuousClock.Instant) {
         state.failures += 1
         guard state.failures >= patience else { return }

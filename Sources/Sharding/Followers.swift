@@ -47,11 +47,16 @@ package final class Followers: Sendable {
         self.clock = clock
     }
 
-    /// Sends an entry, or `nil` if only the manifest is new, to the shard's other replicas; returns at once.
-    func publish(_ entry: [UInt8]?, manifestVersion: UInt64, of shard: ShardID, shardCount: Int) {
-        guard let placement, count > 1 else { return }
+    /// The other nodes that keep a shard; to be kept, as it takes the placement of the whole collection.
+    func others(of shard: ShardID, shardCount: Int) -> [NodeID] {
+        guard let placement, count > 1 else { return [] }
         let replicas = placement.replicas(tenant: shard.tenant, incarnation: shard.incarnation, shardCount: shardCount, count: count)[shard.index]
-        for replica in replicas where replica != node {
+        return replicas.filter { $0 != node }
+    }
+
+    /// Sends an entry, or `nil` if only the manifest is new, to a shard's other replicas; returns at once.
+    func publish(_ entry: [UInt8]?, manifestVersion: UInt64, of shard: ShardID, to others: [NodeID]) {
+        for replica in others {
             guard let service = nodes[replica] else { continue }
             let link = Link(shard: shard, node: replica)
             let isNew = state.withLock { state in

@@ -22,7 +22,7 @@ final class PendingWrite: Sendable {
         /// Apply what the store has beyond this opening's position.
         case check
         /// Apply what the owner says it committed.
-        case follow([LogEntry])
+        case follow([(entry: LogEntry, byteCount: Int)])
     }
 
     let key: RequestWindow.Key

@@ -26,9 +26,9 @@ extension Shard {
     func watchDrift() {
         guard isUsable, let (content, drift) = newestByCode else { return environment.drift.set(nil, of: writer.incarnation) }
         environment.drift.set(drift, of: writer.incarnation)
-        let tail = snapshot.tail
-        let count = tail.reduce(0) { $0 + $1.liveCount }
+        let count = state.withLock { $0.tailCount }
         guard measuring == nil, count >= Self.leastPoints, 4 * count >= 5 * drift.measuredAt else { return }
+        let tail = snapshot.tail
         // Its parent is this shard: `close` waits for it.
         measuring = Task {
             defer { measuring = nil }

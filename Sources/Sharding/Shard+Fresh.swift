@@ -147,11 +147,11 @@ extension Shard {
     }
 
     /// Applies entries that their writer says are in the log, up to the first that does not follow.
-    func follow(_ entries: [LogEntry]) throws(ClusterError) {
-        for entry in entries where entry.position == state.withLock({ $0.cursor.position }) + 1 {
+    func follow(_ entries: [(entry: LogEntry, byteCount: Int)]) throws(ClusterError) {
+        for (entry, byteCount) in entries where entry.position == state.withLock({ $0.cursor.position }) + 1 {
             // Operations in objects beside the log are read when somebody has to know.
             if case .bulk = entry.content { return }
-            try learn(entry, byteCount: entry.encoded().count)
+            try learn(entry, byteCount: byteCount)
         }
     }
 

@@ -18,6 +18,8 @@ actor Shard {
     nonisolated let state: Mutex<ShardState>
     /// Set when the shard must be opened anew, with the reason.
     private nonisolated let failure = Mutex<ClusterError?>(nil)
+    /// The other nodes that keep this shard.
+    nonisolated let followers: [NodeID]
 
     private var queue: [PendingWrite] = []
     private var queuedBytes = 0
@@ -45,6 +47,7 @@ actor Shard {
         self.log = log
         self.writer = writer
         self.state = Mutex(state)
+        followers = environment.followers.others(of: id, shardCount: schema.shardCount)
         freshness = Mutex(Freshness(openedAt: environment.clock.now()))
     }
 
@@ -275,7 +278,7 @@ actor Shard {
             var applied = entry
             applied.content = content
             let superseded = try apply(applied, byteCount: bytes.count + moreBytes)
-            environment.followers.publish(bytes, manifestVersion: state.withLock { $0.manifestVersion }, of: id, shardCount: schema.shardCount)
+            environment.followers.publish(bytes, manifestVersion: state.withLock { $0.manifestVersion }, of: id, to: followers)
             return (entry.position, superseded)
         case .defeated(let foreign):
             throw fail(ClusterError(.aborted, "shard \(id) is owned by \(foreign.writer) since position \(foreign.position)"))
@@ -329,7 +332,7 @@ actor Shard {
                 // Another owner may have rewritten the shard since this one marked it.
                 isMarked = false
                 renewLease(from: start)
-                environment.followers.publish(bytes, manifestVersion: state.withLock { $0.manifestVersion }, of: id, shardCount: schema.shardCount)
+                environment.followers.publish(bytes, manifestVersion: state.withLock { $0.manifestVersion }, of: id, to: followers)
                 environment.logger.info(
                     "shard claimed", metadata: logMetadata(request).merging(["epoch": "\(claim.epoch)", "position": "\(claim.position)"]) { $1 })
             case .defeated: try await catchUp()

@@ -152,9 +152,9 @@ package final class ShardNode: ShardService {
         guard context.tenant == request.shard.tenant else {
             throw ClusterError(.permissionDenied, "shard \(request.shard) is not one of tenant \(context.tenant)")
         }
-        var entries: [LogEntry] = []
+        var entries: [(entry: LogEntry, byteCount: Int)] = []
         for (index, bytes) in request.entries.enumerated() {
-            do throws(FormatError) { entries.append(try LogEntry(decoding: bytes)) } catch { throw ClusterError(.invalidArgument, "entries[\(index)]: \(error)") }
+            do throws(FormatError) { entries.append((try LogEntry(decoding: bytes), bytes.count)) } catch { throw ClusterError(.invalidArgument, "entries[\(index)]: \(error)") }
         }
         try await hosted.withOpen(request.shard) { shard throws(ClusterError) in
             if !entries.isEmpty { _ = try await shard.submit(PendingWrite(.follow(entries))) }

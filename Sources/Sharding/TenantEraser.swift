@@ -68,9 +68,6 @@ package struct TenantEraser: Sendable {
     }
 
     private func delete(_ keys: [String]) async throws(ClusterError) {
-        for start in stride(from: 0, to: keys.count, by: 1_000) {
-            let some = Array(keys[start..<min(start + 1_000, keys.count)])
-            try await stored { () throws(StoreError) in try await store.delete(some) }
-        }
+        try await stored { () throws(StoreError) in try await store.delete(keys) }
     }
 }

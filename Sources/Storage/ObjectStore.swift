@@ -26,7 +26,7 @@ package protocol ObjectStore: Sendable {
     /// Keys that begin with `prefix` and come after `after`, at most `limit`, in the store's order. That is the order of their bytes among
     /// keys that differ in their last part only; where one folder's name begins another's, services differ (SeaweedFS lists `a/c` before `a-b`).
     func list(prefix: String, after: String?, limit: Int) async throws(StoreError) -> [String]
-    /// Deletes the objects; it is durable on return. Deleting what is absent succeeds.
+    /// Deletes the objects, any number of them; it is durable on return. Deleting what is absent succeeds.
     func delete(_ keys: [String]) async throws(StoreError)
 
     /// A path where a large object may be written before ``putFile(_:from:)`` takes it; nothing is there yet.

@@ -198,3 +198,32 @@ def test_while_the_store_is_away_reads_say_that_they_are_unverified(make_cluster
         seaweedfs.resume()
     cluster.wait_for(lambda: ask("")[1]["covey"]["coverage"]["consistency"] == "verified", "the store to be back")
     assert ask("?consistency=soon")[0] == 400
+
+
+@pytest.mark.skipif("BENCHMARK" not in os.environ, reason="a measurement: BENCHMARK=1 runs it")
+def test_benchmark_consistency(make_cluster):
+    """Searches of four shards at rest, 1 and 8 clients, by consistency; rounds in turn, the median of five."""
+    cluster = make_cluster(shards=4)
+    points = make_points(35, 4_000)
+    fill(cluster, "rested", points)
+    words = ["strong", "bounded:60000", "eventual"]
+
+    def rate(word, clients, seconds=2.0):
+        counts, end = [0] * clients, time.monotonic() + seconds
+
+        def ask(number):
+            while time.monotonic() < end:
+                query(cluster, "rested", points[counts[number] % len(points)]["vector"], parameters=f"?consistency={word}")
+                counts[number] += 1
+
+        threads = [threading.Thread(target=ask, args=(number,)) for number in range(clients)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return sum(counts) / seconds
+
+    for clients in (1, 8):
+        rounds = [[rate(word, clients) for word in words] for _ in range(5)]
+        for index, word in enumerate(words):
+            print(f"{clients} clients, {word}: {sorted(row[index] for row in rounds)[2]:.0f} searches/s")

@@ -28,6 +28,7 @@ struct Harness: Sendable {
         configuration.retryDelay = .zero
         configuration.searchThreads = 1
         configuration.lease = .zero
+        configuration.verifyTimeout = .seconds(600)  // a test waits for a processor now and then
         adjust(&configuration)
         return ShardNode(node: NodeID(name), store: store, configuration: configuration, metrics: metrics, logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
     }

@@ -4,7 +4,7 @@ import Storage
 import Synchronization
 import Testing
 
-/// Rules of the protocol that hold with one owner and no takeover yet, each named after its number.
+/// Rules of the protocol that one shard's nodes and store show, each named after its number; `covey simulate` holds whole clusters to the rest.
 @Suite("The cluster's protocol")
 struct ProtocolTests {
     private func entry(_ harness: Harness, _ position: UInt64) async throws -> LogEntry {
