@@ -151,7 +151,11 @@ actor Shard {
             case .check: try await catchUp()
             case .follow(let entries): try follow(entries)
             case .release:
-                if state.withLock({ $0.cursor.isOwner && !$0.cursor.isOver }) { _ = try await commit(.release) }
+                if state.withLock({ $0.cursor.isOwner && !$0.cursor.isOver }) {
+                    // From the moment that the entry may be in the log, another may claim without waiting: the lease ends before.
+                    freshness.withLock { $0.leaseEnd = nil }
+                    _ = try await commit(.release)
+                }
             case .claim, .anchor, .terminal, .operations:
                 // One that may take over does it for all that share its entry.
                 if let owner = try await becomeOwner(for: group[0].key.id, takeover: group.contains(where: \.takeover)) {
