@@ -73,11 +73,12 @@ extension Shard {
             throw ClusterError(.unavailable, "shard \(id): the store has not answered for \(began.duration(to: now)), so that nobody knows what is current")
         }
         let check = PendingWrite(.check)
-        let end = min(now + timeout, context.deadline.map { now + now.duration(to: $0) / 2 } ?? now + timeout)
+        let end = min(now + timeout, context.deadline ?? now + timeout)
+        let code: ClusterError.Code = end == context.deadline ? .deadlineExceeded : .unavailable
         // Its parent is this call, which ends it.
         let timer = Task {
             guard (try? await clock.sleep(end)) != nil else { return }
-            check.finish(.failure(ClusterError(.unavailable, "shard \(self.id): the store did not confirm within \(now.duration(to: end)) what is current")))
+            check.finish(.failure(ClusterError(code, "shard \(self.id): the store did not confirm within \(now.duration(to: end)) what is current")))
         }
         defer { timer.cancel() }
         _ = try await withTaskCancellationHandler {

@@ -60,7 +60,13 @@ extension Shard {
             if let owner = try await own(.anchor, takeover, request) { return owner }
         }
         if everything { isMarked = false }
-        guard let input = state.withLock({ $0.beginSeal(everything: everything) }) else {
+        // Another's claim may have been learned since: its epoch is not this writer's to summarize.
+        let (owner, sealInput) = state.withLock { state in
+            state.cursor.isOwner ? (nil, state.beginSeal(everything: everything)) : (state.cursor.holder?.node, nil)
+        }
+        if let owner { return owner }
+        guard let input = sealInput else {
+            guard state.withLock({ $0.cursor.isOwner }) else { throw ClusterError(.aborted, "shard \(id) was given up while it was to be sealed") }
             // What an earlier seal of this owner could not delete.
             if everything, let manifest = try await log.newestManifest() { try await collect(after: manifest) }
             return nil

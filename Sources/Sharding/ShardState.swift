@@ -211,6 +211,7 @@ struct ShardState {
     ///   a manifest of the same is made: only after one's own may be deleted what the earlier owner left (protocol, H16).
     mutating func beginSeal(everything: Bool) -> SealInput? {
         precondition(touched == nil, "a seal is running")
+        precondition(cursor.isOwner, "a manifest's writer is the holder of its epoch: readers go by that")
         precondition(!isDamaged, "a damaged shard is not sealed: its log holds the deletes of rows that cannot be read")
         let plan = SealPlan.merged(
             segments: segments.map { SealPlan.Segment(rows: $0.record.rowCount, live: $0.liveCount) }, tail: tailCount,
