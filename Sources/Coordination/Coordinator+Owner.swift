@@ -28,7 +28,12 @@ extension Coordinator {
         var (round, hops) = (0, 0)
         var pause: Duration = .milliseconds(20)
         while true {
-            guard let service = nodes[node] else { throw ClusterError(.internal, "node \(node) is no member") }
+            let services = members.view.services
+            // An owner that is no member any more is asked for nothing, unless the plan still has it.
+            guard let service = services[node] ?? target.replicas.first(where: { $0.node == node })?.service else {
+                node = target.node
+                continue
+            }
             let isTakeover = takeover
             let result = await watched(node, service, context, isAlone: target.replicas.count == 1) { (context) throws(ClusterError) in
                 try await call(service, isTakeover, context)
@@ -41,9 +46,10 @@ extension Coordinator {
                 }
                 hops += 1
                 guard hops < 16 else { throw ClusterError(.aborted, "shard \(target.shard) keeps moving") }
-                takeover = unreachable.contains(owner) || nodes[owner] == nil
+                // Two that know different members send a caller to each other.
+                takeover = unreachable.contains(owner) || services[owner] == nil || hops > 4
                 if takeover {
-                    log(.warning, "a shard's owner cannot be reached, another replica takes over", ["shard": "\(target.shard)", "owner": "\(owner)", "node": "\(node)"], context)
+                    log(.warning, "a shard's owner cannot be reached or is no member, another replica takes over", ["shard": "\(target.shard)", "owner": "\(owner)", "node": "\(node)"], context)
                 } else {
                     node = owner
                 }

@@ -71,7 +71,7 @@ extension Coordinator {
     package func readiness() async -> Readiness {
         let context = CallContext(requestID: .random(), tenant: .default)
         async let nodes = nodeStatus(context: context)
-        var readiness = Readiness(storeError: nil, unreachable: [:], nodeCount: self.nodes.count)
+        var readiness = Readiness(storeError: nil, unreachable: [:], nodeCount: members.view.record.members.count)
         do {
             _ = try await store.list(prefix: StoreKey.names(of: .default), after: nil, limit: 1)
         } catch { readiness.storeError = ClusterError(error) }
@@ -82,9 +82,10 @@ extension Coordinator {
     /// Every node's answer, in the order of names.
     package func nodeStatus(context: CallContext) async -> [ClusterStatus.Node] {
         // The status call is the same for any shard; the shard only names the target here.
-        let targets = nodes.sorted { $0.key < $1.key }.enumerated().map { index, node in
+        let view = members.view
+        let targets = view.placement.members.enumerated().map { index, member in
             ShardTarget(
-                shard: ShardID(tenant: context.tenant, incarnation: Incarnation(0), index: index), replicas: [replica(node.key)], range: .all)
+                shard: ShardID(tenant: context.tenant, incarnation: Incarnation(0), index: index), replicas: [replica(member.node, in: view)], range: .all)
         }
         let started = clock.now()
         let clock = clock

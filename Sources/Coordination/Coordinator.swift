@@ -12,40 +12,34 @@ import Synchronization
 /// the same cluster. May be used from any task.
 package final class Coordinator: Sendable {
     let store: any ObjectStore
-    let nodes: [NodeID: any ShardService]
+    let members: Members
     let configuration: CoordinatorConfiguration
     let logger: Logger
     let metrics: Metrics
     let clock: DeadlineClock
     let registry: SchemaRegistry
-    private let placement: Placement
     private let plans: PlanCache
     /// When this coordinator first erased what ended.
     private let erasures = Mutex<[Incarnation: ContinuousClock.Instant]>([:])
-    private let health: [NodeID: NodeHealth]
+    private let health = Mutex<[NodeID: NodeHealth]>([:])
     private let hedging = HedgeRule()
 
     /// - Parameters:
-    ///   - nodes: The cluster's members by name: the same on every coordinator, alive or not.
+    ///   - members: The cluster's shard nodes, alive or not.
     ///   - clock: What deadlines are measured with.
-    /// - Throws: `invalidArgument` for an impossible configuration, or if there is no node.
+    /// - Throws: `invalidArgument` for an impossible configuration.
     package init(
-        store: any ObjectStore, nodes: [NodeID: any ShardService], configuration: CoordinatorConfiguration = CoordinatorConfiguration(),
+        store: any ObjectStore, members: Members, configuration: CoordinatorConfiguration = CoordinatorConfiguration(),
         logger: Logger, metrics: Metrics, clock: DeadlineClock = .continuous
     ) throws(ClusterError) {
         try configuration.validate()
-        for node in configuration.weights.keys where nodes[node] == nil {
-            throw ClusterError(.invalidArgument, "weights name node \(node), which is not a shard node of the cluster")
-        }
         self.store = store
-        self.nodes = nodes
+        self.members = members
         self.configuration = configuration
         self.logger = logger
         self.metrics = metrics
         self.clock = clock
         registry = SchemaRegistry(store: store)
-        health = nodes.mapValues { _ in NodeHealth() }
-        placement = try Placement(members: nodes.keys.map { Placement.Member(node: $0, weight: configuration.weights[$0] ?? 1) })
         plans = PlanCache(limit: configuration.schemaCacheLimit)
     }
 
@@ -59,7 +53,7 @@ package final class Coordinator: Sendable {
         _ name: CollectionName, dimension: Int, metric: Metric, datatype: VectorDatatype = .float32, shardCount: Int? = nil,
         embeddingModel: String? = nil, metadata: [String: String] = [:], context: CallContext
     ) async throws(ClusterError) -> CollectionSchema {
-        let defaultShardCount = configuration.defaultShardCount ?? min(nodes.count, CollectionSchema.maximumShardCount)
+        let defaultShardCount = configuration.defaultShardCount ?? min(members.view.record.members.count, CollectionSchema.maximumShardCount)
         let schema = CollectionSchema(
             name: name, incarnation: .random(), dimension: dimension, metric: metric, datatype: datatype, shardCount: shardCount ?? defaultShardCount,
             embeddingModel: embeddingModel, createdAt: Int64(Date().timeIntervalSince1970), metadata: metadata)
@@ -125,7 +119,12 @@ package final class Coordinator: Sendable {
     /// - Throws: `notFound` if this tenant has no such collection.
     func plan(of name: CollectionName, context: CallContext) async throws(ClusterError) -> CollectionPlan {
         let key = PlanCache.Key(tenant: context.tenant, name: name)
-        if let (plan, mustCheck) = plans.plan(key, now: clock.now(), staleness: configuration.schemaStaleness) {
+        if var (plan, mustCheck) = plans.plan(key, now: clock.now(), staleness: configuration.schemaStaleness) {
+            let view = members.view
+            if plan.membersVersion < view.version {
+                let placed = replicas(of: plan.schema, plan.tenant, view)
+                plan = plans.keep(CollectionPlan(plan, replicas: placed, membersVersion: view.version), for: key, now: clock.now())
+            }
             guard mustCheck else { return plan }
             do throws(ClusterError) {
                 if try await isNewest(plan, context) { return plan }
@@ -176,12 +175,24 @@ package final class Coordinator: Sendable {
     }
 
     func makePlan(_ record: SchemaRegistry.Record, _ name: CollectionName, _ tenant: TenantID) -> CollectionPlan {
-        let placed = placement.replicas(
-            tenant: tenant, incarnation: record.schema.incarnation, shardCount: record.schema.shardCount, count: configuration.replicas)
-        return CollectionPlan(name: name, tenant: tenant, schema: record.schema, version: record.version, replicas: placed.map { $0.map(replica) })
+        let view = members.view
+        return CollectionPlan(
+            name: name, tenant: tenant, schema: record.schema, version: record.version, replicas: replicas(of: record.schema, tenant, view),
+            membersVersion: view.version)
     }
 
-    func replica(_ node: NodeID) -> ShardTarget.Replica { ShardTarget.Replica(node: node, service: nodes[node]!, health: health[node]!) }
+    private func replicas(of schema: CollectionSchema, _ tenant: TenantID, _ view: Members.View) -> [[ShardTarget.Replica]] {
+        view.replicas(tenant: tenant, incarnation: schema.incarnation, shardCount: schema.shardCount).map { $0.map { replica($0, in: view) } }
+    }
+
+    func replica(_ node: NodeID, in view: Members.View) -> ShardTarget.Replica {
+        let health = health.withLock { known in
+            let health = known[node] ?? NodeHealth()
+            known[node] = health
+            return health
+        }
+        return ShardTarget.Replica(node: node, service: view.services[node]!, health: health)
+    }
 
     @discardableResult
     private func erase(_ schema: CollectionSchema, _ name: CollectionName, _ context: CallContext) async -> Bool {

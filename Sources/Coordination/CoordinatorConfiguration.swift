@@ -27,15 +27,10 @@ package struct CoordinatorConfiguration: Sendable {
     package var dropsPerSweep: Int = 1_000
     /// Time for that look; after it the schema last known is used. Default: 1 s: while the store is away reads go on.
     package var schemaTimeout: Duration = .seconds(1)
-    /// Replicas of a shard; the same on all coordinators and shard nodes. Default: 2, so that no read fails when a node dies; at most one on
-    /// each node.
-    package var replicas = 2
     /// Schemas kept in memory. Default: 10,000, a few kilobytes each.
     package var schemaCacheLimit: Int = 10_000
     /// Shards of a new collection that does not say; `nil`: one per shard node.
     package var defaultShardCount: Int?
-    /// Share of the shards a node takes relative to the others; a node that is not named has weight 1.
-    package var weights: [NodeID: Double] = [:]
 
     /// Largest `limit` and largest `offset` of a search, and largest `limit` of a scroll. Default: 10,000, Qdrant's
     /// recommended bound: every shard returns offset + limit hits.
@@ -64,7 +59,7 @@ package struct CoordinatorConfiguration: Sendable {
             throw ClusterError(.invalidArgument, "\(name) must not be negative, found \(value)")
         }
         let counts: [(String, Int)] = [
-            ("replicas", replicas), ("schemaCacheLimit", schemaCacheLimit), ("dropsPerSweep", dropsPerSweep), ("maximumLimit", maximumLimit), ("maximumBatchPoints", maximumBatchPoints),
+            ("schemaCacheLimit", schemaCacheLimit), ("dropsPerSweep", dropsPerSweep), ("maximumLimit", maximumLimit), ("maximumBatchPoints", maximumBatchPoints),
             ("maximumPayloadBytes", maximumPayloadBytes), ("maximumEntryBytes", maximumEntryBytes), ("maximumDocumentBytes", maximumDocumentBytes),
         ]
         for (name, value) in counts where value < 1 { throw ClusterError(.invalidArgument, "\(name) must be at least 1, found \(value)") }

@@ -11,22 +11,11 @@ import Model
 /// - SeeAlso: Thaler, Ravishankar, "Using Name-Based Mappings to Increase Hit Rates", IEEE/ACM ToN 1998; weights after
 ///   Schindelhauer, Schomaker, "Weighted Distributed Hash Tables", SPAA 2005.
 package struct Placement: Sendable {
-    package struct Member: Hashable, Sendable {
-        package var node: NodeID
-        /// Share of the shards relative to the other members'. Default: 1.
-        package var weight: Double
-
-        package init(node: NodeID, weight: Double = 1) {
-            self.node = node
-            self.weight = weight
-        }
-    }
-
     /// In ascending order of names, so that the order in which members are listed does not matter.
-    package let members: [Member]
+    package let members: [ClusterMember]
 
     /// - Throws: `invalidArgument` if there is no member, a name stands twice, or a weight is not a positive number.
-    package init(members: [Member]) throws(ClusterError) {
+    package init(members: [ClusterMember]) throws(ClusterError) {
         guard !members.isEmpty else { throw ClusterError(.invalidArgument, "the cluster has no shard node") }
         for member in members where !(member.weight > 0 && member.weight.isFinite) {
             throw ClusterError(.invalidArgument, "weight of node \(member.node) must be above 0, found \(member.weight)")
@@ -40,7 +29,8 @@ package struct Placement: Sendable {
     /// The members that keep each shard of one collection, by shard index; the first of them owns it while all is well.
     ///
     /// Ranks are dealt out one after the other: of each rank a member gets at most ⌈`shardCount` × its weight / all weights⌉, as long as
-    /// some other member may still take what is left.
+    /// some other member may still take what is left. Replicas of one shard lie in different zones as long as there are any left, even
+    /// where that makes a member take more than its share.
     ///
     /// - Parameter count: Replicas of a shard; more than there are members gives one on each.
     /// - Complexity: O(`shardCount` × members × (log + `count`)), to be kept by the caller for as long as the members stay.
@@ -49,6 +39,7 @@ package struct Placement: Sendable {
         // A quotient that rounding left just above a whole number must not round up to the next.
         let share = members.map { Int((Double(shardCount) * $0.weight / total - 1e-9).rounded(.up)) }
         let seeds = members.map { member in fold(member.node.rawValue, into: 0) }
+        let zones = members.enumerated().map { index, member in member.zone.map(Zone.named) ?? .own(index) }
         var pairs: [Pair] = []
         pairs.reserveCapacity(shardCount * members.count)
         for shard in 0..<shardCount {
@@ -63,14 +54,20 @@ package struct Placement: Sendable {
             var room = share
             // The rooms sum to at least shardCount, so the first rank leaves nothing over. In a later one the members with room may all
             // have the shard already: then it goes to the best of the others.
-            for mayExceed in [false, true] {
+            for (isZoneNew, mayExceed) in [(true, false), (true, true), (false, false), (false, true)] {
                 for pair in pairs where chosen[pair.shard].count == rank && !chosen[pair.shard].contains(pair.member) && (room[pair.member] > 0 || mayExceed) {
+                    if isZoneNew, chosen[pair.shard].contains(where: { zones[$0] == zones[pair.member] }) { continue }
                     chosen[pair.shard].append(pair.member)
                     room[pair.member] -= 1
                 }
             }
         }
         return chosen.map { $0.map { members[$0].node } }
+    }
+
+    private enum Zone: Equatable {
+        case named(String)
+        case own(Int)
     }
 
     private struct Pair {

@@ -13,9 +13,7 @@ package final class Followers: Sendable {
     private static let timeout: Duration = .seconds(2)
 
     private let node: NodeID
-    private let nodes: [NodeID: any ShardService]
-    private let placement: Placement?
-    private let count: Int
+    private let members: Members?
     private let clock: DeadlineClock
     private let state = Mutex(State())
 
@@ -36,28 +34,34 @@ package final class Followers: Sendable {
 
     /// - Parameters:
     ///   - node: The one that these are the followers of.
-    ///   - nodes: All members' services; its own is not called.
-    ///   - placement: `nil` for a node without others.
-    ///   - count: Replicas of a shard.
-    package init(of node: NodeID, nodes: [NodeID: any ShardService] = [:], placement: Placement? = nil, count: Int = 1, clock: DeadlineClock = .continuous) {
+    ///   - members: `nil` for a node without others; the node's own service is not called.
+    package init(of node: NodeID, members: Members? = nil, clock: DeadlineClock = .continuous) {
         self.node = node
-        self.nodes = nodes
-        self.placement = placement
-        self.count = count
+        self.members = members
         self.clock = clock
     }
 
-    /// The other nodes that keep a shard; to be kept, as it takes the placement of the whole collection.
-    func others(of shard: ShardID, shardCount: Int) -> [NodeID] {
-        guard let placement, count > 1 else { return [] }
-        let replicas = placement.replicas(tenant: shard.tenant, incarnation: shard.incarnation, shardCount: shardCount, count: count)[shard.index]
-        return replicas.filter { $0 != node }
+    /// The nodes that keep a shard, as of one version of the members.
+    struct Replicas: Sendable {
+        let version: UInt64
+        let nodes: [NodeID]
+    }
+
+    /// Version of the members; ``replicas(of:shardCount:)`` changes with it only.
+    var version: UInt64 { members?.view.version ?? 0 }
+
+    /// To be kept, as it takes the placement of the whole collection.
+    func replicas(of shard: ShardID, shardCount: Int) -> Replicas {
+        guard let view = members?.view else { return Replicas(version: 0, nodes: [node]) }
+        return Replicas(
+            version: view.version, nodes: view.replicas(tenant: shard.tenant, incarnation: shard.incarnation, shardCount: shardCount)[shard.index])
     }
 
     /// Sends an entry, or `nil` if only the manifest is new, to a shard's other replicas; returns at once.
-    func publish(_ entry: [UInt8]?, manifestVersion: UInt64, of shard: ShardID, to others: [NodeID]) {
-        for replica in others {
-            guard let service = nodes[replica] else { continue }
+    func publish(_ entry: [UInt8]?, manifestVersion: UInt64, of shard: ShardID, to replicas: [NodeID]) {
+        guard let services = members?.view.services else { return }
+        for replica in replicas where replica != node {
+            guard let service = services[replica] else { continue }
             let link = Link(shard: shard, node: replica)
             let isNew = state.withLock { state in
                 guard !state.isClosed else { return false }

@@ -109,6 +109,13 @@ final class OpenShards: Sendable {
         }
     }
 
+    /// Closes the open shards that `condition` holds for; their next use opens them again.
+    func close(where condition: @Sendable (Shard) -> Bool) async {
+        for (id, opening) in state.withLock({ $0.slots.map { ($0.key, $0.value.opening) } }) {
+            if case .success(let shard) = await opening.value, condition(shard) { remove(id, opening) }
+        }
+    }
+
     private func remove(_ id: ShardID, _ opening: Task<Result<Shard, ClusterError>, Never>) {
         state.withLock { state in
             guard state.slots[id]?.opening == opening else { return }

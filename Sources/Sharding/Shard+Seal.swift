@@ -81,7 +81,7 @@ extension Shard {
                 throw fail(ClusterError(.aborted, "shard \(id): another writer has manifest \(manifest.version)"))
             }
             state.withLock { $0.completeSeal(input, manifest: manifest, segment: segment) }
-            environment.followers.publish(nil, manifestVersion: manifest.version, of: id, to: followers)
+            environment.followers.publish(nil, manifestVersion: manifest.version, of: id, to: replicas)
             watchDrift()
             environment.seals.add()
             environment.sealSeconds.observe(start.duration(to: .now))

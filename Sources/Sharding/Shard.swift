@@ -18,8 +18,8 @@ actor Shard {
     nonisolated let state: Mutex<ShardState>
     /// Set when the shard must be opened anew, with the reason.
     private nonisolated let failure = Mutex<ClusterError?>(nil)
-    /// The other nodes that keep this shard.
-    nonisolated let followers: [NodeID]
+    /// The nodes that keep this shard, as of the members last asked for.
+    private nonisolated let placed: Mutex<Followers.Replicas>
 
     private var queue: [PendingWrite] = []
     private var queuedBytes = 0
@@ -47,12 +47,21 @@ actor Shard {
         self.log = log
         self.writer = writer
         self.state = Mutex(state)
-        followers = environment.followers.others(of: id, shardCount: schema.shardCount)
+        placed = Mutex(environment.followers.replicas(of: id, shardCount: schema.shardCount))
         freshness = Mutex(Freshness(openedAt: environment.clock.now()))
     }
 
     nonisolated var isUsable: Bool { failure.withLock { $0 == nil } }
     nonisolated var snapshot: ShardSnapshot { state.withLock { $0.snapshot } }
+
+    /// The nodes that keep this shard, its owner while all is well first; this one is not among them if it was asked by mistake, or only for now.
+    nonisolated var replicas: [NodeID] {
+        let version = environment.followers.version
+        return placed.withLock { placed in
+            if placed.version != version { placed = environment.followers.replicas(of: id, shardCount: schema.shardCount) }
+            return placed.nodes
+        }
+    }
 
     /// Gives the shard up, waits until nothing is being written or built. Later writes are refused.
     func close() async {
@@ -282,7 +291,7 @@ actor Shard {
             var applied = entry
             applied.content = content
             let superseded = try apply(applied, byteCount: bytes.count + moreBytes)
-            environment.followers.publish(bytes, manifestVersion: state.withLock { $0.manifestVersion }, of: id, to: followers)
+            environment.followers.publish(bytes, manifestVersion: state.withLock { $0.manifestVersion }, of: id, to: replicas)
             return (entry.position, superseded)
         case .defeated(let foreign):
             throw fail(ClusterError(.aborted, "shard \(id) is owned by \(foreign.writer) since position \(foreign.position)"))
@@ -321,6 +330,9 @@ actor Shard {
                     return holder.node
                 }
                 if await waitForLease() { continue }
+            } else if !takeover, !replicas.contains(environment.node) {
+                // Given up, so that one who keeps it takes it.
+                return replicas[0]
             }
             let claim = cursor.claim(nonce: .random())
             let bytes = claim.encoded()
@@ -336,7 +348,7 @@ actor Shard {
                 // Another owner may have rewritten the shard since this one marked it.
                 isMarked = false
                 renewLease(from: start)
-                environment.followers.publish(bytes, manifestVersion: state.withLock { $0.manifestVersion }, of: id, to: followers)
+                environment.followers.publish(bytes, manifestVersion: state.withLock { $0.manifestVersion }, of: id, to: replicas)
                 environment.logger.info(
                     "shard claimed", metadata: logMetadata(request).merging(["epoch": "\(claim.epoch)", "position": "\(claim.position)"]) { $1 })
             case .defeated: try await catchUp()

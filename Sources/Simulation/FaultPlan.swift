@@ -14,7 +14,7 @@ struct FaultPlan {
     var kinds: [Fault] = []
 
     enum Fault: CaseIterable {
-        case kill, restart, pause, cutOneWay, cutBothWays, cutFromStore, diskFull, powerLoss, stopNode
+        case kill, restart, pause, cutOneWay, cutBothWays, cutFromStore, diskFull, powerLoss, stopNode, changeMembers
     }
 
     init(_ scheduler: Scheduler) {

@@ -16,6 +16,9 @@ final class World: @unchecked Sendable {  // one thread
     let coordinatorMachines: [Machine]
     private var nodes: [NodeID: ShardNode] = [:]
     private var coordinators: [NodeID: Coordinator] = [:]
+    /// The cluster's record, and what each process knows of it.
+    private var record: ClusterRecord
+    private var members: [NodeID: Members] = [:]
     private let configuration: ShardConfiguration
     private(set) var faults = 0
     private var isCalm = false
@@ -25,6 +28,8 @@ final class World: @unchecked Sendable {  // one thread
         history = try StoreHistory(onDisk: scheduler.chance(0.25))
         plan = FaultPlan(scheduler)
         shardMachines = (0..<scheduler.number(2..<5)).map { Machine(NodeID("shard-\($0)"), scheduler: scheduler) }
+        let first = shardMachines.filter { _ in scheduler.chance(0.8) }
+        record = ClusterRecord(version: 1, replicas: 2, members: (first.count < 2 ? shardMachines : first).map { ClusterMember(node: $0.name) })
         coordinatorMachines = (0..<2).map { Machine(NodeID("coordinator-\($0)"), scheduler: scheduler) }
         var configuration = ShardConfiguration()
         configuration.searchThreads = 0
@@ -57,9 +62,10 @@ final class World: @unchecked Sendable {  // one thread
         let store = SimulatedStore(history, for: machine)
         var peers: [NodeID: any ShardService] = [:]
         for other in shardMachines where other !== machine { peers[other.name] = SimulatedPeer(from: machine, to: other, in: self) }
+        let members = try Members(record) { [peers] in peers[$0.node] }
+        self.members[machine.name] = members
         if shardMachines.contains(where: { $0 === machine }) {
-            let placement = try Placement(members: shardMachines.map { Placement.Member(node: $0.name) })
-            let followers = Followers(of: machine.name, nodes: peers, placement: placement, count: 2, clock: machine.clock)
+            let followers = Followers(of: machine.name, members: members, clock: machine.clock)
             nodes[machine.name] = ShardNode(
                 node: machine.name, store: store, configuration: configuration, followers: followers, clock: machine.clock, metrics: Metrics(), logger: quiet())
         } else {
@@ -68,7 +74,7 @@ final class World: @unchecked Sendable {  // one thread
             configuration.writeTimeout = .seconds(8)
             configuration.schemaStaleness = scheduler.pick([.zero, .seconds(1)])
             coordinators[machine.name] = try Coordinator(
-                store: store, nodes: peers, configuration: configuration, logger: quiet(), metrics: Metrics(), clock: machine.clock)
+                store: store, members: members, configuration: configuration, logger: quiet(), metrics: Metrics(), clock: machine.clock)
         }
     }
 
@@ -127,6 +133,15 @@ final class World: @unchecked Sendable {  // one thread
         case .diskFull:
             machine.isFull = true
             later(time) { machine.isFull = false }
+        case .changeMembers:
+            let chosen = shardMachines.filter { _ in scheduler.chance(0.6) }
+            guard chosen.count >= 2 else { return }
+            let changed = ClusterRecord(
+                version: record.version + 1, replicas: scheduler.pick([1, 2, 2, 3]),
+                members: chosen.map { ClusterMember(node: $0.name, weight: scheduler.pick([1, 1, 3])) })
+            record = changed
+            // Everybody looks for it now and then.
+            for machine in machines { later(scheduler.duration(.zero, .seconds(12))) { [self] in take(changed, machine) } }
         case .powerLoss:
             guard history.isOnDisk else { return }
             for machine in machines { kill(machine) }
@@ -136,11 +151,17 @@ final class World: @unchecked Sendable {  // one thread
         }
     }
 
+    private func take(_ record: ClusterRecord, _ machine: Machine) {
+        guard machine.isAlive, !machine.isPaused, (try? members[machine.name]?.update(record)) == true, let node = nodes[machine.name] else { return }
+        Task.detached { await node.handOver() }
+    }
+
     private func later(_ delay: Duration, _ action: @escaping @Sendable () -> Void) { scheduler.after(delay, action) }
 
     /// From now on nothing goes wrong, and everything runs.
     func calm() throws {
         isCalm = true
+        for machine in machines { take(record, machine) }
         plan.loss = 0
         plan.duplication = 0
         plan.latency = .milliseconds(4)

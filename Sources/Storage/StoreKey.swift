@@ -14,7 +14,7 @@ import Model
 /// | `files/<file>/…` | an uploaded document |
 /// | `snapshots/<id>/…` | a snapshot: a store of its own |
 ///
-/// Beside the tenants there is `erasures/…`, see ``ErasureMark``.
+/// Beside the tenants there are `erasures/…`, see ``ErasureMark``, and `cluster/<max − version>`, see ``ClusterRegistry``.
 ///
 /// Versions and positions have 20 digits, so that their order as text is their order as numbers.
 package enum StoreKey {
@@ -52,12 +52,16 @@ package enum StoreKey {
     package static func snapshots(of tenant: TenantID) -> String { Self.tenant(tenant) + "snapshots/" }
     package static func snapshot(_ id: String, of tenant: TenantID) -> String { snapshots(of: tenant) + "\(id)/" }
 
+    package static let clusterRecords = "cluster/"
+    package static func clusterRecord(_ version: UInt64) -> String { clusterRecords + twentyDigits(.max - version) }
+
     /// The number at the end of a key, as ``log(_:position:)`` and ``name(of:collection:version:)`` write it.
     package static func number(at key: String) -> UInt64? {
         let digits = key.suffix(20)
         guard digits.utf8.count == 20, digits.utf8.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }) else { return nil }
         return UInt64(digits)
     }
+    /// The version at the end of a key that counts down, as those of manifests do.
     package static func manifestVersion(at key: String) -> UInt64? { number(at: key).map { .max - $0 } }
 
     package static func twentyDigits(_ value: UInt64) -> String {

@@ -17,6 +17,10 @@ struct Configuration: Sendable {
         var name: String
         var role: Role
         var address: Address
+        /// A shard node's share of the shards relative to the others'.
+        var weight = 1.0
+        /// What fails together with it; `nil`: nothing.
+        var zone: String?
     }
 
     struct Key: Hashable, Sendable {
@@ -67,6 +71,9 @@ struct Configuration: Sendable {
 
     func nodes(role: Role) -> [Node] { nodes.filter { $0.role == role } }
 
+    /// Whose requests are served.
+    var tenants: [TenantID] { keys.isEmpty ? [.default] : Set(keys.map(\.tenant)).sorted() }
+
     private func check(_ setting: Setting) throws {
         let entry = values[setting.key]
         switch setting.kind {
@@ -97,7 +104,8 @@ struct Configuration: Sendable {
                 let known = Role.allCases.map(\.rawValue).joined(separator: ", ")
                 throw ConfigurationError("nodes (\(entry.origin)): role of \(name) must be one of \(known), found \"\(roleAndAddress[0])\"")
             }
-            let address = try parseAddress(String(roleAndAddress[1]), of: "address of node \(name) (\(entry.origin))")
+            let (addressText, options) = split(roleAndAddress[1])
+            let address = try parseAddress(addressText, of: "address of node \(name) (\(entry.origin))")
             guard address.isLoopback else {
                 throw ConfigurationError(
                     "address of node \(name) (\(entry.origin)): \(address) is beyond loopback, and calls between nodes are neither encrypted nor authenticated yet")
@@ -106,9 +114,38 @@ struct Configuration: Sendable {
             if let other = nodes.first(where: { $0.address == address && address.port != 0 }) {
                 throw ConfigurationError("nodes (\(entry.origin)): \(name) and \(other.name) have the same address \(address)")
             }
-            nodes.append(Node(name: name, role: role, address: address))
+            var node = Node(name: name, role: role, address: address)
+            for (key, value) in options {
+                guard role == .shard else { throw ConfigurationError("nodes (\(entry.origin)): \(name) has a \(key), which only shard nodes have") }
+                switch key {
+                case "zone":
+                    guard (1...64).contains(value.utf8.count) else {
+                        throw ConfigurationError("nodes (\(entry.origin)): zone of \(name) must have 1 to 64 bytes, found \"\(value)\"")
+                    }
+                    node.zone = value
+                case "weight":
+                    guard let weight = Double(value), weight > 0, weight <= 1_000 else {
+                        throw ConfigurationError("nodes (\(entry.origin)): weight of \(name) must be above 0 and at most 1000, found \"\(value)\"")
+                    }
+                    node.weight = weight
+                default: throw ConfigurationError("nodes (\(entry.origin)): unknown \(key) of \(name); known: weight, zone")
+                }
+            }
+            nodes.append(node)
         }
         return nodes
+    }
+
+    /// `host:port;weight=2;zone=a`.
+    private static func split(_ text: Substring) -> (address: String, options: [(String, String)]) {
+        let parts = text.split(separator: ";", omittingEmptySubsequences: false)
+        return (
+            String(parts[0]),
+            parts.dropFirst().map { part in
+                let pair = part.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+                return (String(pair[0]), pair.count == 2 ? String(pair[1]) : "")
+            }
+        )
     }
 
     private static func parseKeys(_ entry: SettingValues.Entry) throws -> [Key] {
@@ -125,7 +162,7 @@ struct Configuration: Sendable {
         return keys
     }
 
-    private static func parseAddress(_ text: String, of what: String) throws -> Address {
+    static func parseAddress(_ text: String, of what: String) throws -> Address {
         let colon = text.lastIndex(of: ":")
         guard let colon, let port = Int(text[text.index(after: colon)...]), (0...65_535).contains(port), colon > text.startIndex else {
             throw ConfigurationError("\(what) must be host:port with a port from 0 to 65535, found \"\(text)\"")

@@ -19,8 +19,8 @@ import Transport
 
 /// Wires the parts that a node needs, runs them, and stops them in the order in which nothing accepted is dropped.
 struct NodeProcess {
-    private let configuration: Configuration
-    private let logger: Logger
+    let configuration: Configuration
+    let logger: Logger
     private let metrics = Metrics()
     private let group = MultiThreadedEventLoopGroup.singleton
     private let name: String
@@ -36,13 +36,16 @@ struct NodeProcess {
     }
 
     func runShard(_ node: Configuration.Node) async throws {
-        var peers: [NodeID: Peer] = [:]
-        for other in configuration.nodes(role: .shard) where other.name != node.name { peers[NodeID(other.name)] = try peer(other) }
-        let store = try await store()
-        let shards = try shardNode(NodeID(node.name), store: store, others: peers.mapValues { RemoteShard(peer: $0) })
+        let (pool, store) = (peers, try await store())
+        let members = try await members(store, own: NodeID(node.name), pool)
+        let shards = try shardNode(NodeID(node.name), store: store, members: members)
+        let watch = membersWatch(members, store) { [logger] in
+            let count = await shards.handOver()
+            if count > 0 { logger.info("other members keep shards that were open here", metadata: ["closed": "\(count)"]) }
+        }
         let server = try NodeServer(configuration: serverConfiguration(node), shard: shards, group: group, metrics: metrics, logger: logger)
-        try await run([try await serving(server, at: node) { await shards.close() }, copySweeper(shards, store)])
-        for peer in peers.values { await peer.close() }
+        try await run([try await serving(server, at: node) { await shards.close() }, copySweeper(shards, store), watch])
+        await pool.close()
     }
 
     func runGenerator(_ node: Configuration.Node) async throws {
@@ -51,32 +54,27 @@ struct NodeProcess {
     }
 
     func runCoordinator(_ node: Configuration.Node) async throws {
-        let shards = configuration.nodes(role: .shard)
-        guard !shards.isEmpty else { throw ConfigurationError("nodes names no shard: a coordinator has nobody to ask") }
+        guard !configuration.nodes(role: .shard).isEmpty else { throw ConfigurationError("nodes names no shard: a coordinator has nobody to ask") }
         guard let generator = configuration.nodes(role: .generator).first else {
             throw ConfigurationError("nodes names no generator: nobody could answer questions")
         }
-        var services: [NodeID: any ShardService] = [:]
-        var peers: [Peer] = []
-        for shard in shards {
-            let peer = try peer(shard)
-            peers.append(peer)
-            services[NodeID(shard.name)] = RemoteShard(peer: peer)
-        }
-        let generatorPeer = try peer(generator)
-        peers.append(generatorPeer)
-        let (gateway, sweeper) = try self.gateway(shards: services, generator: RemoteGenerator(peer: generatorPeer), embedder: try embedder(), store: try await store())
+        let (pool, store) = (peers, try await store())
+        let members = try await members(store, pool)
+        let (gateway, sweeper) = try self.gateway(
+            members: members, generator: RemoteGenerator(peer: try pool.peer(at: generator.address)), embedder: try embedder(), store: store)
         // The coordinator's own node port answers health checks.
         let server = try NodeServer(configuration: serverConfiguration(node), group: group, metrics: metrics, logger: logger)
-        try await run([try await serving(server, at: node), serving(gateway), sweeper])
-        for peer in peers { await peer.close() }
+        try await run([try await serving(server, at: node), serving(gateway), sweeper, membersWatch(members, store)])
+        await pool.close()
     }
 
     func runAll() async throws {
         let embedder = try embedder()
         let store = try await store()
-        let shards = try shardNode(NodeID(name), store: store, others: [:])
-        let (gateway, sweeper) = try self.gateway(shards: [NodeID(name): shards], generator: try generator(embedder: embedder), embedder: embedder, store: store)
+        let shards = try shardNode(NodeID(name), store: store)
+        // Alone, whatever the store's record says.
+        let members = try Members(ClusterRecord(version: 0, replicas: 1, members: [ClusterMember(node: NodeID(name))])) { _ in shards }
+        let (gateway, sweeper) = try self.gateway(members: members, generator: try generator(embedder: embedder), embedder: embedder, store: store)
         try await run([serving(gateway), sweeper, copySweeper(shards, store)])
         await shards.close()
     }
@@ -87,16 +85,14 @@ struct NodeProcess {
         try await StoreSettings(configuration: configuration, node: name, environment: ProcessInfo.processInfo.environment).open()
     }
 
-    /// - Parameter others: The other shard nodes of the cluster.
-    private func shardNode(_ node: NodeID, store: any ObjectStore, others: [NodeID: any ShardService]) throws -> ShardNode {
+    private func shardNode(_ node: NodeID, store: any ObjectStore, members: Members? = nil) throws -> ShardNode {
         var shard = ShardConfiguration()
         shard.sealPoints = configuration.number("shard.seal_points")
         shard.exactScanThreshold = configuration.number("shard.exact_points")
         shard.searchThreads = cores(unless: configuration.number("shard.workers"))
         shard.lease = .milliseconds(configuration.number("shard.lease_ms"))
         try shard.validate()
-        let placement = try Placement(members: ([node] + others.keys).map { Placement.Member(node: $0) })
-        let followers = Followers(of: node, nodes: others, placement: placement, count: configuration.number("replicas"))
+        let followers = Followers(of: node, members: members)
         return ShardNode(node: node, store: store, configuration: shard, followers: followers, metrics: metrics, logger: logger)
     }
 
@@ -155,12 +151,11 @@ struct NodeProcess {
         return Generator(model: model, embedder: embedder, configuration: generation, logger: logger)
     }
 
-    private func gateway(shards: [NodeID: any ShardService], generator: any AnswerService, embedder: any Embedder, store: any ObjectStore) throws -> (Gateway, some Service) {
+    private func gateway(members: Members, generator: any AnswerService, embedder: any Embedder, store: any ObjectStore) throws -> (Gateway, some Service) {
         var coordination = CoordinatorConfiguration()
         coordination.erasureDeadline = erasureDeadline
         coordination.readTimeout = .milliseconds(configuration.number("coordinator.deadline_ms"))
-        coordination.replicas = configuration.number("replicas")
-        let coordinator = try Coordinator(store: store, nodes: shards, configuration: coordination, logger: logger, metrics: metrics)
+        let coordinator = try Coordinator(store: store, members: members, configuration: coordination, logger: logger, metrics: metrics)
         let address = try configuration.address("gateway.address")
         var gateway = GatewayConfiguration()
         gateway.host = address.host
@@ -168,7 +163,7 @@ struct NodeProcess {
         gateway.maximumBodyBytes = configuration.number("gateway.body_mib") << 20
         gateway.maximumConcurrentRequests = configuration.number("gateway.concurrent_requests")
         gateway.drainTimeout = drainTime
-        let tenants = configuration.keys.isEmpty ? [.default] : Set(configuration.keys.map(\.tenant)).sorted()
+        let tenants = configuration.tenants
         let sweeper = Sweep(interval: min(.seconds(300), erasureDeadline / 16)) { await sweep(coordinator, tenants) }
         let keys = try KeyRing(configuration.keys.map { try KeyRing.Key(sha256: $0.sha256, tenant: $0.tenant, isOperator: $0.isOperator) })
         return (
@@ -192,8 +187,10 @@ struct NodeProcess {
         } catch { logger.warning("could not look for what is to be erased", metadata: ["reason": "\(error)"]) }
     }
 
-    private func peer(_ node: Configuration.Node) throws -> Peer {
-        try Peer(host: node.address.host, port: node.address.port, group: group, metrics: metrics, logger: logger)
+    private var peers: PeerPool { Self.peers(metrics: metrics, logger: logger) }
+
+    static func peers(metrics: Metrics = Metrics(), logger: Logger) -> PeerPool {
+        PeerPool { try Peer(host: $0.host, port: $0.port, group: MultiThreadedEventLoopGroup.singleton, metrics: metrics, logger: logger) }
     }
 
     private func serverConfiguration(_ node: Configuration.Node) -> NodeServerConfiguration {
@@ -263,7 +260,7 @@ private struct ServedNode: Service {
 }
 
 /// Does something now and then.
-private struct Sweep: Service {
+struct Sweep: Service {
     let interval: Duration
     let work: @Sendable () async -> Void
 

@@ -8,7 +8,7 @@ struct Setting: Sendable {
         /// `host:port`; port 0 takes a free one.
         case address
         case choice([String])
-        /// In the file a list of `{name, role, address}`; as text `name=role@host:port,…`.
+        /// In the file a list of `{name, role, address}`, of shard nodes also `weight` and `zone`; as text `name=role@host:port;weight=2;zone=a,…`.
         case nodes
         /// In the file a list of `{tenant, sha256, operator: true}`; as text `tenant:sha256,…`, an operator's `tenant:sha256:operator`.
         case keys
@@ -26,7 +26,10 @@ struct Setting: Sendable {
 
     static let all: [Setting] = [
         Setting(key: "node", kind: .text, fallback: "", help: "which of the nodes this process is; not needed if only one has its role"),
-        Setting(key: "nodes", kind: .nodes, fallback: "", help: "the nodes of the cluster, as name=role@host:port,… (role: coordinator, shard or generator)"),
+        Setting(key: "nodes", kind: .nodes, fallback: "", help: "the nodes of the cluster, as name=role@host:port,… (role: coordinator, shard or generator; a shard's ;weight=2 takes twice the shards, replicas lie in different ;zone=name)"),
+        Setting(
+            key: "cluster.poll_seconds", kind: .wholeNumber(1...3_600), fallback: "10",
+            help: "time between looks at the cluster's record in the store, in s: one small listing each, so a change of members takes so long"),
         Setting(key: "store.path", kind: .text, fallback: "covey-data", help: "the object store that all nodes share: a folder, or s3://bucket/prefix"),
         Setting(
             key: "store.endpoint", kind: .text, fallback: "",
@@ -62,7 +65,7 @@ struct Setting: Sendable {
             help: "bound of a node's local copies in MiB, least recently used removed first; those in use stay"),
         Setting(
             key: "replicas", kind: .wholeNumber(1...16), fallback: "2",
-            help: "nodes that keep each shard, the same on all nodes: with 2 no read fails when one dies; at most one replica on each node"),
+            help: "nodes that keep each shard, counted once the cluster's record has it (`covey cluster apply`): with 2 no read fails when one dies; at most one replica on each node"),
         Setting(key: "keys", kind: .keys, fallback: "", help: "API keys, as tenant:sha256,… (`covey key` makes one); with :operator behind it a key may also read /metrics; with none every caller is tenant `default`"),
         Setting(key: "gateway.address", kind: .address, fallback: "127.0.0.1:6333", help: "where the public API listens; beyond loopback only with keys"),
         Setting(

@@ -75,8 +75,9 @@ struct SettingValues {
         case (.nodes, .sequence(let items)):
             return try items.map { item in
                 if let text = item.string { return text }
-                let field = try fields(["name", "role", "address"], of: item, in: setting.key, at: place)
-                return "\(field[0])=\(field[1])@\(field[2])"
+                let field = try fields(["name", "role", "address"], optional: ["weight", "zone"], of: item, in: setting.key, at: place)
+                let options = ["weight", "zone"].compactMap { name in item[name]?.string.map { ";\(name)=\($0)" } }
+                return "\(field[0])=\(field[1])@\(field[2])\(options.joined())"
             }.joined(separator: ",")
         case (.keys, .sequence(let items)):
             return try items.map { item in

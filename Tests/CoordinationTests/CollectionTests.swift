@@ -258,9 +258,6 @@ import Testing
         await #expect(throws: ClusterError(.invalidArgument, "dimension must be 1…4096, found 0")) { try await cluster.make("c", dimension: 0) }
         await #expect(throws: ClusterError(.invalidArgument, "shard count must be 1…256, found 257")) { try await cluster.make("c", shards: 257) }
         #expect(throws: ClusterError(.invalidArgument, "maximumLimit must be at least 1, found 0")) { try FakeCluster { $0.maximumLimit = 0 } }
-        #expect(throws: ClusterError(.invalidArgument, "weights name node x, which is not a shard node of the cluster")) {
-            try FakeCluster { $0.weights[NodeID("x")] = 2 }
-        }
         #expect(throws: ClusterError(.invalidArgument, "the cluster has no shard node")) { try FakeCluster(nodes: 0) }
     }
 

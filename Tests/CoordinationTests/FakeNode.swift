@@ -3,6 +3,7 @@ import Foundation
 import Logging
 import Model
 import Observability
+import Placement
 import Storage
 import Synchronization
 
@@ -219,23 +220,21 @@ struct FakeCluster {
         self.store = store
         let shared = FakeNode.Held()
         nodes = (0..<count).map { FakeNode(NodeID("node-\($0)"), store: store, state: replicas > 1 ? shared : FakeNode.Held()) }
-        coordinator = try FakeCluster.coordinator(nodes, store, metrics, clock) { configuration in
-            configuration.replicas = replicas
-            change(&configuration)
-        }
+        coordinator = try FakeCluster.coordinator(nodes, replicas: replicas, store, metrics, clock, change)
     }
 
     static func coordinator(
-        _ nodes: [FakeNode], _ store: any ObjectStore, _ metrics: Metrics = Metrics(), _ clock: DeadlineClock = .continuous,
+        _ nodes: [FakeNode], replicas: Int = 1, _ store: any ObjectStore, _ metrics: Metrics = Metrics(), _ clock: DeadlineClock = .continuous,
         _ change: (inout CoordinatorConfiguration) -> Void = { _ in }
     ) throws -> Coordinator {
         var configuration = CoordinatorConfiguration()
-        configuration.replicas = 1
         // Beside all other tests a write may wait for a processor for longer than the default.
         configuration.writeTimeout = .seconds(600)
         change(&configuration)
+        let record = ClusterRecord(version: 0, replicas: replicas, members: nodes.map { ClusterMember(node: $0.name) })
+        let members = try Members(record) { member in nodes.first { $0.name == member.node } }
         return try Coordinator(
-            store: store, nodes: Dictionary(uniqueKeysWithValues: nodes.map { ($0.name, $0 as any ShardService) }), configuration: configuration,
+            store: store, members: members, configuration: configuration,
             logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }, metrics: metrics, clock: clock)
     }
 

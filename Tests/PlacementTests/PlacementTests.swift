@@ -4,7 +4,7 @@ import Testing
 
 @Suite("Placement") struct PlacementTests {
     private func placement(_ count: Int, weights: [Double] = []) throws -> Placement {
-        try Placement(members: (0..<count).map { Placement.Member(node: NodeID("node-\($0)"), weight: weights.isEmpty ? 1 : weights[$0]) })
+        try Placement(members: (0..<count).map { ClusterMember(node: NodeID("node-\($0)"), weight: weights.isEmpty ? 1 : weights[$0]) })
     }
     private func owners(_ placement: Placement, _ collection: UInt64, _ shardCount: Int) -> [NodeID] {
         placement.replicas(tenant: .default, incarnation: Incarnation(collection &* 0x9e37_79b9_7f4a_7c15), shardCount: shardCount, count: 1).map { $0[0] }
@@ -23,7 +23,7 @@ import Testing
 
     @Test("the order in which members are listed does not matter")
     func determinism() throws {
-        let members = (0..<9).map { Placement.Member(node: NodeID("n\($0)")) }
+        let members = (0..<9).map { ClusterMember(node: NodeID("n\($0)")) }
         let a = try Placement(members: members)
         let b = try Placement(members: members.reversed())
         for collection in 0..<50 as Range<UInt64> { #expect(owners(a, collection, 12) == owners(b, collection, 12)) }

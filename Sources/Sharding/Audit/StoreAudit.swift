@@ -42,7 +42,7 @@ package struct StoreAudit: Sendable {
                     keys = []
                 }
                 tenant = owner
-                if owner == nil { outside.append(Self.judgeOutside(key)) } else { keys.append(key) }
+                if owner != nil { keys.append(key) } else if let finding = try await judgeOutside(key) { outside.append(finding) }
             }
             guard page.count == 1_000 else { break }
             last = page.last
@@ -56,8 +56,13 @@ package struct StoreAudit: Sendable {
         return try await walk.run()
     }
 
-    private static func judgeOutside(_ key: String) -> StoreFinding {
-        key.hasPrefix("covey-probe/")
+    private func judgeOutside(_ key: String) async throws(ClusterError) -> StoreFinding? {
+        if key.hasPrefix(StoreKey.clusterRecords), StoreKey.manifestVersion(at: key) != nil {
+            let bytes = try await stored { () throws(StoreError) in try await store.get(key) }
+            do throws(ClusterError) { _ = try ClusterRegistry.record(at: key, bytes) } catch { return StoreFinding(.damaged, key, error.message) }
+            return nil
+        }
+        return key.hasPrefix("covey-probe/")
             ? StoreFinding(.pending, key, "a starting node tries the store out with it")
             : ErasureMark(key: key) != nil ? StoreFinding(.pending, key, "the shard holds deleted or overwritten points, to be erased")
             : key == SnapshotRecord.key ? StoreFinding(.pending, key, "the store is a snapshot")
