@@ -14,8 +14,9 @@ def make_points(seed, count=POINTS):
     ]
 
 
-def fill(cluster, name, points):
-    assert cluster.json("PUT", f"/collections/{name}", {"vectors": {"size": DIMENSION, "distance": "Dot"}})[0] == 200
+def fill(cluster, name, points, shards=None):
+    more = {"shard_number": shards} if shards else {}
+    assert cluster.json("PUT", f"/collections/{name}", {"vectors": {"size": DIMENSION, "distance": "Dot"}, **more})[0] == 200
     status, reply = cluster.json("PUT", f"/collections/{name}/points?wait=true", {"points": points})
     assert status == 200, reply
 
