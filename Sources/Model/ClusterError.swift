@@ -14,6 +14,7 @@ package struct ClusterError: Error, Hashable, Sendable, CustomStringConvertible 
         case failedPrecondition = 9
         /// The outcome of a write is not known, or the shard has another owner now: ask again.
         case aborted = 10
+        /// The shard was split: its halves keep what it kept (protocol, H13).
         case outOfRange = 11
         case unimplemented = 12
         case `internal` = 13

@@ -6,6 +6,7 @@ package struct CollectionSchema: Hashable, Sendable, Codable {
     package var dimension: Int
     package var metricName: String
     package var datatypeName: String
+    /// Shards that the collection had at first; see ``ShardLayout``.
     package var shardCount: Int
     /// The embedding model that fills the collection, if it holds documents; a search with another one is refused.
     package var embeddingModel: String?
@@ -53,10 +54,11 @@ package struct CollectionSchema: Hashable, Sendable, Codable {
     }
 
     package func shard(_ index: Int, of tenant: TenantID) -> ShardID { ShardID(tenant: tenant, incarnation: incarnation, index: index) }
-    package func shards(of tenant: TenantID) -> [ShardID] { (0..<shardCount).map { shard($0, of: tenant) } }
+    /// Those that the collection had at first.
+    package func firstShards(of tenant: TenantID) -> [ShardID] { (0..<shardCount).map { shard($0, of: tenant) } }
 
-    /// The shard that keeps a point. The layout is ``HashRange/tiling(_:)``, so this is one multiplication.
-    package func shardIndex(of id: PointID) -> Int {
+    /// The first shard in whose range a point lies. Their layout is ``HashRange/tiling(_:)``, so this is one multiplication.
+    package func firstShardIndex(of id: PointID) -> Int {
         let hash = id.hash
         let guess = Int(UInt64(shardCount).multipliedFullWidth(by: hash).high)
         // Boundaries are rounded down, so a hash just at one may belong to the next range.

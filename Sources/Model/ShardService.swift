@@ -31,8 +31,12 @@ package struct AppendRequest: Hashable, Sendable {
     package var operations: [Operation]
     /// Whether the node is to claim the shard from the owner that the log names, which does not answer.
     package var takeover: Bool
+    /// What the request is known by beside its id: the hash of the body of which this is one shard's part, so that it stays the same when the shard
+    /// is split between two attempts (protocol, H19). `nil`: the hash of these operations.
+    package var bodyHash: UInt128?
 
-    package init(shard: ShardID, operations: [Operation], takeover: Bool = false) {
+    package init(shard: ShardID, operations: [Operation], takeover: Bool = false, bodyHash: UInt128? = nil) {
+        self.bodyHash = bodyHash
         self.takeover = takeover
         self.shard = shard
         self.operations = operations
@@ -326,7 +330,10 @@ package struct SealRequest: Hashable, Sendable {
     package var shard: ShardID
     /// As for ``AppendRequest``.
     package var takeover: Bool
-    package init(shard: ShardID, takeover: Bool = false) {
+    /// Whether two shards are to take its place, each with half its range: then the segments are theirs.
+    package var split: Bool
+    package init(shard: ShardID, takeover: Bool = false, split: Bool = false) {
+        self.split = split
         self.shard = shard
         self.takeover = takeover
     }

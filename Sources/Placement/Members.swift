@@ -12,9 +12,17 @@ package final class Members: Sendable {
 
         package var version: UInt64 { record.version }
 
-        /// The nodes that keep each shard of a collection, by shard index; see ``Placement/replicas(tenant:incarnation:shardCount:count:)``.
-        package func replicas(tenant: TenantID, incarnation: Incarnation, shardCount: Int) -> [[NodeID]] {
-            placement.replicas(tenant: tenant, incarnation: incarnation, shardCount: shardCount, count: record.replicas)
+        /// The nodes that keep each shard of a collection, in the order of the layout; see ``Placement/replicas(tenant:incarnation:shardCount:count:)``.
+        package func replicas(tenant: TenantID, incarnation: Incarnation, layout: ShardLayout) -> [[NodeID]] {
+            let first = placement.replicas(tenant: tenant, incarnation: incarnation, shardCount: layout.firstCount, count: record.replicas)
+            return layout.shards.map { shard in
+                shard.index < layout.firstCount
+                    ? first[shard.index] : replicas(of: ShardID(tenant: tenant, incarnation: incarnation, index: shard.index), firstCount: layout.firstCount)
+            }
+        }
+
+        package func replicas(of shard: ShardID, firstCount: Int) -> [NodeID] {
+            placement.replicas(of: shard, firstCount: firstCount, count: record.replicas)
         }
     }
 

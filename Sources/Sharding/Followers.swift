@@ -53,8 +53,7 @@ package final class Followers: Sendable {
     /// To be kept, as it takes the placement of the whole collection.
     func replicas(of shard: ShardID, shardCount: Int) -> Replicas {
         guard let view = members?.view else { return Replicas(version: 0, nodes: [node]) }
-        return Replicas(
-            version: view.version, nodes: view.replicas(tenant: shard.tenant, incarnation: shard.incarnation, shardCount: shardCount)[shard.index])
+        return Replicas(version: view.version, nodes: view.replicas(of: shard, firstCount: shardCount))
     }
 
     /// Sends an entry, or `nil` if only the manifest is new, to a shard's other replicas; returns at once.

@@ -12,6 +12,8 @@ struct LogCursor {
     private(set) var fences: [UInt64]
     /// After a terminal entry nothing is valid.
     private(set) var isOver = false
+    /// Whether it is over because two other shards keep its halves.
+    private(set) var isSplit = false
     /// Whose claim stands, unless it was released.
     private(set) var holder: LogWriterID?
     /// Whether an entry was stepped over: it may have been the claim of a later epoch.
@@ -33,7 +35,8 @@ struct LogCursor {
         position = manifest.position
         epoch = manifest.epoch
         fences = manifest.fences
-        holder = manifest.writer
+        // What a half of a split shard begins with nobody wrote.
+        holder = manifest.version == 0 ? nil : manifest.writer
     }
 
     var isOwner: Bool { holder == writer }
@@ -73,6 +76,7 @@ struct LogCursor {
         case .claim: return .void  // the same writer claims each epoch once
         case .release: holder = nil
         case .terminal: isOver = true
+        case .split: (isOver, isSplit) = (true, true)
         }
         return .valid
     }

@@ -100,6 +100,18 @@ struct LogStore: Sendable {
         return fences
     }
 
+    /// What the halves of this shard begin with, if it was split: that is the log's last entry then, as nobody writes after it.
+    func halves() async throws(ClusterError) -> (lower: Manifest, upper: Manifest)? {
+        guard let last = try await positions(from: 0).last else { return nil }
+        switch try await bareEntry(at: last) {
+        case .entry(let entry, _):
+            if case .split(let lower, let upper) = entry.content { return (lower, upper) }
+            return nil
+        case .missing: return nil  // truncated meanwhile: the log goes on
+        case .damaged(let key, let reason): throw ClusterError(.dataLoss, "\(key): \(reason)")
+        }
+    }
+
     // MARK: - Writing
 
     enum Outcome {
@@ -191,18 +203,24 @@ struct LogStore: Sendable {
     func collect(after manifest: Manifest, last: UInt64, writer: LogWriterID, epoch: UInt64, manifestsKept: Int) async throws(ClusterError) {
         let fences = Set(manifest.fences)
         let entries = try await positions(from: 0).filter { $0 <= manifest.position && $0 < last && !fences.contains($0) }
-        let named = Set(manifest.segments.map { StoreKey.segment(shard, name: $0.name) })
-        let segments = try await listed(StoreKey.segments(shard)).filter { key in
-            guard !named.contains(key), let origin = SegmentRecord.origin(of: String(key.dropFirst(StoreKey.segments(shard).count))) else { return false }
-            return origin.epoch < epoch || (origin.epoch == epoch && origin.incarnation == writer.incarnation)
-        }
+        try await deleteSegments(of: writer, epoch: epoch, but: manifest.segments)
         let manifests = try await listed(StoreKey.manifests(shard)).filter { key in
             StoreKey.manifestVersion(at: key).map { $0 + UInt64(manifestsKept) <= manifest.version } ?? false
         }
         let bulk = try await listed(StoreKey.bulk(shard)).filter { key in
             BulkRecord.position(of: String(key.dropFirst(StoreKey.bulk(shard).count))).map { $0 <= manifest.position } ?? false
         }
-        try await delete(entries.map { StoreKey.log(shard, position: $0) } + bulk + segments + manifests)
+        try await delete(entries.map { StoreKey.log(shard, position: $0) } + bulk + manifests)
+    }
+
+    /// Deletes segments of earlier epochs and this writer's, which no other writer may still be making (protocol, H16).
+    func deleteSegments(of writer: LogWriterID, epoch: UInt64, but named: [SegmentRecord]) async throws(ClusterError) {
+        let named = Set(named.map { StoreKey.segment(shard, name: $0.name) })
+        let segments = try await listed(StoreKey.segments(shard)).filter { key in
+            guard !named.contains(key), let origin = SegmentRecord.origin(of: String(key.dropFirst(StoreKey.segments(shard).count))) else { return false }
+            return origin.epoch < epoch || (origin.epoch == epoch && origin.incarnation == writer.incarnation)
+        }
+        try await delete(segments)
     }
 
     /// Deletes everything but the fences: without them, a writer that slept through the end would find its next position

@@ -34,6 +34,18 @@ struct Part: Sendable {
     let liveCount: Int
 }
 
+extension Part {
+    /// The live rows whose ids hash into a range and that were written after a position.
+    func narrowed(to range: HashRange, after position: UInt64 = 0) -> Part {
+        var live = live
+        self.live.visit { row in
+            if rows.version(row) <= position || !range.contains(rows.id(row).hash) { live.remove(row) }
+            return true
+        }
+        return Part(rows: rows, count: count, live: live, liveCount: live.count)
+    }
+}
+
 extension RowBitmap {
     /// The rows of the set from `first` on, ascending, until `body` returns false.
     func visit(from first: Int = 0, _ body: (Int) throws -> Bool) rethrows {

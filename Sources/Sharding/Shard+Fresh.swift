@@ -117,11 +117,11 @@ extension Shard {
         let start = environment.clock.now()
         freshness.withLock { $0.checkBegan = start }
         defer { freshness.withLock { $0.checkBegan = nil } }
-        let position = state.withLock { $0.cursor.position }
+        let (position, base) = state.withLock { ($0.cursor.position, $0.basePosition) }
         do throws(ClusterError) {
             // From the last known entry on, which is never truncated: an empty listing proves nothing (H10).
             let listed = try await log.positions(from: position)
-            guard listed == [position] || position == 0 && listed.isEmpty else { return .success(false) }
+            guard listed == [position] || position == base && listed.isEmpty else { return .success(false) }
             freshness.withLock { $0.verifiedAt = max($0.verifiedAt ?? start, start) }
             return .success(true)
         } catch { return .failure(error) }
@@ -130,10 +130,10 @@ extension Shard {
     /// Applies what others have written since. Nothing else applies entries meanwhile: it runs in its turn among the writes.
     func catchUp() async throws(ClusterError) {
         let start = environment.clock.now()
-        let position = state.withLock { $0.cursor.position }
+        let (position, base) = state.withLock { ($0.cursor.position, $0.basePosition) }
         // The log's last entry is never truncated: a listing that does not show it shows that others went on and truncated (H10).
         let listed = try await log.positions(from: position)
-        guard position == 0 || listed.first == position else {
+        guard position == base || listed.first == position else {
             throw fail(ClusterError(.unavailable, "shard \(id): position \(position) is not in the log any more; it is opened anew"))
         }
         var next = position

@@ -18,7 +18,9 @@ extension Shard {
         // what it names: a gap means "read the newest manifest again" (protocol, H10, H16). Only with the same one again it is a loss.
         var previousVersion: UInt64?
         while true {
-            let manifest = try await log.newestManifest()
+            // A half of a split shard that was never sealed begins with what the split says.
+            var manifest = try await log.newestManifest()
+            if manifest == nil { manifest = try await beginning(of: id, schema, environment) }
             let version = manifest?.version ?? 0
             let state = try await replay(
                 after: manifest, log: log, schema: schema, writer: writer, environment: environment, toleratesGaps: version == previousVersion)
@@ -37,10 +39,20 @@ extension Shard {
         let schema: CollectionSchema
         do throws(FormatError) { schema = try CollectionSchema(stored: bytes) } catch { throw ClusterError(error, in: key) }
         try schema.validate()
-        guard (0..<schema.shardCount).contains(id.index) else {
-            throw ClusterError(.notFound, "collection \(schema.name) has shards 0..<\(schema.shardCount), not \(id.index)")
+        guard ShardLayout.range(of: id.index, firstCount: schema.shardCount) != nil else {
+            throw ClusterError(.notFound, "collection \(schema.name) cannot have a shard \(id.index)")
         }
         return schema
+    }
+
+    /// What a half of a split shard begins with; `nil` for one of the first shards.
+    private static func beginning(of id: ShardID, _ schema: CollectionSchema, _ environment: ShardEnvironment) async throws(ClusterError) -> Manifest? {
+        guard let parent = id.parent(in: schema) else { return nil }
+        let log = LogStore(shard: parent, store: environment.store, retryDelay: environment.configuration.retryDelay, clock: environment.clock)
+        guard let halves = try await log.halves() else {
+            throw ClusterError(.notFound, "collection \(schema.name) has no shard \(id.index): shard \(parent.index) was not split")
+        }
+        return id == parent.halves(in: schema).lower ? halves.lower : halves.upper
     }
 
     /// The state after the last entry; `nil` if an entry or a segment is missing and `toleratesGaps` is false.
@@ -57,7 +69,7 @@ extension Shard {
         let covered = state.coveredPosition
         // The log's last entry is never truncated: a listing from there on that shows nothing is a wrong listing.
         let listed = try await log.positions(from: covered)
-        guard covered == 0 || !listed.isEmpty else {
+        guard covered == state.basePosition || !listed.isEmpty else {
             throw ClusterError(.unavailable, "shard \(log.shard): the store lists no log entry from position \(covered) on")
         }
         guard let last = listed.last, last > covered else { return state }

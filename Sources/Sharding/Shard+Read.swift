@@ -2,10 +2,19 @@ import Model
 import Storage
 
 extension Shard {
-    /// - Throws: `notFound` once the shard was dropped.
+    /// - Throws: `notFound` once the shard was dropped, `outOfRange` once it was split.
     nonisolated func readableSnapshot() throws(ClusterError) -> ShardSnapshot {
-        guard !state.withLock({ $0.cursor.isOver }) else { throw ClusterError(.notFound, "shard \(id) was dropped") }
+        if let end { throw end }
         return snapshot
+    }
+
+    /// Why nobody reads or writes the shard any more.
+    nonisolated var end: ClusterError? {
+        let (isOver, isSplit) = state.withLock { ($0.cursor.isOver, $0.cursor.isSplit) }
+        guard isOver else { return nil }
+        guard isSplit else { return ClusterError(.notFound, "shard \(id) was dropped") }
+        let halves = id.halves(in: schema)
+        return ClusterError(.outOfRange, "shard \(id) was split: shards \(halves.lower.index) and \(halves.upper.index) keep its range")
     }
 
     /// A point that cannot be read must not look like one that does not exist.
@@ -49,7 +58,7 @@ extension Shard {
 }
 
 extension Shard {
-    /// Ends the shard: a terminal entry, after which no epoch may write (protocol, H21), then its objects go.
+    /// Ends the shard, unless it was split, and then says so: a terminal entry, after which no epoch may write (protocol, H21), then its objects go.
     func drop() async throws(ClusterError) {
         if !state.withLock({ $0.cursor.isOver }) {
             _ = try await submit(PendingWrite(.terminal, takeover: true))
@@ -58,5 +67,7 @@ extension Shard {
         sealStop.cancel()
         while let running = sealing { await running.value }
         try await log.erase(keeping: state.withLock { $0.cursor.fences })
+        if state.withLock({ $0.cursor.isSplit }) { throw end! }
+        try await eraseUnborn()
     }
 }

@@ -6,12 +6,13 @@ import Synchronization
 extension Shard {
     /// Turns everything appended so far into one segment without deleted rows; returns when it serves and all that it supersedes is deleted.
     ///
+    /// - Parameter split: End the shard instead in favour of its halves; see ``splitNow(request:takeover:)``.
     /// - Returns: The owner instead, if that is another node and this one is not to take over.
-    func seal(request: RequestID, takeover: Bool) async throws(ClusterError) -> SealReply {
+    func seal(request: RequestID, takeover: Bool, split: Bool = false) async throws(ClusterError) -> SealReply {
         while let running = sealing { await running.value }
         let outcome = Mutex<Result<NodeID?, ClusterError>>(.success(nil))
         let task = Task {
-            let result = await self.runSeal(everything: true, request: request, takeover: takeover)
+            let result = await self.runSeal(everything: true, split: split, request: request, takeover: takeover)
             outcome.withLock { $0 = result }
         }
         sealing = task
@@ -30,24 +31,35 @@ extension Shard {
                 && (state.tailRows >= configuration.sealPoints || state.unsealedBytes >= configuration.sealBytes
                     || state.unsealedEntries >= configuration.sealEntries)
         }
-        guard isDue, sealing == nil, isUsable else { return }
+        let isLarge = configuration.splitPoints > 0 && state.withLock { state in
+            state.cursor.isOwner && !state.isDamaged && !state.cursor.isOver && state.pointCount >= configuration.splitPoints
+        }
+        guard isDue || isLarge, sealing == nil, isUsable else { return }
         // Its parent is this shard: `close` waits for it.
         sealing = Task {
-            if case .failure(let error) = await runSeal(everything: false, request: nil, takeover: false) {
+            if case .failure(let error) = await runSeal(everything: false, split: isLarge, request: nil, takeover: false) {
                 environment.logger.log(
                     level: error.code == .cancelled ? .info : .warning, "seal failed", metadata: logMetadata(nil).merging(["error": "\(error)"]) { $1 })
             }
         }
     }
 
-    private func runSeal(everything: Bool, request: RequestID?, takeover: Bool) async -> Result<NodeID?, ClusterError> {
+    private func runSeal(everything: Bool, split: Bool, request: RequestID?, takeover: Bool) async -> Result<NodeID?, ClusterError> {
         defer { sealing = nil }
-        do throws(ClusterError) { return .success(try await sealNow(everything: everything, request: request, takeover: takeover)) } catch { return .failure(error) }
+        do throws(ClusterError) {
+            if split { return .success(try await splitNow(request: request, takeover: takeover)) }
+            return .success(try await sealNow(everything: everything, request: request, takeover: takeover))
+        } catch { return .failure(error) }
     }
 
     /// - Returns: The owner, if that is another node: then nothing was sealed.
     private func sealNow(everything: Bool, request: RequestID?, takeover: Bool) async throws(ClusterError) -> NodeID? {
         let start = ContinuousClock.now
+        if state.withLock({ $0.cursor.isSplit }), everything {
+            // What the split could not delete.
+            try await log.erase(keeping: state.withLock { $0.cursor.fences })
+            throw end!
+        }
         if let damage = state.withLock({ $0.damage.first }) {
             throw ClusterError(.dataLoss, "shard \(id) is not sealed, as its log holds the deletes of what cannot be read: \(damage)")
         }
@@ -73,7 +85,7 @@ extension Shard {
         }
         let manifest: Manifest
         do throws(ClusterError) {
-            let segment = input.liveCount > 0 ? try await build(input) : nil
+            let segment = try await build(input.merged, of: id, from: input.from, to: input.position, epoch: input.epoch)
             manifest = Manifest(
                 version: input.previousVersion + 1, position: input.position, epoch: input.epoch, writer: writer, fences: input.fences,
                 segments: input.kept + (segment.map { [$0.record] } ?? []), requests: input.requests)
@@ -95,7 +107,12 @@ extension Shard {
             state.withLock { $0.abandonSeal() }
             throw error
         }
-        do throws(ClusterError) { try await collect(after: manifest) } catch {
+        do throws(ClusterError) {
+            try await collect(after: manifest)
+            // What the split left that this shard comes from, and what one left that did not come about.
+            if manifest.version == 1, let parent = id.parent(in: schema) { try await erase(parent) }
+            if everything { try await eraseUnborn() }
+        } catch {
             // It costs space only, unless somebody wants to be sure: the next seal collects again.
             if everything { throw ClusterError(error.code, "shard \(id) is sealed, but superseded objects remain: \(error.message)") }
             environment.logger.warning("superseded objects remain", metadata: logMetadata(request).merging(["error": "\(error)"]) { $1 })
@@ -106,16 +123,20 @@ extension Shard {
     /// Queues work that makes this opening the owner.
     ///
     /// - Returns: The owner instead, if that is another node and this one is not to take over.
-    private func own(_ work: PendingWrite.Work, _ takeover: Bool, _ request: RequestID?) async throws(ClusterError) -> NodeID? {
+    func own(_ work: PendingWrite.Work, _ takeover: Bool, _ request: RequestID?) async throws(ClusterError) -> NodeID? {
         try await submit(PendingWrite(work, takeover: takeover, request: request ?? RequestID("none"))).owner
     }
 
-    /// Builds, stores and maps the new segment.
-    private func build(_ input: ShardState.SealInput) async throws(ClusterError) -> ShardState.Segment {
+    /// Builds, stores and maps a segment of the live rows of some parts; `nil` if there are none.
+    ///
+    /// - Parameter shard: This one, or one of its halves.
+    func build(_ parts: [Part], of shard: ShardID, from: UInt64, to: UInt64, epoch: UInt64) async throws(ClusterError) -> ShardState.Segment? {
+        let rowCount = parts.reduce(0) { $0 + $1.liveCount }
+        guard rowCount > 0 else { return nil }
         let store = environment.store
         segmentCounter += 1
-        let name = SegmentRecord.name(epoch: input.epoch, incarnation: writer.incarnation, counter: segmentCounter)
-        let key = StoreKey.segment(id, name: name)
+        let name = SegmentRecord.name(epoch: epoch, incarnation: writer.incarnation, counter: segmentCounter)
+        let key = StoreKey.segment(shard, name: name)
         let scratch = try await stored { () throws(StoreError) in try await store.scratchPath() }
         let maker = SegmentMaker(schema: schema, threads: max(1, environment.configuration.searchThreads))
         let stops = [environment.stop, sealStop]
@@ -124,7 +145,7 @@ extension Shard {
         defer { progress.set(nil, of: id) }
         let (byteCount, checksum) = try await environment.run(on: environment.buildThreads) { () throws(ClusterError) in
             do throws(SegmentError) {
-                return try maker.write(input.merged, to: scratch) { done in
+                return try maker.write(parts, to: scratch) { done in
                     progress.set(done, of: id)
                     return !stops.contains { $0.isRaised }
                 }
@@ -134,10 +155,10 @@ extension Shard {
             }
         }
         let record = SegmentRecord(
-            name: name, from: input.from, to: input.position, byteCount: byteCount, checksum: checksum, rowCount: input.liveCount, deletedRows: [])
+            name: name, from: from, to: to, byteCount: byteCount, checksum: checksum, rowCount: rowCount, deletedRows: [])
         try await stored { () throws(StoreError) in try await store.putFile(key, from: scratch) }
         // What the log will be truncated for is read back first (protocol, H16).
-        let segment = try await ShardState.Segment.open(record, of: id, schema: schema, environment: environment)
+        let segment = try await ShardState.Segment.open(record, of: shard, schema: schema, environment: environment)
         if let damage = segment.damage { throw ClusterError(.dataLoss, damage) }
         return segment
     }

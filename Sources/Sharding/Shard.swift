@@ -42,7 +42,8 @@ actor Shard {
     init(id: ShardID, schema: CollectionSchema, environment: ShardEnvironment, log: LogStore, writer: LogWriterID, state: consuming ShardState) {
         self.id = id
         self.schema = schema
-        range = HashRange.tiling(schema.shardCount)[id.index]
+        // An index without a range is not opened.
+        range = ShardLayout.range(of: id.index, firstCount: schema.shardCount) ?? .all
         self.environment = environment
         self.log = log
         self.writer = writer
@@ -165,7 +166,7 @@ actor Shard {
                     freshness.withLock { $0.leaseEnd = nil }
                     _ = try await commit(.release)
                 }
-            case .claim, .anchor, .terminal, .operations:
+            case .claim, .anchor, .terminal, .operations, .split:
                 // One that may take over does it for all that share its entry.
                 if let owner = try await becomeOwner(for: group[0].key.id, takeover: group.contains(where: \.takeover)) {
                     group.forEach { $0.finish(.success(AppendReply(position: 0, superseded: 0, owner: owner))) }
@@ -175,6 +176,7 @@ actor Shard {
                 case .operations: try await writeOperations(group)
                 case .anchor: _ = try await commit(.data(dimension: schema.dimension, []))
                 case .terminal: _ = try await commit(.terminal)
+                case .split(let halves): try await commit(halves)
                 default: break
                 }
             }
@@ -229,7 +231,7 @@ actor Shard {
     }
 
     /// Operations with filters replaced by the ids that pass them at this position (protocol, H20).
-    private func resolve(_ operations: [PendingWrite.Operation], stop: StopSignal) async throws(ClusterError) -> [LoggedOperation] {
+    private func resolve(_ operations: [RequestedOperation], stop: StopSignal) async throws(ClusterError) -> [LoggedOperation] {
         let needsFilter = operations.contains { if case .deleteWhere = $0 { true } else { false } }
         guard needsFilter else { return try operations.map { operation throws(ClusterError) in try operation.resolved(in: nil, after: [:], stop: stop) } }
         let snapshot = snapshot
@@ -252,7 +254,7 @@ actor Shard {
     // MARK: - The log
 
     /// Writes the owner's next entry and applies it.
-    private func commit(_ content: LogEntry.Content) async throws(ClusterError) -> (position: UInt64, superseded: [Int]) {
+    func commit(_ content: LogEntry.Content) async throws(ClusterError) -> (position: UInt64, superseded: [Int]) {
         try await commit(state.withLock { $0.cursor.entry(content, nonce: .random()) }, applying: content, moreBytes: 0)
     }
 
@@ -317,7 +319,7 @@ actor Shard {
         // Each round that fails has applied what somebody else wrote; a shard contended for longer is given up.
         for _ in 0..<8 {
             let cursor = state.withLock { $0.cursor }
-            guard !cursor.isOver else { throw ClusterError(.notFound, "shard \(id) was dropped") }
+            if let end { throw end }
             if let damage = state.withLock({ $0.damagedEntries.first }) {
                 throw ClusterError(.dataLoss, "shard \(id) takes no writes, as its log is damaged: \(damage)")
             }
@@ -380,7 +382,7 @@ extension PendingWrite {
     fileprivate var isCheck: Bool { if case .check = work { true } else { false } }
 }
 
-extension PendingWrite.Operation {
+extension RequestedOperation {
     /// - Parameter staged: Points that the same request wrote (`nil`: deleted) before.
     fileprivate func resolved(in snapshot: ShardSnapshot?, after staged: [PointID: LoggedPoint?], stop: StopSignal) throws(ClusterError) -> LoggedOperation {
         switch self {

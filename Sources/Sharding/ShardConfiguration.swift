@@ -8,6 +8,8 @@ package struct ShardConfiguration: Sendable {
     package var sealBytes: Int = 64 << 20
     /// Log entries after which a shard seals by itself. Default: 4,096, so that many small writes do not slow a restart.
     package var sealEntries: Int = 4_096
+    /// Points of a shard from which on it splits by itself. Default: 20 million, whose index takes a node of two cores well under an hour to build; 0 never.
+    package var splitPoints: Int = 20_000_000
     /// Live points of a segment up to which it is scanned exactly instead of by code. Default: 2,000, where both
     /// take well below a millisecond and the exact scan loses nothing. 0 always searches by code.
     package var exactScanThreshold: Int = 2_000
@@ -54,6 +56,7 @@ package struct ShardConfiguration: Sendable {
         for (field, value) in positive where value < 1 { throw ShardConfigurationError("\(field) must be at least 1, found \(value)") }
         guard lease >= .zero else { throw ShardConfigurationError("lease must not be negative, found \(lease)") }
         guard verifyTimeout > .zero else { throw ShardConfigurationError("verify timeout must be above 0, found \(verifyTimeout)") }
+        guard splitPoints >= 0 else { throw ShardConfigurationError("split points must be at least 0, found \(splitPoints)") }
         guard exactScanThreshold >= 0 else { throw ShardConfigurationError("exact scan threshold must be at least 0, found \(exactScanThreshold)") }
         guard entryBytes <= 8 << 20 else { throw ShardConfigurationError("entry bytes must be at most \(8 << 20), found \(entryBytes)") }
         guard entryBytes >= Self.minimumEntryBytes else {

@@ -160,7 +160,7 @@ package final class ShardNode: ShardService {
 
     package func seal(_ request: SealRequest, context: CallContext) async throws(ClusterError) -> SealReply {
         try await with(request.shard, context) { shard throws(ClusterError) in
-            try await shard.seal(request: context.requestID, takeover: request.takeover)
+            try await shard.seal(request: context.requestID, takeover: request.takeover, split: request.split)
         }
     }
 

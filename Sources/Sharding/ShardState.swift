@@ -15,6 +15,8 @@ struct ShardState {
     private(set) var coveredPosition: UInt64
     /// Epoch of that manifest's writer.
     private(set) var coveredEpoch: UInt64
+    /// Position before the log's first possible entry: where the shard was split that this one is a half of, else 0.
+    let basePosition: UInt64
     /// Oldest first.
     private(set) var segments: [Segment]
     /// Points since, oldest first: the last tail grows, the others are being sealed.
@@ -76,6 +78,7 @@ struct ShardState {
         manifestVersion = manifest?.version ?? 0
         coveredPosition = manifest?.position ?? 0
         coveredEpoch = manifest?.epoch ?? 0
+        basePosition = manifest?.version == 0 ? manifest!.position : 0
         self.segments = segments
         tails = [Tail(schema: schema)]
     }
@@ -249,6 +252,27 @@ struct ShardState {
         manifestVersion = manifest.version
         coveredPosition = manifest.position
         coveredEpoch = manifest.epoch
+    }
+
+    // MARK: - Splitting
+
+    /// From now on ids that are written are noted, for ``deadRows(of:)``.
+    mutating func beginSplit() {
+        precondition(touched == nil, "a seal is running")
+        touched = []
+    }
+
+    /// Whether something was deleted or overwritten since the split began.
+    var isTouched: Bool { touched?.isEmpty == false }
+
+    /// Rows of a segment made since the split began that are not live any more, ascending.
+    func deadRows(of segment: Segment) -> [Int] {
+        guard let rows = segment.content?.rows else { return [] }
+        return (touched ?? []).compactMap { id in
+            guard let row = rows.row(of: id) else { return nil }
+            let live = find(id).map { $0.rows.version($0.row) }
+            return live == rows.version(row) ? nil : row
+        }.sorted()
     }
 
     /// Forgets a seal that failed: what it froze stays searchable and is sealed by the next one.

@@ -13,7 +13,7 @@ import Model
 /// | 8 | 8 | epoch of the writer |
 /// | 16 | 8 | incarnation of the writer: random, new for each opening of a shard (H7) |
 /// | 24 | 16 | nonce of this entry: tells one's own entry from a foreign one (H5) |
-/// | 40 | 1 | kind: 0 data, 1 claim, 2 release, 3 terminal, 4 bulk |
+/// | 40 | 1 | kind: 0 data, 1 claim, 2 release, 3 terminal, 4 bulk, 5 split |
 /// | 41 | 1 + n | node: its name, length first |
 /// | | 4 | data and bulk: dimension d of the vectors |
 /// | | 4 | data only: number of requests, then for each: |
@@ -23,6 +23,7 @@ import Model
 /// | | 1 + n, 16 | bulk only: id and hash of the one request |
 /// | | 4 | bulk only: number of ``BulkObject``s that hold its operations, then for each: |
 /// | | 1 + n, 8, 4 | – name, bytes, checksum as ``BulkRecord`` has them |
+/// | | 4 + n, twice | split only: what the lower and the upper half begin with, each a ``Manifest`` of version 0 |
 package struct LogEntry: Hashable, Sendable {
     package var position: UInt64
     package var epoch: UInt64
@@ -39,6 +40,8 @@ package struct LogEntry: Hashable, Sendable {
         case release
         /// The shard is over: no entry may follow.
         case terminal
+        /// The shard is over, and two others keep its halves: each begins as if it had this manifest, at this position (protocol, H13).
+        indirect case split(lower: Manifest, upper: Manifest)
     }
 
     package init(position: UInt64, epoch: UInt64, writer: LogWriterID, nonce: Nonce, content: Content) {
@@ -52,7 +55,7 @@ package struct LogEntry: Hashable, Sendable {
     /// Claims and terminal entries are never deleted while the shard exists (protocol, H2).
     package var isFence: Bool {
         switch content {
-        case .claim, .terminal: true
+        case .claim, .terminal, .split: true
         case .data, .bulk, .release: false
         }
     }
@@ -77,6 +80,7 @@ package struct Nonce: Hashable, Sendable {
         self.high = high
         self.low = low
     }
+    package init(_ bits: UInt128) { self.init(high: UInt64(truncatingIfNeeded: bits >> 64), low: UInt64(truncatingIfNeeded: bits)) }
     package static func random() -> Nonce {
         var entropy = Entropy()
         return Nonce(high: entropy.next(), low: entropy.next())
@@ -101,6 +105,7 @@ extension LogEntry {
         case .release: writer.append(UInt8(2))
         case .terminal: writer.append(UInt8(3))
         case .bulk: writer.append(UInt8(4))
+        case .split: writer.append(UInt8(5))
         }
         writer.append(short: self.writer.node.rawValue)
         switch content {
@@ -111,6 +116,12 @@ extension LogEntry {
         case .bulk(let dimension, let request):
             writer.append(UInt32(dimension))
             request.encode(into: &writer)
+        case .split(let lower, let upper):
+            for half in [lower, upper] {
+                let bytes = half.encoded()
+                writer.append(UInt32(bytes.count))
+                writer.append(bytes: bytes)
+            }
         case .claim, .release, .terminal: break
         }
         return Self.frame.wrap(writer.bytes)
@@ -139,8 +150,20 @@ extension LogEntry {
         case 4:
             let dimension = Int(try reader.read(UInt32.self))
             content = .bulk(dimension: dimension, try BulkRequest(decoding: &reader))
+        case 5:
+            let lower = try Manifest(half: &reader, position)
+            content = .split(lower: lower, upper: try Manifest(half: &reader, position))
         default: throw .needsNewerReader(kind: "log entry of kind \(kind)", needs: Self.frame.version + 1, has: Self.frame.version)
         }
         guard reader.remaining == 0 else { throw .malformed("\(reader.remaining) bytes follow the last field") }
+    }
+}
+
+extension Manifest {
+    /// What one half of a split shard begins with.
+    fileprivate init(half reader: inout ByteReader, _ position: UInt64) throws(FormatError) {
+        let byteCount = Int(try reader.read(UInt32.self))
+        self = try Manifest(decoding: try reader.read(count: byteCount))
+        guard self.position == position, version == 0 else { throw .malformed("a half begins at position \(self.position), version \(version)") }
     }
 }

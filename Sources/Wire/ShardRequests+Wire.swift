@@ -12,7 +12,13 @@ extension Covey_V1_FollowRequest: TenantMessage {}
 
 extension AppendRequest: WireRequest {
     package init(_ message: Covey_V1_AppendRequest) throws(ClusterError) {
-        self.init(shard: try ShardID(message.shard), operations: try convert(message.operations, Operation.init), takeover: message.takeover)
+        var bodyHash: UInt128?
+        if !message.bodyHash.isEmpty {
+            guard message.bodyHash.count == 16 else { throw ClusterError(.invalidArgument, "body_hash must have 16 bytes, found \(message.bodyHash.count)") }
+            bodyHash = message.bodyHash.reduce(0) { $0 << 8 | UInt128($1) }
+        }
+        self.init(
+            shard: try ShardID(message.shard), operations: try convert(message.operations, Operation.init), takeover: message.takeover, bodyHash: bodyHash)
     }
 
     package var message: Covey_V1_AppendRequest {
@@ -20,6 +26,7 @@ extension AppendRequest: WireRequest {
         message.shard = shard.message
         message.operations = operations.map(\.message)
         message.takeover = takeover
+        if let bodyHash { message.bodyHash = Data((0..<16).map { UInt8(truncatingIfNeeded: bodyHash >> (120 - 8 * $0)) }) }
         return message
     }
 
@@ -167,12 +174,13 @@ extension StatusRequest: WireRequest {
 }
 
 extension SealRequest: WireRequest {
-    package init(_ message: Covey_V1_SealRequest) throws(ClusterError) { self.init(shard: try ShardID(message.shard), takeover: message.takeover) }
+    package init(_ message: Covey_V1_SealRequest) throws(ClusterError) { self.init(shard: try ShardID(message.shard), takeover: message.takeover, split: message.split) }
 
     package var message: Covey_V1_SealRequest {
         var message = Covey_V1_SealRequest()
         message.shard = shard.message
         message.takeover = takeover
+        message.split = split
         return message
     }
 

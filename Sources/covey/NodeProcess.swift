@@ -88,6 +88,7 @@ struct NodeProcess {
     private func shardNode(_ node: NodeID, store: any ObjectStore, members: Members? = nil) throws -> ShardNode {
         var shard = ShardConfiguration()
         shard.sealPoints = configuration.number("shard.seal_points")
+        shard.splitPoints = configuration.number("shard.split_points")
         shard.exactScanThreshold = configuration.number("shard.exact_points")
         shard.searchThreads = cores(unless: configuration.number("shard.workers"))
         shard.lease = .milliseconds(configuration.number("shard.lease_ms"))

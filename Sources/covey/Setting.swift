@@ -89,6 +89,9 @@ struct Setting: Sendable {
             key: "shard.seal_points", kind: .wholeNumber(1...100_000_000), fallback: "20000",
             help: "points outside segments after which a shard seals by itself"),
         Setting(
+            key: "shard.split_points", kind: .wholeNumber(0...1_000_000_000), fallback: "20000000",
+            help: "points of a shard from which on it splits in two by itself, served meanwhile; 0 leaves it to `covey split`"),
+        Setting(
             key: "shard.lease_ms", kind: .wholeNumber(0...60_000), fallback: "1000",
             help: "time after a write in which its owner answers strong reads without asking the store, the same on all nodes; a takeover waits for it; 0 asks for every read"),
         Setting(

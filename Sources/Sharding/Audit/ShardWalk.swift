@@ -26,6 +26,8 @@ struct ShardWalk {
     private let id: ShardID
     private let schema: CollectionSchema
     private let range: HashRange
+    /// What a half of a split shard begins with.
+    private let beginning: Manifest?
     private let log: LogStore
     private let threads: WorkerThreads
     private var entries: [UInt64: Read<LogEntry>] = [:]
@@ -37,10 +39,11 @@ struct ShardWalk {
     /// Passes until a shard that is sealed again and again is left for another audit.
     private static let maximumPasses = 64
 
-    init(id: ShardID, schema: CollectionSchema, audit: StoreAudit) {
+    init(id: ShardID, schema: CollectionSchema, beginning: Manifest?, audit: StoreAudit) {
         self.id = id
         self.schema = schema
-        range = HashRange.tiling(schema.shardCount)[id.index]
+        self.beginning = beginning
+        range = ShardLayout.range(of: id.index, firstCount: schema.shardCount) ?? .all
         log = LogStore(shard: id, store: audit.store, retryDelay: .milliseconds(20))
         threads = audit.threads
     }
@@ -64,7 +67,7 @@ struct ShardWalk {
 
     /// - Returns: False if an object is gone that the newest manifest does not need any more.
     private mutating func pass(_ newest: String?, _ report: inout Report) async throws(ClusterError) -> Bool {
-        var manifest: Manifest?
+        var manifest = beginning
         if let newest {
             guard let bytes = try await log.get(newest) else { return false }
             do throws(FormatError) {
@@ -99,7 +102,7 @@ struct ShardWalk {
         for position in positions where position <= covered && position != last && !fences.contains(position) {
             report.findings.append(StoreFinding(.pending, key(position), "superseded: goes with the next seal"))
         }
-        if covered > 0, positions.isEmpty { report.findings.append(StoreFinding(.missing, key(covered), "the last entry of a log is never deleted")) }
+        if covered > 0, positions.isEmpty, manifest?.version != 0 { report.findings.append(StoreFinding(.missing, key(covered), "the last entry of a log is never deleted")) }
         var cursor = manifest.map { LogCursor(writer: Self.nobody, after: $0) } ?? LogCursor(writer: Self.nobody)
         for position in needed {
             switch entries[position] {

@@ -120,14 +120,24 @@ struct TenantWalk {
     }
 
     private func checkShards(_ collection: inout CollectionAudit, _ schema: CollectionSchema) async throws(ClusterError) {
-        let extra = (shards[collection.incarnation] ?? []).filter { !(0..<schema.shardCount).contains($0) }
-        for index in extra.sorted() {
-            collection.findings.append(
-                StoreFinding(.orphan, StoreKey.shard(schema.shard(index, of: tenant)), "the collection has shards 0..<\(schema.shardCount)"))
-        }
-        for id in schema.shards(of: tenant) {
-            var walk = ShardWalk(id: id, schema: schema, audit: audit)
+        var waiting = schema.firstShards(of: tenant).reversed().map { ($0, Manifest?.none) }
+        var known: Set<Int> = []
+        while let (id, beginning) = waiting.popLast() {
+            known.insert(id.index)
+            var walk = ShardWalk(id: id, schema: schema, beginning: beginning, audit: audit)
+            // Which is the case may change between two looks: then the walk finds an end, and the second look the halves.
+            if let halves = try await halves(of: id) {
+                let ids = id.halves(in: schema)
+                waiting += [(ids.upper, halves.upper), (ids.lower, halves.lower)]
+                try await checkEnd(of: id, &collection)
+                continue
+            }
             let shard = try await walk.run()
+            if shard.isOver, let halves = try await halves(of: id) {
+                let ids = id.halves(in: schema)
+                waiting += [(ids.upper, halves.upper), (ids.lower, halves.lower)]
+                continue
+            }
             // A drop takes everything away without another manifest.
             if let name = collection.name, collection.standing == .live, shard.isOver || !shard.findings.allSatisfy({ $0.kind == .pending }),
                 try await !isLive(collection.incarnation, named: name)
@@ -145,6 +155,37 @@ struct TenantWalk {
             if shard.isOver {
                 collection.findings.append(StoreFinding(.damaged, StoreKey.log(id), "the shard has ended, its collection was not dropped"))
             }
+        }
+        for index in (shards[collection.incarnation] ?? []).subtracting(known).sorted() {
+            let key = StoreKey.shard(schema.shard(index, of: tenant))
+            let parent = ShardLayout.parent(of: index, firstCount: schema.shardCount)
+            collection.findings.append(
+                parent.map(known.contains) == true
+                    ? StoreFinding(.pending, key, "a split in the making, or one that did not come about: goes with the next rewriting")
+                    : StoreFinding(.orphan, key, "the collection has no shard \(index)"))
+        }
+    }
+
+    private func halves(of shard: ShardID) async throws(ClusterError) -> (lower: Manifest, upper: Manifest)? {
+        do throws(ClusterError) { return try await LogStore(shard: shard, store: store, retryDelay: .milliseconds(20)).halves() } catch {
+            // A damaged last entry is the walk's to report.
+            guard error.code == .dataLoss || error.code == .failedPrecondition else { throw error }
+            return nil
+        }
+    }
+
+    /// Of a shard that was split nothing counts but its fences.
+    private func checkEnd(of shard: ShardID, _ collection: inout CollectionAudit) async throws(ClusterError) {
+        let keys = try await stored { () throws(StoreError) in try await store.listAll(prefix: StoreKey.shard(shard)) }
+        for key in keys {
+            if case .shard(_, _, .log) = KeyPlace(key, of: tenant) {
+                guard let bytes = try await get(key) else { continue }
+                do throws(FormatError) { if try LogEntry(decoding: bytes).isFence { continue } } catch {
+                    collection.findings.append(StoreFinding(.damaged, key, error.description))
+                    continue
+                }
+            }
+            collection.findings.append(StoreFinding(.pending, key, "its shard was split: goes when one of the halves is sealed first"))
         }
     }
 

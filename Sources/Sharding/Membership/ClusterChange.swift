@@ -41,7 +41,7 @@ package struct ClusterChange: Sendable {
         self.tenants = tenants
     }
 
-    /// What would move. Costs one listing for each tenant, and one listing and one read for each shard that moves.
+    /// What would move. Costs one listing for each tenant, and a few listings and reads for each shard.
     ///
     /// - Throws: `invalidArgument` for a record that no placement can be made of; what the store said.
     package func moves() async throws(ClusterError) -> Moves {
@@ -50,14 +50,12 @@ package struct ClusterChange: Sendable {
         for tenant in tenants {
             for (name, record) in try await SchemaRegistry(store: store).all(of: tenant).found where !record.isDropped {
                 let schema = record.schema
-                func place(_ placement: Placement, _ count: Int) -> [[NodeID]] {
-                    placement.replicas(tenant: tenant, incarnation: schema.incarnation, shardCount: schema.shardCount, count: count)
-                }
-                for (index, (had, has)) in zip(place(old, before.replicas), place(new, after.replicas)).enumerated() {
+                for shard in try await ShardTree(store, schema, tenant).leaves {
+                    let had = old.replicas(of: shard, firstCount: schema.shardCount, count: before.replicas)
+                    let has = new.replicas(of: shard, firstCount: schema.shardCount, count: after.replicas)
                     result.replicaCount += has.count
                     let (losing, gaining) = (had.filter { !has.contains($0) }, has.filter { !had.contains($0) })
                     guard !losing.isEmpty || !gaining.isEmpty else { continue }
-                    let shard = schema.shard(index, of: tenant)
                     let log = LogStore(shard: shard, store: store, retryDelay: .milliseconds(100))
                     let bytes = try await log.newestManifest()?.segments.reduce(0) { $0 + $1.byteCount } ?? 0
                     result.moves.append(Move(shard: shard, collection: name, losing: losing, gaining: gaining, bytes: bytes))

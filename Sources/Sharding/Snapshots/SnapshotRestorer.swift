@@ -84,7 +84,7 @@ package struct SnapshotRestorer: Sendable {
         var parts: [Part] = []
         var requests: [RememberedRequest] = []
         var position: UInt64 = 0
-        for shard in old.shards(of: source) {
+        for shard in try await ShardTree(snapshot, old, source).leaves {
             let open = try await reader.open(shard)
             let state = open.snapshot
             parts += state.segments.compactMap(\.part) + state.tail
@@ -93,7 +93,7 @@ package struct SnapshotRestorer: Sendable {
         }
         requests.sort { $0.position < $1.position }
         requests = requests.suffix(RequestWindow.limit)
-        for (shard, range) in zip(new.shards(of: tenant), HashRange.tiling(new.shardCount)) {
+        for (shard, range) in zip(new.firstShards(of: tenant), HashRange.tiling(new.shardCount)) {
             try await build(shard, parts.map { $0.narrowed(to: range) }, new, after: position, requests)
         }
     }
@@ -161,17 +161,5 @@ package struct SnapshotRestorer: Sendable {
         fields["collection"] = .string(new.name)
         let changed = JSONValue.object(fields).serialized()
         try await stored { () throws(StoreError) in try await store.put(newKey, changed, ifAbsent: false) }
-    }
-}
-
-extension Part {
-    /// The rows whose ids hash into a range.
-    fileprivate func narrowed(to range: HashRange) -> Part {
-        var live = live
-        self.live.visit { row in
-            if !range.contains(rows.id(row).hash) { live.remove(row) }
-            return true
-        }
-        return Part(rows: rows, count: count, live: live, liveCount: live.count)
     }
 }

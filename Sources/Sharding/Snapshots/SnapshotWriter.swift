@@ -48,8 +48,15 @@ package struct SnapshotWriter: Sendable {
         var record = SnapshotRecord(id: id, tenant: tenant.rawValue, createdAt: began, collections: [], objects: [])
         for schema in schemas {
             var positions: [UInt64] = []
-            for shard in schema.shards(of: tenant) {
-                let (objects, position) = try await copy(shard)
+            // Which shards there are may change while they are copied.
+            var waiting = Array(schema.firstShards(of: tenant).reversed())
+            while let shard = waiting.popLast() {
+                guard let (objects, position) = try await copy(shard, of: schema) else {
+                    record.objects += try await copyEnd(of: shard)
+                    let halves = shard.halves(in: schema)
+                    waiting += [halves.upper, halves.lower]
+                    continue
+                }
                 record.objects += objects
                 positions.append(position)
             }
@@ -76,13 +83,35 @@ package struct SnapshotWriter: Sendable {
 
     // MARK: - Shards
 
-    /// - Returns: The copies, and the position up to which they hold everything.
-    private func copy(_ shard: ShardID) async throws(ClusterError) -> ([SnapshotRecord.Object], position: UInt64) {
+    /// The fences of a shard that was split: the last of them is the split.
+    private func copyEnd(of shard: ShardID) async throws(ClusterError) -> [SnapshotRecord.Object] {
+        let log = LogStore(shard: shard, store: source, retryDelay: .milliseconds(20))
+        var copies: [SnapshotRecord.Object] = []
+        for position in try await log.fences() {
+            guard let copy = try await copier.copy(StoreKey.log(shard, position: position)) else {
+                throw ClusterError(.dataLoss, "\(StoreKey.log(shard, position: position)) is missing: `covey verify` says more")
+            }
+            copies.append(copy)
+        }
+        return copies
+    }
+
+    /// - Returns: The copies, and the position up to which they hold everything; `nil` for a shard that was split.
+    private func copy(_ shard: ShardID, of schema: CollectionSchema) async throws(ClusterError) -> ([SnapshotRecord.Object], position: UInt64)? {
         let log = LogStore(shard: shard, store: source, retryDelay: .milliseconds(20))
         var copies: [String: SnapshotRecord.Object] = [:]
         var previous: UInt64?
         while true {
-            let manifest = try await log.newestManifest()
+            if try await log.halves() != nil {
+                try await stored { () throws(StoreError) in try await target.delete(Array(copies.keys)) }
+                return nil
+            }
+            // A half of a split shard that was never sealed has none; what it begins with is in the other's log.
+            var manifest = try await log.newestManifest()
+            if manifest == nil, let parent = shard.parent(in: schema) {
+                let halves = try await LogStore(shard: parent, store: source, retryDelay: .milliseconds(20)).halves()
+                manifest = shard == parent.halves(in: schema).lower ? halves?.lower : halves?.upper
+            }
             var needed: Set<String> = []
             var missing: String?
             let position = try await copy(shard, manifest, log, &copies, &needed, &missing)
@@ -108,7 +137,7 @@ package struct SnapshotWriter: Sendable {
         _ missing: inout String?
     ) async throws(ClusterError) -> UInt64 {
         let covered = manifest?.position ?? 0
-        var keys = manifest.map { [StoreKey.manifest(shard, version: $0.version)] } ?? []
+        var keys = manifest.flatMap { $0.version > 0 ? [StoreKey.manifest(shard, version: $0.version)] : nil } ?? []
         keys += (manifest?.segments ?? []).map { StoreKey.segment(shard, name: $0.name) }
         // Nothing acknowledged before this listing is missing from it.
         let positions = try await log.positions(from: 0)
@@ -167,7 +196,7 @@ struct SnapshotReader {
 
     func count() async throws(ClusterError) -> Int {
         var points = 0
-        for shard in schema.shards(of: tenant) { points += try await open(shard).snapshot.pointCount }
+        for shard in try await ShardTree(snapshot, schema, tenant).leaves { points += try await open(shard).snapshot.pointCount }
         return points
     }
 

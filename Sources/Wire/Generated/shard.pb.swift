@@ -385,6 +385,9 @@ package nonisolated struct Covey_V1_AppendRequest: Sendable {
   /// Claim the shard from the owner that the log names.
   package var takeover: Bool = false
 
+  /// 16 bytes, big-endian: hash of the body of which this is one shard's part; empty: that of these operations.
+  package var bodyHash: Data = Data()
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package nonisolated struct Upsert: Sendable {
@@ -1170,6 +1173,9 @@ package nonisolated struct Covey_V1_SealRequest: Sendable {
   /// Claim the shard from the owner that the log names.
   package var takeover: Bool = false
 
+  /// Two shards take its place, each with half its range.
+  package var split: Bool = false
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -1941,7 +1947,7 @@ nonisolated extension Covey_V1_Condition.HasID: SwiftProtobuf.Message, SwiftProt
 
 nonisolated extension Covey_V1_AppendRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".AppendRequest"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}tenant\0\u{1}shard\0\u{1}operations\0\u{1}takeover\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}tenant\0\u{1}shard\0\u{1}operations\0\u{1}takeover\0\u{3}body_hash\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1953,6 +1959,7 @@ nonisolated extension Covey_V1_AppendRequest: SwiftProtobuf.Message, SwiftProtob
       case 2: try { try decoder.decodeSingularMessageField(value: &self._shard) }()
       case 3: try { try decoder.decodeRepeatedMessageField(value: &self.operations) }()
       case 4: try { try decoder.decodeSingularBoolField(value: &self.takeover) }()
+      case 5: try { try decoder.decodeSingularBytesField(value: &self.bodyHash) }()
       default: break
       }
     }
@@ -1975,6 +1982,9 @@ nonisolated extension Covey_V1_AppendRequest: SwiftProtobuf.Message, SwiftProtob
     if self.takeover != false {
       try visitor.visitSingularBoolField(value: self.takeover, fieldNumber: 4)
     }
+    if !self.bodyHash.isEmpty {
+      try visitor.visitSingularBytesField(value: self.bodyHash, fieldNumber: 5)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -1983,6 +1993,7 @@ nonisolated extension Covey_V1_AppendRequest: SwiftProtobuf.Message, SwiftProtob
     if lhs._shard != rhs._shard {return false}
     if lhs.operations != rhs.operations {return false}
     if lhs.takeover != rhs.takeover {return false}
+    if lhs.bodyHash != rhs.bodyHash {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -3273,7 +3284,7 @@ nonisolated extension Covey_V1_StatusReply: SwiftProtobuf.Message, SwiftProtobuf
 
 nonisolated extension Covey_V1_SealRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".SealRequest"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}tenant\0\u{1}shard\0\u{1}takeover\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}tenant\0\u{1}shard\0\u{1}takeover\0\u{1}split\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -3284,6 +3295,7 @@ nonisolated extension Covey_V1_SealRequest: SwiftProtobuf.Message, SwiftProtobuf
       case 1: try { try decoder.decodeSingularStringField(value: &self.tenant) }()
       case 2: try { try decoder.decodeSingularMessageField(value: &self._shard) }()
       case 3: try { try decoder.decodeSingularBoolField(value: &self.takeover) }()
+      case 4: try { try decoder.decodeSingularBoolField(value: &self.split) }()
       default: break
       }
     }
@@ -3303,6 +3315,9 @@ nonisolated extension Covey_V1_SealRequest: SwiftProtobuf.Message, SwiftProtobuf
     if self.takeover != false {
       try visitor.visitSingularBoolField(value: self.takeover, fieldNumber: 3)
     }
+    if self.split != false {
+      try visitor.visitSingularBoolField(value: self.split, fieldNumber: 4)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -3310,6 +3325,7 @@ nonisolated extension Covey_V1_SealRequest: SwiftProtobuf.Message, SwiftProtobuf
     if lhs.tenant != rhs.tenant {return false}
     if lhs._shard != rhs._shard {return false}
     if lhs.takeover != rhs.takeover {return false}
+    if lhs.split != rhs.split {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -1,0 +1,137 @@
+import Logging
+import Model
+import Storage
+
+/// What was built for the halves of a shard, and up to where it reaches.
+struct SplitHalves: Sendable {
+    struct Half: Sendable {
+        let shard: ShardID
+        let range: HashRange
+        var segments: [ShardState.Segment] = []
+    }
+    var lower: Half
+    var upper: Half
+    /// Of the owner when it began: another one in between would have deleted what was built.
+    let epoch: UInt64
+    /// Every row up to this position is in the segments.
+    var position: UInt64 = 0
+}
+
+extension Shard {
+    /// Rows that may be left for the moment in which no write is taken. Reason: a segment of so many is built in some 10 ms.
+    private static let finalRows = 2_000
+    /// Rounds of building beside writes, at most: each takes what was written during the one before.
+    private static let rounds = 6
+
+    /// Ends this shard: from one log entry on, two others keep its range, each half of it (protocol, H13).
+    ///
+    /// The halves' segments are built beside reads and writes. Then, in its turn among the writes, the rest is built, and the entry is written that
+    /// names all of it: before it nothing has changed, after it nobody can write here any more. Whoever asks is told that the shard was split,
+    /// and computes by itself which shards took its place. The halves share no object with it, so its own are deleted at once.
+    ///
+    /// Cost: each point is read and written once, as by a seal of everything.
+    ///
+    /// - Returns: The owner, if that is another node: then nothing was done.
+    func splitNow(request: RequestID?, takeover: Bool) async throws(ClusterError) -> NodeID? {
+        guard id.index <= ShardLayout.highestSplit, let ranges = range.halves else {
+            throw ClusterError(.failedPrecondition, "shard \(id) cannot be split: its index is \(id.index), the highest that may be is \(ShardLayout.highestSplit)")
+        }
+        if let damage = state.withLock({ $0.damage.first }) { throw ClusterError(.dataLoss, "shard \(id) is not split, as not all of it can be read: \(damage)") }
+        if let owner = try await own(.claim, takeover, request) { return owner }
+        try await eraseUnborn()
+        let start = ContinuousClock.now
+        let ids = id.halves(in: schema)
+        let ownEpoch = state.withLock { state -> UInt64? in
+            guard state.cursor.isOwner, !state.cursor.isOver else { return nil }
+            state.beginSplit()
+            return state.cursor.epoch
+        }
+        guard let ownEpoch else { throw ClusterError(.aborted, "shard \(id) was given up while it was to be split") }
+        var halves = SplitHalves(
+            lower: SplitHalves.Half(shard: ids.lower, range: ranges.lower), upper: SplitHalves.Half(shard: ids.upper, range: ranges.upper), epoch: ownEpoch)
+        defer { state.withLock { $0.abandonSeal() } }
+        do throws(ClusterError) {
+            for _ in 0..<Self.rounds {
+                try await extend(&halves)
+                let rest = parts(after: halves.position, in: range).reduce(0) { $0 + $1.liveCount }
+                if rest <= Self.finalRows { break }
+            }
+        } catch {
+            try? await eraseUnborn()
+            throw error
+        }
+        if let owner = try await own(.split(halves), false, request) { return owner }
+        let points = snapshot.pointCount
+        environment.logger.info(
+            "shard split",
+            metadata: logMetadata(request).merging([
+                "halves": "\(ids.lower.index),\(ids.upper.index)", "points": "\(points)", "position": "\(state.withLock { $0.cursor.position })",
+                "duration": "\(start.duration(to: .now))",
+            ]) { $1 })
+        do throws(ClusterError) { try await log.erase(keeping: state.withLock { $0.cursor.fences }) } catch {
+            // A half's first seal, or the next who seals this shard, does it.
+            environment.logger.warning("objects of a split shard remain", metadata: logMetadata(request).merging(["error": "\(error)"]) { $1 })
+        }
+        return nil
+    }
+
+    /// Builds what is not in the halves' segments yet.
+    private func extend(_ halves: inout SplitHalves) async throws(ClusterError) {
+        let (position, from, epoch) = (state.withLock { $0.cursor.position }, halves.position, halves.epoch)
+        let (lower, upper) = (parts(after: from, in: halves.lower.range), parts(after: from, in: halves.upper.range))
+        if let segment = try await build(lower, of: halves.lower.shard, from: from, to: position, epoch: epoch) { halves.lower.segments.append(segment) }
+        if let segment = try await build(upper, of: halves.upper.shard, from: from, to: position, epoch: epoch) { halves.upper.segments.append(segment) }
+        halves.position = position
+    }
+
+    /// Live rows of a hash range that were written after a position.
+    private nonisolated func parts(after position: UInt64, in range: HashRange) -> [Part] {
+        snapshot.parts.map { $0.narrowed(to: range, after: position) }
+    }
+
+    /// In its turn among the writes: builds the rest, and writes the entry.
+    func commit(_ built: SplitHalves) async throws(ClusterError) {
+        func requireSameOwner() throws(ClusterError) {
+            let epoch = state.withLock { $0.cursor.epoch }
+            guard epoch == built.epoch else { throw ClusterError(.aborted, "shard \(id) has had another owner since its split began") }
+        }
+        try requireSameOwner()
+        var halves = built
+        try await extend(&halves)
+        let (cursor, requests, isTouched) = state.withLock { ($0.cursor, $0.window.remembered, $0.isTouched) }
+        func beginning(_ half: SplitHalves.Half) -> Manifest {
+            let records = half.segments.map { segment in
+                var record = segment.record
+                record.deletedRows = state.withLock { $0.deadRows(of: segment) }
+                return record
+            }
+            return Manifest(
+                version: 0, position: cursor.position + 1, epoch: cursor.epoch, writer: writer, fences: [], segments: records, requests: requests)
+        }
+        let content = LogEntry.Content.split(lower: beginning(halves.lower), upper: beginning(halves.upper))
+        // The halves' segments hold what was superseded since they were built.
+        if isTouched {
+            for half in [halves.lower, halves.upper] { try await log.put(ErasureMark(markedAt: UInt64(max(0, environment.configuration.now())), shard: half.shard)) }
+        }
+        _ = try await commit(content)
+    }
+
+    // MARK: - What is left
+
+    /// Deletes what this owner or an earlier one built for a split that did not come about. A later owner's split may have come about without this
+    /// one's knowing: its objects have a higher epoch (protocol, H16).
+    func eraseUnborn() async throws(ClusterError) {
+        let (halves, epoch) = (id.halves(in: schema), state.withLock { $0.cursor.epoch })
+        for half in [halves.lower, halves.upper] { try await logStore(half).deleteSegments(of: writer, epoch: epoch, but: []) }
+    }
+
+    /// Deletes everything of a shard that was split but its fences.
+    func erase(_ parent: ShardID) async throws(ClusterError) {
+        let log = logStore(parent)
+        try await log.erase(keeping: log.fences())
+    }
+
+    private nonisolated func logStore(_ shard: ShardID) -> LogStore {
+        LogStore(shard: shard, store: environment.store, retryDelay: environment.configuration.retryDelay, clock: environment.clock)
+    }
+}
