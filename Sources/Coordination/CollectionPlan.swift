@@ -10,9 +10,11 @@ final class CollectionPlan: Sendable {
     let version: UInt64
     /// Version of the members that ``targets`` are placed on.
     let membersVersion: UInt64
-    /// By shard index.
+    let layout: ShardLayout
+    /// In the order of ``layout``.
     let targets: [ShardTarget]
-    private let known: Mutex<[Known]>
+    /// By shard index.
+    private let known = Mutex<[Int: Known]>([:])
 
     /// What a shard last told.
     private struct Known {
@@ -20,32 +22,38 @@ final class CollectionPlan: Sendable {
         var owner: NodeID?
     }
 
-    init(name: CollectionName, tenant: TenantID, schema: CollectionSchema, version: UInt64, replicas: [[ShardTarget.Replica]], membersVersion: UInt64) {
+    init(name: CollectionName, tenant: TenantID, schema: CollectionSchema, version: UInt64, layout: ShardLayout, replicas: [[ShardTarget.Replica]], membersVersion: UInt64) {
         self.name = name
         self.tenant = tenant
         self.schema = schema
         self.version = version
         self.membersVersion = membersVersion
-        targets = zip(replicas, HashRange.tiling(schema.shardCount)).enumerated().map { index, part in
-            ShardTarget(shard: schema.shard(index, of: tenant), replicas: part.0, range: part.1)
+        self.layout = layout
+        targets = zip(replicas, layout.shards).enumerated().map { place, part in
+            ShardTarget(shard: schema.shard(part.1.index, of: tenant), place: place, replicas: part.0, range: part.1.range)
         }
-        known = Mutex(Array(repeating: Known(), count: schema.shardCount))
     }
 
-    /// The same collection placed on other members; what its shards told stays.
-    convenience init(_ plan: CollectionPlan, replicas: [[ShardTarget.Replica]], membersVersion: UInt64) {
+    /// The same collection placed on other members, or with shards that were split; what its shards told stays.
+    convenience init(_ plan: CollectionPlan, layout: ShardLayout, replicas: [[ShardTarget.Replica]], membersVersion: UInt64) {
         self.init(
-            name: plan.name, tenant: plan.tenant, schema: plan.schema, version: plan.version, replicas: replicas, membersVersion: membersVersion)
+            name: plan.name, tenant: plan.tenant, schema: plan.schema, version: plan.version, layout: layout, replicas: replicas, membersVersion: membersVersion)
         let told = plan.known.withLock { $0 }
         known.withLock { $0 = told }
     }
 
-    func note(points: Int, in shard: ShardID) { known.withLock { $0[shard.index].points = points } }
-    func pointsLastKnown(in shard: ShardID) -> Int? { known.withLock { $0[shard.index].points } }
+    /// Whether it knows the members and the splits that another plan of the same record knows.
+    func isAsNew(as other: CollectionPlan) -> Bool { membersVersion >= other.membersVersion && layout.splits.isSuperset(of: other.layout.splits) }
 
-    func note(owner: NodeID, of shard: ShardID) { known.withLock { $0[shard.index].owner = owner } }
+    /// Place of the shard that keeps a point.
+    func place(of id: PointID) -> Int { layout.place(of: id.hash) }
+
+    func note(points: Int, in shard: ShardID) { known.withLock { $0[shard.index, default: Known()].points = points } }
+    func pointsLastKnown(in shard: ShardID) -> Int? { known.withLock { $0[shard.index]?.points } }
+
+    func note(owner: NodeID, of shard: ShardID) { known.withLock { $0[shard.index, default: Known()].owner = owner } }
     /// Who carried out the last write, if there was one.
-    func owner(of shard: ShardID) -> NodeID? { known.withLock { $0[shard.index].owner } }
+    func owner(of shard: ShardID) -> NodeID? { known.withLock { $0[shard.index]?.owner } }
 
     func gap(_ target: ShardTarget, _ reason: ClusterError) -> Coverage.Gap {
         Coverage.Gap(shard: target.shard, node: target.node, reason: reason, pointsLastKnown: pointsLastKnown(in: target.shard))

@@ -58,15 +58,15 @@ extension Coordinator {
                 let schema = try CollectionSchema(stored: try await store.get(StoreKey.schema(shard.incarnation, of: shard.tenant)))
                 let name = try CollectionName(schema.name)
                 let plan = makePlan(SchemaRegistry.Record(version: 0, isDropped: false, schema: schema), name, shard.tenant)
-                if plan.targets.indices.contains(shard.index) {
-                    _ = try await atOwner(of: plan.targets[shard.index], plan, context) { (service, takeover, context) throws(ClusterError) in
+                if let target = target(of: shard, schema) {
+                    _ = try await atOwner(of: target, plan, context) { (service, takeover, context) throws(ClusterError) in
                         try await service.seal(SealRequest(shard: shard, takeover: takeover), context: context)
                     }
                 }
             } catch let error as StoreError {
-                // A collection that is gone was erased as a whole.
+                // A collection that is gone was erased as a whole; so was a shard that was split.
                 guard case .notFound = error else { throw error }
-            } catch let error as ClusterError where error.code == .notFound {}
+            } catch let error as ClusterError where error.code == .notFound || error.code == .outOfRange {}
             try await store.delete(marks.map(\.key))
             return true
         } catch {

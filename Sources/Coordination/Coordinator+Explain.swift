@@ -20,28 +20,28 @@ extension Coordinator {
         _ query: SearchQuery, _ plan: CollectionPlan, _ found: Found, _ hits: [ScoredPoint], fanOut: FanOut
     ) async -> [PointExplanation] {
         guard !query.explain.isEmpty else { return [] }
-        let byShard = Dictionary(grouping: query.explain, by: plan.schema.shardIndex(of:))
+        let byShard = Dictionary(grouping: query.explain, by: plan.place(of:))
         let targets = byShard.keys.sorted().map { plan.targets[$0] }
         let replies = await fanOut.ask(targets) { (target, context) throws(ClusterError) -> ExplainReply in
-            let ids = byShard[target.shard.index]!
+            let ids = byShard[target.place]!
             var search = found.request
             search.shard = target.shard
             let reply = try await target.service.explain(ExplainRequest(search: search, ids: ids), context: context)
             guard reply.explanations.map(\.id) == ids else { throw ClusterError(.internal, "explained other points than those asked") }
             return reply
         }
-        let silent = Set(found.gaps.map(\.shard.index))
+        let silent = Set(found.gaps.map(\.shard))
         var explained: [PointID: PointExplanation] = [:]
         for (target, result) in zip(targets, replies) {
-            for (index, id) in byShard[target.shard.index]!.enumerated() {
+            for (index, id) in byShard[target.place]!.enumerated() {
                 var point = PointExplanation(explanation: Explanation(id: id, step: .shard), shard: target.shard, node: target.node)
                 switch result {
                 case .success(let reply): point.explanation = reply.explanations[index]
                 case .failure(let error): point.reason = error
                 }
-                if point.reason == nil, silent.contains(target.shard.index) {
+                if point.reason == nil, silent.contains(target.shard) {
                     point.explanation.step = .shard  // it answers now, but the hits are without it
-                    point.reason = found.gaps.first { $0.shard.index == target.shard.index }?.reason
+                    point.reason = found.gaps.first { $0.shard == target.shard }?.reason
                 }
                 follow(&point, query, found, hits)
                 explained[id] = point

@@ -11,22 +11,22 @@ extension Coordinator {
         guard ids.count <= configuration.maximumBatchPoints else {
             throw ClusterError(.invalidArgument, "a batch may have \(configuration.maximumBatchPoints) ids, found \(ids.count)")
         }
-        return try await onCurrentPlan(of: name, context: context) { (plan) throws(ClusterError) in
-            let byShard = Dictionary(grouping: ids, by: plan.schema.shardIndex(of:))
+        return try await onCurrentPlan(of: name, context: context) { (plan) throws(ClusterError) -> (Result<[StoredPoint], ClusterError>, [Coverage.Gap]) in
+            let byShard = Dictionary(grouping: ids, by: plan.place(of:))
             let targets = byShard.keys.sorted().map { plan.targets[$0] }
             let fanOut = fanOut("fetch", context, deadline: deadline(context, configuration.readTimeout))
             let replies = await fanOut.ask(targets) { (target, context) throws(ClusterError) -> FetchReply in
-                let selection = FetchRequest.Selection.ids(byShard[target.shard.index]!)
+                let selection = FetchRequest.Selection.ids(byShard[target.place]!)
                 let request = FetchRequest(shard: target.shard, selection: selection, withPayload: withPayload, withVector: withVector)
                 return try await target.service.fetch(request, context: context)
             }
             let gaps = self.gaps(targets, replies, plan)
-            try requireUsable(gaps, of: plan, partial: .fail)
+            if let error = unusable(gaps, of: plan, partial: .fail) { return (.failure(error), gaps) }
             var points: [PointID: StoredPoint] = [:]
             for case .success(let reply) in replies {
                 for point in reply.points { points[point.id] = point }
             }
-            return (ids.compactMap { points[$0] }, gaps)
+            return (.success(ids.compactMap { points[$0] }), gaps)
         }
     }
 
@@ -41,12 +41,12 @@ extension Coordinator {
         guard (1...configuration.maximumLimit).contains(limit) else {
             throw ClusterError(.invalidArgument, "limit must be 1…\(configuration.maximumLimit), found \(limit)")
         }
-        let page = try await onCurrentPlan(of: name, context: context) { (plan) throws(ClusterError) in
+        let page = try await onCurrentPlan(of: name, context: context) { (plan) throws(ClusterError) -> (Result<ScrollPage, ClusterError>, [Coverage.Gap]) in
             let fanOut = fanOut("fetch", context, deadline: deadline(context, configuration.readTimeout), partial: partial)
             var merge = ScrollMerge(shardCount: plan.targets.count, from: from, limit: limit)
             while case .fetch(let wanted) = merge.next() {
-                let replies = await fanOut.ask(wanted.map { plan.targets[$0.shardIndex] }) { (target, context) throws(ClusterError) -> FetchReply in
-                    let part = wanted.first { $0.shardIndex == target.shard.index }!
+                let replies = await fanOut.ask(wanted.map { plan.targets[$0.place] }) { (target, context) throws(ClusterError) -> FetchReply in
+                    let part = wanted.first { $0.place == target.place }!
                     let selection = FetchRequest.Selection.page(from: part.from, limit: part.limit, filter: filter)
                     let request = FetchRequest(shard: target.shard, selection: selection, withPayload: withPayload, withVector: withVector)
                     return try await target.service.fetch(request, context: context)
@@ -54,9 +54,9 @@ extension Coordinator {
                 for (part, result) in zip(wanted, replies) { merge.take(result.map(\.points), for: part) }
             }
             let gaps = merge.failures.map { plan.gap(plan.targets[$0.key], $0.value) }
-            try requireUsable(gaps, of: plan, partial: partial)
+            if let error = unusable(gaps, of: plan, partial: partial) { return (.failure(error), gaps) }
             let coverage = coverage(of: plan, work: [], gaps: gaps, unverified: unverified(fanOut))
-            return (ScrollPage(points: merge.page, next: merge.following, coverage: coverage), gaps)
+            return (.success(ScrollPage(points: merge.page, next: merge.following, coverage: coverage)), gaps)
         }
         if !page.coverage.isComplete { log(page.coverage, of: name, context) }
         return page
@@ -68,49 +68,51 @@ extension Coordinator {
     package func count(
         _ name: CollectionName, filter: Filter? = nil, partial: PartialPolicy = .degrade, context: CallContext
     ) async throws(ClusterError) -> (count: Int, coverage: Coverage) {
-        try await onCurrentPlan(of: name, context: context) { (plan) throws(ClusterError) in
+        try await onCurrentPlan(of: name, context: context) { (plan) throws(ClusterError) -> (Result<(count: Int, coverage: Coverage), ClusterError>, [Coverage.Gap]) in
             let filter = filter?.isEmpty == true ? nil : filter
             let fanOut = fanOut("count", context, deadline: deadline(context, configuration.readTimeout), partial: partial)
             let replies = await fanOut.ask(plan.targets) { (target, context) throws(ClusterError) -> CountReply in
                 try await target.service.count(CountRequest(shard: target.shard, filter: filter), context: context)
             }
             let gaps = self.gaps(plan.targets, replies, plan)
-            try requireUsable(gaps, of: plan, partial: partial)
+            if let error = unusable(gaps, of: plan, partial: partial) { return (.failure(error), gaps) }
             var total = 0
             var work = [SearchWork?](repeating: nil, count: plan.targets.count)
             for (target, result) in zip(plan.targets, replies) {
                 guard case .success(let reply) = result else { continue }
                 total += reply.count
                 if filter == nil { plan.note(points: reply.count, in: target.shard) }
-                work[target.shard.index] = SearchWork(pointsHeld: plan.pointsLastKnown(in: target.shard) ?? 0)
+                work[target.place] = SearchWork(pointsHeld: plan.pointsLastKnown(in: target.shard) ?? 0)
             }
             let coverage = coverage(of: plan, work: work, gaps: gaps, unverified: unverified(fanOut))
             if !coverage.isComplete { log(coverage, of: name, context) }
-            return ((total, coverage), gaps)
+            return (.success((total, coverage)), gaps)
         }
     }
 
     // MARK: -
 
-    /// Runs a read, and once more if its shards are gone because the collection was dropped and made anew meanwhile.
+    /// Runs a read, and again if its shards are gone because they were split, or the collection was dropped and made anew meanwhile.
+    ///
+    /// - Parameter read: Throws only once it has told of its gaps, so that those that were split are found.
     private func onCurrentPlan<Answer>(
         of name: CollectionName, context: CallContext,
-        _ read: (CollectionPlan) async throws(ClusterError) -> (Answer, [Coverage.Gap])
+        _ read: (CollectionPlan) async throws(ClusterError) -> (Result<Answer, ClusterError>, [Coverage.Gap])
     ) async throws(ClusterError) -> Answer {
-        let plan = try await plan(of: name, context: context)
-        var answer: Answer?
-        var failure: ClusterError?
-        do throws(ClusterError) {
-            let (partial, gaps) = try await read(plan)
-            guard gaps.contains(where: { $0.reason.code == .notFound }) else { return partial }
-            answer = partial
-        } catch {
-            guard error.code == .unavailable else { throw error }
-            failure = error
+        var plan = try await plan(of: name, context: context)
+        for _ in 0..<Self.splitRounds {
+            let (result, gaps) = try await read(plan)
+            if let divided = divided(plan, after: gaps.map { ($0.shard, $0.reason) }) {
+                plan = divided
+                continue
+            }
+            if gaps.contains(where: { $0.reason.code == .notFound }), let fresh = try await replan(plan, context: context) {
+                plan = fresh
+                continue
+            }
+            return try result.get()
         }
-        if let fresh = try await replan(plan, context: context) { return try await read(fresh).0 }
-        if let answer { return answer }
-        throw failure!
+        throw ClusterError(.aborted, "the shards of \"\(name)\" keep splitting")
     }
 
     private func unverified(_ fanOut: FanOut) -> [Coverage.Unverified] {

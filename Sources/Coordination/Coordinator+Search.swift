@@ -35,24 +35,36 @@ extension Coordinator {
         let margin = min(configuration.mergeMargin, started.duration(to: end) / 4)
         let fanOut = fanOut("search", context, deadline: end - margin, partial: query.partial)
 
-        var vector = try prepared(query.vector, for: plan.schema)
-        var found = await nearest(query, vector, plan, fanOut)
-        if found.gaps.contains(where: { $0.reason.code == .notFound }), let fresh = try await replan(plan, context: context) {
-            plan = fresh
-            vector = try prepared(query.vector, for: plan.schema)
-            found = await nearest(query, vector, plan, fanOut)
-        }
-        try requireUsable(found.gaps, of: plan, partial: query.partial)
+        for _ in 0..<Self.splitRounds {
+            let found = await nearest(query, try prepared(query.vector, for: plan.schema), plan, fanOut)
+            if let fresh = try await renewed(plan, found.gaps, context) {
+                plan = fresh
+                continue
+            }
+            try requireUsable(found.gaps, of: plan, partial: query.partial)
 
-        let page = found.hits.dropFirst(query.offset)
-        var answer = await fetchWinners(page, query, plan, fanOut: self.fanOut("fetch", context, deadline: end, partial: query.partial))
-        // A shard that found hits and then could not hand them out has not answered.
-        answer.gaps.removeAll { gap in found.gaps.contains { $0.shard == gap.shard } }
-        try requireUsable(found.gaps + answer.gaps, of: plan, partial: query.partial)
-        let coverage = coverage(of: plan, work: found.work, gaps: found.gaps + answer.gaps, unverified: found.unverified)
-        let explanations = await explain(query, plan, found, answer.hits, fanOut: self.fanOut("explain", context, deadline: end))
-        return SearchAnswer(
-            hits: answer.hits, coverage: coverage, superseded: answer.superseded, took: started.duration(to: clock.now()), explanations: explanations)
+            let page = found.hits.dropFirst(query.offset)
+            var answer = await fetchWinners(page, query, plan, fanOut: self.fanOut("fetch", context, deadline: end, partial: query.partial))
+            if let divided = divided(plan, after: answer.gaps.map { ($0.shard, $0.reason) }) {
+                plan = divided
+                continue
+            }
+            // A shard that found hits and then could not hand them out has not answered.
+            answer.gaps.removeAll { gap in found.gaps.contains { $0.shard == gap.shard } }
+            try requireUsable(found.gaps + answer.gaps, of: plan, partial: query.partial)
+            let coverage = coverage(of: plan, work: found.work, gaps: found.gaps + answer.gaps, unverified: found.unverified)
+            let explanations = await explain(query, plan, found, answer.hits, fanOut: self.fanOut("explain", context, deadline: end))
+            return SearchAnswer(
+                hits: answer.hits, coverage: coverage, superseded: answer.superseded, took: started.duration(to: clock.now()), explanations: explanations)
+        }
+        throw ClusterError(.aborted, "the shards of \"\(name)\" keep splitting")
+    }
+
+    /// Another plan, if the gaps show that this one is out of date: shards were split, or the collection was dropped and made anew.
+    private func renewed(_ plan: CollectionPlan, _ gaps: [Coverage.Gap], _ context: CallContext) async throws(ClusterError) -> CollectionPlan? {
+        if let divided = divided(plan, after: gaps.map { ($0.shard, $0.reason) }) { return divided }
+        guard gaps.contains(where: { $0.reason.code == .notFound }) else { return nil }
+        return try await replan(plan, context: context)
     }
 
     // MARK: - Finding
@@ -61,7 +73,7 @@ extension Coordinator {
         /// What every shard was asked, in the last round.
         var request: SearchRequest
         var hits: [RankedHit]
-        /// By shard index; `nil` for the shards in `gaps`.
+        /// By place; `nil` for the shards in `gaps`.
         var work: [SearchWork?]
         var gaps: [Coverage.Gap]
         var unverified: [Coverage.Unverified] = []
@@ -93,8 +105,8 @@ extension Coordinator {
             for (target, result) in zip(plan.targets, replies) {
                 switch result.flatMap({ checked($0, target) }) {
                 case .success(let reply):
-                    ranked.merge(reply.hits, from: target.shard.index)
-                    work[target.shard.index] = reply.work
+                    ranked.merge(reply.hits, from: target.place)
+                    work[target.place] = reply.work
                     plan.note(points: reply.work.pointsHeld, in: target.shard)
                     if reply.hits.count >= depth { isExhausted = false }
                     if let reason = reasons[target.shard] {
@@ -159,10 +171,10 @@ extension Coordinator {
             let wanted = rest.prefix(query.limit - winners.hits.count)
             if wanted.isEmpty { break }
             rest = rest.dropFirst(wanted.count)
-            let byShard = Dictionary(grouping: wanted, by: \.shardIndex)
+            let byShard = Dictionary(grouping: wanted, by: \.place)
             let targets = byShard.keys.sorted().map { plan.targets[$0] }
             let replies = await fanOut.ask(targets) { (target, context) throws(ClusterError) -> FetchReply in
-                let versions = byShard[target.shard.index]!.map { PointVersion(id: $0.hit.id, version: $0.hit.version) }
+                let versions = byShard[target.place]!.map { PointVersion(id: $0.hit.id, version: $0.hit.version) }
                 let request = FetchRequest(
                     shard: target.shard, selection: .versions(versions), withPayload: query.withPayload, withVector: query.withVector)
                 return try await target.service.fetch(request, context: context)
@@ -174,14 +186,14 @@ extension Coordinator {
                     for point in reply.points { points[point.id] = point }
                 case .failure(let error):
                     winners.gaps.append(plan.gap(target, ClusterError(error.code, "fetching payloads: \(error.message)")))
-                    rest = rest.filter { $0.shardIndex != target.shard.index }[...]
+                    rest = rest.filter { $0.place != target.place }[...]
                 }
             }
-            let silent = Set(winners.gaps.map(\.shard.index))
+            let silent = Set(winners.gaps.map(\.shard))
             for candidate in wanted {
                 if let point = points[candidate.hit.id] {
                     winners.hits.append(ScoredPoint(point: point, score: candidate.hit.score))
-                } else if !silent.contains(candidate.shardIndex) {
+                } else if !silent.contains(plan.targets[candidate.place].shard) {
                     winners.superseded += 1
                 }
             }
@@ -219,27 +231,32 @@ extension Coordinator {
 
     /// Whether gaps are to be borne: an error of the request itself is the request's, whoever noticed it.
     func requireUsable(_ gaps: [Coverage.Gap], of plan: CollectionPlan, partial: PartialPolicy) throws(ClusterError) {
-        guard !gaps.isEmpty else { return }
-        if Task.isCancelled { throw ClusterError(.cancelled, "the caller went away") }
-        if let gap = gaps.first(where: { [.invalidArgument, .unimplemented].contains($0.reason.code) }) { throw gap.reason }
-        guard partial == .fail || gaps.count == plan.targets.count else { return }
+        if let error = unusable(gaps, of: plan, partial: partial) { throw error }
+    }
+
+    /// Why gaps cannot be borne; `nil` if they can.
+    func unusable(_ gaps: [Coverage.Gap], of plan: CollectionPlan, partial: PartialPolicy) -> ClusterError? {
+        guard !gaps.isEmpty else { return nil }
+        if Task.isCancelled { return ClusterError(.cancelled, "the caller went away") }
+        if let gap = gaps.first(where: { [.invalidArgument, .unimplemented].contains($0.reason.code) }) { return gap.reason }
+        guard partial == .fail || gaps.count == plan.targets.count else { return nil }
         let named = gaps.prefix(8).map { "shard \($0.shard.index) on node \($0.node): \($0.reason)" }
         let more = gaps.count > named.count ? "; and \(gaps.count - named.count) more" : ""
-        throw ClusterError(
+        return ClusterError(
             .unavailable, "\(plan.targets.count - gaps.count) of \(plan.targets.count) shards of \"\(plan.name)\" answered; "
                 + named.joined(separator: "; ") + more)
     }
 
-    /// - Parameter work: By shard index; that of shards with a gap is left out.
+    /// - Parameter work: By place; that of shards with a gap is left out.
     func coverage(of plan: CollectionPlan, work: [SearchWork?], gaps: [Coverage.Gap], unverified: [Coverage.Unverified] = []) -> Coverage {
         var sum = SearchWork()
-        let silent = Set(gaps.map(\.shard.index))
-        for (index, work) in work.enumerated() where !silent.contains(index) { if let work { sum += work } }
+        let silent = Set(gaps.map(\.shard))
+        for (target, work) in zip(plan.targets, work) where !silent.contains(target.shard) { if let work { sum += work } }
         for gap in gaps { sum.pointsHeld += gap.pointsLastKnown ?? 0 }
         return Coverage(
             shardsAsked: plan.targets.count, shardsAnswered: plan.targets.count - gaps.count, work: sum,
             gaps: gaps.sorted { $0.shard.index < $1.shard.index },
-            unverified: unverified.filter { !silent.contains($0.shard.index) }.sorted { $0.shard.index < $1.shard.index })
+            unverified: unverified.filter { !silent.contains($0.shard) }.sorted { $0.shard.index < $1.shard.index })
     }
 
     func log(_ coverage: Coverage, of name: CollectionName, _ context: CallContext) {

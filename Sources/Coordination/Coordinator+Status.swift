@@ -8,12 +8,18 @@ extension Coordinator {
     /// - Throws: `notFound`; the first failing shard's code with a message that names the shards that failed. Sealing again does no harm.
     @discardableResult
     package func seal(_ name: CollectionName, context: CallContext) async throws(ClusterError) -> [SealReply] {
-        let plan = try await plan(of: name, context: context)
+        var plan = try await plan(of: name, context: context)
         let fanOut = fanOut("seal", context, deadline: deadline(context, configuration.sealTimeout), mode: .chosen)
-        let results = await fanOut.ask(plan.targets) { (target, context) throws(ClusterError) -> SealReply in
-            try await self.atOwner(of: target, plan, context) { (service, takeover, context) throws(ClusterError) in
-                try await service.seal(SealRequest(shard: target.shard, takeover: takeover), context: context)
+        var results: [Result<SealReply, ClusterError>] = []
+        for _ in 0..<Self.splitRounds {
+            let current = plan
+            results = await fanOut.ask(plan.targets) { (target, context) throws(ClusterError) -> SealReply in
+                try await self.atOwner(of: target, current, context) { (service, takeover, context) throws(ClusterError) in
+                    try await service.seal(SealRequest(shard: target.shard, takeover: takeover), context: context)
+                }
             }
+            guard let divided = divided(plan, after: failures(plan.targets, results)) else { break }
+            plan = divided
         }
         var replies: [SealReply] = []
         var failures: [(ShardTarget, ClusterError)] = []
@@ -26,6 +32,32 @@ extension Coordinator {
         guard let first = failures.first else { return replies }
         let named = failures.prefix(8).map { "shard \($0.0.shard.index) on node \($0.0.node): \($0.1)" }.joined(separator: "; ")
         throw ClusterError(first.1.code, "\(replies.count) of \(plan.targets.count) shards of \"\(name)\" are sealed; \(named)")
+    }
+
+    /// Divides a shard in two, each with half its hash range, while it is read and written; returns when both serve.
+    ///
+    /// - Parameter index: The shard's; one that was split already is `outOfRange`.
+    /// - Throws: `notFound` if there is no such collection or shard.
+    package func split(_ index: Int, of name: CollectionName, context: CallContext) async throws(ClusterError) -> (lower: Int, upper: Int) {
+        let plan = try await plan(of: name, context: context)
+        let shard = plan.schema.shard(index, of: plan.tenant)
+        guard let target = target(of: shard, plan.schema) else { throw ClusterError(.notFound, "collection \"\(name)\" cannot have a shard \(index)") }
+        let fanOut = fanOut("split", context, deadline: deadline(context, configuration.sealTimeout), mode: .chosen)
+        _ = try await fanOut.ask([target]) { (target, context) throws(ClusterError) -> SealReply in
+            try await self.atOwner(of: target, plan, context) { (service, takeover, context) throws(ClusterError) in
+                try await service.seal(SealRequest(shard: target.shard, takeover: takeover, split: true), context: context)
+            }
+        }[0].get()
+        log(.info, "shard split", ["collection": "\(name)", "shard": "\(shard)"], context)
+        return ShardLayout.children(of: index, firstCount: plan.schema.shardCount)
+    }
+
+    /// Whom to ask for a shard, whether a plan knows of it or not; `nil` for an index that no shard has.
+    func target(of shard: ShardID, _ schema: CollectionSchema) -> ShardTarget? {
+        guard let range = ShardLayout.range(of: shard.index, firstCount: schema.shardCount) else { return nil }
+        let view = members.view
+        return ShardTarget(
+            shard: shard, place: 0, replicas: view.replicas(of: shard, firstCount: schema.shardCount).map { replica($0, in: view) }, range: range)
     }
 
     /// How all nodes and this tenant's collections are. Opens the shards of every collection of the tenant.
@@ -46,14 +78,19 @@ extension Coordinator {
     ///
     /// - Throws: `notFound` if there is no such collection.
     package func status(of name: CollectionName, context: CallContext) async throws(ClusterError) -> ClusterStatus.Collection {
-        let plan = try await plan(of: name, context: context)
+        var plan = try await plan(of: name, context: context)
         let fanOut = fanOut("status", context, deadline: deadline(context, configuration.statusTimeout), mode: .inTurn)
-        let results = await fanOut.ask(plan.targets) { (target, context) throws(ClusterError) -> ClusterStatus.Collection.Shard in
-            let reply = try await target.service.status(StatusRequest(shards: [target.shard]), context: context)
-            guard let status = reply.shards.first(where: { $0.shard == target.shard }) else {
-                throw ClusterError(.unavailable, "the node does not know the shard")
+        var results: [Result<ClusterStatus.Collection.Shard, ClusterError>] = []
+        for _ in 0..<Self.splitRounds {
+            results = await fanOut.ask(plan.targets) { (target, context) throws(ClusterError) -> ClusterStatus.Collection.Shard in
+                let reply = try await target.service.status(StatusRequest(shards: [target.shard]), context: context)
+                guard let status = reply.shards.first(where: { $0.shard == target.shard }) else {
+                    throw ClusterError(.unavailable, "the node does not know the shard")
+                }
+                return ClusterStatus.Collection.Shard(node: target.node, status: status)
             }
-            return ClusterStatus.Collection.Shard(node: target.node, status: status)
+            guard let divided = divided(plan, after: failures(plan.targets, results)) else { break }
+            plan = divided
         }
         var collection = ClusterStatus.Collection(schema: plan.schema, shards: [], gaps: [])
         for (target, result) in zip(plan.targets, results) {
@@ -85,7 +122,7 @@ extension Coordinator {
         let view = members.view
         let targets = view.placement.members.enumerated().map { index, member in
             ShardTarget(
-                shard: ShardID(tenant: context.tenant, incarnation: Incarnation(0), index: index), replicas: [replica(member.node, in: view)], range: .all)
+                shard: ShardID(tenant: context.tenant, incarnation: Incarnation(0), index: index), place: index, replicas: [replica(member.node, in: view)], range: .all)
         }
         let started = clock.now()
         let clock = clock

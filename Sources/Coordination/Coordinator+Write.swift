@@ -17,12 +17,16 @@ extension Coordinator {
         let started = clock.now()
         let end = deadline(context, configuration.writeTimeout)
         var plan = try await plan(of: name, context: context)
-        var writes = try WritePlan(operations, schema: plan.schema, configuration: configuration)
+        var writes = try WritePlan(operations, schema: plan.schema, layout: plan.layout, configuration: configuration)
         var results = await append(writes, plan, end, context)
-        if results.contains(where: \.result.isNotFound), let fresh = try await replan(plan, context: context) {
+        for _ in 0..<Self.splitRounds {
+            var fresh = divided(plan, after: failures(results.map(\.target), results.map(\.result)))
             // The collection was dropped and made anew: nothing that the old one took is visible any more.
+            if fresh == nil, results.contains(where: \.result.isNotFound) { fresh = try await replan(plan, context: context) }
+            guard let fresh else { break }
             plan = fresh
-            writes = try WritePlan(operations, schema: plan.schema, configuration: configuration)
+            // What was written is written again, which the shards notice (protocol, H19).
+            writes = try WritePlan(operations, schema: plan.schema, layout: plan.layout, configuration: configuration)
             results = await append(writes, plan, end, context)
         }
         let tenant = ("tenant", metrics.tenantLabel(context.tenant.rawValue))
@@ -40,13 +44,14 @@ extension Coordinator {
     private func append(
         _ writes: WritePlan, _ plan: CollectionPlan, _ end: ContinuousClock.Instant, _ context: CallContext
     ) async -> [ShardWrite] {
-        let targets = plan.targets.filter { !writes.entries[$0.shard.index].isEmpty }
+        let targets = plan.targets.filter { !writes.entries[$0.place].isEmpty }
         let fanOut = fanOut("append", context, deadline: end, mode: .chosen)
         let results = await fanOut.ask(targets) { (target, context) throws(ClusterError) -> AppendReply in
             var total = AppendReply(position: 0, superseded: 0)
-            for operations in writes.entries[target.shard.index] {
+            for entry in writes.entries[target.place] {
                 let reply = try await self.atOwner(of: target, plan, context) { (service, takeover, context) throws(ClusterError) in
-                    try await service.append(AppendRequest(shard: target.shard, operations: operations, takeover: takeover), context: context)
+                    let request = AppendRequest(shard: target.shard, operations: entry.operations, takeover: takeover, bodyHash: entry.bodyHash)
+                    return try await service.append(request, context: context)
                 }
                 total.position = reply.position
                 total.superseded += reply.superseded

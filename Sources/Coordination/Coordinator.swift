@@ -122,8 +122,8 @@ package final class Coordinator: Sendable {
         if var (plan, mustCheck) = plans.plan(key, now: clock.now(), staleness: configuration.schemaStaleness) {
             let view = members.view
             if plan.membersVersion < view.version {
-                let placed = replicas(of: plan.schema, plan.tenant, view)
-                plan = plans.keep(CollectionPlan(plan, replicas: placed, membersVersion: view.version), for: key, now: clock.now())
+                let placed = replicas(of: plan.schema, plan.tenant, plan.layout, view)
+                plan = plans.keep(CollectionPlan(plan, layout: plan.layout, replicas: placed, membersVersion: view.version), for: key, now: clock.now())
             }
             guard mustCheck else { return plan }
             do throws(ClusterError) {
@@ -175,14 +175,26 @@ package final class Coordinator: Sendable {
     }
 
     func makePlan(_ record: SchemaRegistry.Record, _ name: CollectionName, _ tenant: TenantID) -> CollectionPlan {
-        let view = members.view
+        let (view, layout) = (members.view, ShardLayout(firstCount: record.schema.shardCount))
         return CollectionPlan(
-            name: name, tenant: tenant, schema: record.schema, version: record.version, replicas: replicas(of: record.schema, tenant, view),
-            membersVersion: view.version)
+            name: name, tenant: tenant, schema: record.schema, version: record.version, layout: layout,
+            replicas: replicas(of: record.schema, tenant, layout, view), membersVersion: view.version)
     }
 
-    private func replicas(of schema: CollectionSchema, _ tenant: TenantID, _ view: Members.View) -> [[ShardTarget.Replica]] {
-        view.replicas(tenant: tenant, incarnation: schema.incarnation, shardCount: schema.shardCount).map { $0.map { replica($0, in: view) } }
+    private func replicas(of schema: CollectionSchema, _ tenant: TenantID, _ layout: ShardLayout, _ view: Members.View) -> [[ShardTarget.Replica]] {
+        view.replicas(tenant: tenant, incarnation: schema.incarnation, layout: layout).map { $0.map { replica($0, in: view) } }
+    }
+
+    /// Rounds in which a call may learn of splits: each can be of what the one before led to.
+    static let splitRounds = 24
+
+    /// The plan with the shards that said they were split divided; `nil` if none said so.
+    func divided(_ plan: CollectionPlan, after failures: [(ShardID, ClusterError)]) -> CollectionPlan? {
+        let split = failures.filter { $0.1.code == .outOfRange }.map(\.0.index)
+        guard !split.isEmpty else { return nil }
+        let (view, layout) = (members.view, plan.layout.splitting(Set(split)))
+        let divided = CollectionPlan(plan, layout: layout, replicas: replicas(of: plan.schema, plan.tenant, layout, view), membersVersion: view.version)
+        return plan.version == 0 ? divided : plans.keep(divided, for: PlanCache.Key(tenant: plan.tenant, name: plan.name), now: clock.now())
     }
 
     func replica(_ node: NodeID, in view: Members.View) -> ShardTarget.Replica {
@@ -196,14 +208,19 @@ package final class Coordinator: Sendable {
 
     @discardableResult
     private func erase(_ schema: CollectionSchema, _ name: CollectionName, _ context: CallContext) async -> Bool {
-        let plan = makePlan(SchemaRegistry.Record(version: 0, isDropped: true, schema: schema), name, context.tenant)
-        let results = await fanOut("drop", context, deadline: deadline(context, configuration.writeTimeout), mode: .inTurn).ask(plan.targets) {
-            (target, context) throws(ClusterError) in
-            do throws(ClusterError) {
-                try await target.service.drop(DropRequest(shard: target.shard), context: context)
-            } catch where error.code == .notFound {
-                // Dropped already.
+        var plan = makePlan(SchemaRegistry.Record(version: 0, isDropped: true, schema: schema), name, context.tenant)
+        var results: [Result<Void, ClusterError>] = []
+        for _ in 0..<Self.splitRounds {
+            results = await fanOut("drop", context, deadline: deadline(context, configuration.writeTimeout), mode: .inTurn).ask(plan.targets) {
+                (target, context) throws(ClusterError) in
+                do throws(ClusterError) {
+                    try await target.service.drop(DropRequest(shard: target.shard), context: context)
+                } catch where error.code == .notFound {
+                    // Dropped already.
+                }
             }
+            guard let next = divided(plan, after: failures(plan.targets, results)) else { break }
+            plan = next
         }
         var isErased = true
         for (target, result) in zip(plan.targets, results) {
@@ -217,6 +234,10 @@ package final class Coordinator: Sendable {
     }
 
     // MARK: - What all calls share
+
+    func failures<Reply>(_ targets: [ShardTarget], _ results: [Result<Reply, ClusterError>]) -> [(ShardID, ClusterError)] {
+        zip(targets, results).compactMap { target, result in if case .failure(let error) = result { (target.shard, error) } else { nil } }
+    }
 
     func deadline(_ context: CallContext, _ timeout: Duration) -> ContinuousClock.Instant { context.deadline ?? clock.now() + timeout }
 

@@ -29,7 +29,7 @@ final class PlanCache: Sendable {
     /// Keeps the plan unless one as new or newer is known; returns the one that is kept.
     func keep(_ plan: CollectionPlan, for key: Key, now: ContinuousClock.Instant) -> CollectionPlan {
         entries.withLock { entries in
-            if let known = entries[key], (known.plan.version, known.plan.membersVersion) >= (plan.version, plan.membersVersion) { return known.plan }
+            if let known = entries[key], known.plan.version > plan.version || known.plan.version == plan.version && known.plan.isAsNew(as: plan) { return known.plan }
             // Rare and simple: a full cache is emptied of its older half.
             if entries.count >= limit {
                 let middle = entries.values.map(\.checkedAt).sorted()[entries.count / 2]

@@ -3,7 +3,8 @@ import Model
 /// A hit and the shard that found it.
 struct RankedHit: Hashable, Sendable {
     var hit: Hit
-    var shardIndex: Int
+    /// The shard's in the plan.
+    var place: Int
 }
 
 /// The best hits of several shards, in the total order of ``Hit``: better score first, then smaller id.
@@ -18,7 +19,7 @@ struct RankedHits {
     }
 
     /// Takes in one shard's hits, which are in order; keeps the best `capacity`. O(capacity).
-    mutating func merge(_ found: [Hit], from shardIndex: Int) {
+    mutating func merge(_ found: [Hit], from place: Int) {
         var merged: [RankedHit] = []
         merged.reserveCapacity(min(capacity, hits.count + found.count))
         var a = 0
@@ -28,7 +29,7 @@ struct RankedHits {
                 merged.append(hits[a])
                 a += 1
             } else {
-                merged.append(RankedHit(hit: found[b], shardIndex: shardIndex))
+                merged.append(RankedHit(hit: found[b], place: place))
                 b += 1
             }
         }

@@ -6,7 +6,8 @@ import Model
 /// what is fetched and not used stays below one share a shard.
 struct ScrollMerge {
     struct Part: Hashable, Sendable {
-        var shardIndex: Int
+        /// The shard's in the plan.
+        var place: Int
         var from: PointID?
         var limit: Int
     }
@@ -41,7 +42,7 @@ struct ScrollMerge {
     mutating func next() -> Step {
         while following == nil {
             let empty = lanes.indices.filter { lanes[$0].used == lanes[$0].points.count && !lanes[$0].isAtEnd }
-            guard empty.isEmpty else { return .fetch(empty.map { Part(shardIndex: $0, from: lanes[$0].from, limit: share) }) }
+            guard empty.isEmpty else { return .fetch(empty.map { Part(place: $0, from: lanes[$0].from, limit: share) }) }
             let filled = lanes.indices.filter { lanes[$0].used < lanes[$0].points.count }
             guard let least = filled.min(by: { head($0).id < head($1).id }) else { return .finished }
             if page.count == limit {
@@ -58,16 +59,16 @@ struct ScrollMerge {
     mutating func take(_ points: Result<[StoredPoint], ClusterError>, for part: Part) {
         switch points {
         case .success(let points):
-            lanes[part.shardIndex].points = points
-            lanes[part.shardIndex].used = 0
+            lanes[part.place].points = points
+            lanes[part.place].used = 0
             if points.count == part.limit, let successor = points.last?.id.successor {
-                lanes[part.shardIndex].from = successor
+                lanes[part.place].from = successor
             } else {
-                lanes[part.shardIndex].isAtEnd = true
+                lanes[part.place].isAtEnd = true
             }
         case .failure(let error):
-            failures[part.shardIndex] = error
-            lanes[part.shardIndex].isAtEnd = true
+            failures[part.place] = error
+            lanes[part.place].isAtEnd = true
         }
     }
 

@@ -3,6 +3,8 @@ import Model
 /// One shard, and whom to ask for it.
 struct ShardTarget: Sendable {
     let shard: ShardID
+    /// Where it stands in the plan: shards are in the order of their ranges.
+    let place: Int
     /// The nodes that keep it, in the order of the placement.
     let replicas: [Replica]
     /// The part of the hash space that the collection's layout gives to this shard.
@@ -16,8 +18,9 @@ struct ShardTarget: Sendable {
         let health: NodeHealth
     }
 
-    init(shard: ShardID, replicas: [Replica], range: HashRange) {
+    init(shard: ShardID, place: Int, replicas: [Replica], range: HashRange) {
         self.shard = shard
+        self.place = place
         self.replicas = replicas
         self.range = range
     }

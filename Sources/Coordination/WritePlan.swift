@@ -5,12 +5,19 @@ import Model
 /// The points of one document, and deletions that stand directly before them, are never divided: they change in one log
 /// entry, so a reader sees the old document or the new one (protocol, H24). Within a shard the order stays.
 struct WritePlan {
-    /// By shard index: the entries to append, one after the other.
-    private(set) var entries: [[[AppendRequest.Operation]]]
+    /// What becomes one log entry of a shard.
+    struct Entry {
+        var operations: [AppendRequest.Operation]
+        /// See ``AppendRequest/bodyHash``.
+        var bodyHash: UInt128?
+    }
+    /// By the shard's place in the layout: the entries to append, one after the other.
+    private(set) var entries: [[Entry]]
     private(set) var pointCount = 0
 
     /// - Throws: `invalidArgument` naming the point by its place in the batch and its id.
-    init(_ operations: [AppendRequest.Operation], schema: CollectionSchema, configuration: CoordinatorConfiguration) throws(ClusterError) {
+    init(_ operations: [AppendRequest.Operation], schema: CollectionSchema, layout: ShardLayout, configuration: CoordinatorConfiguration) throws(ClusterError) {
+        // By the collection's first shards, so that a request's parts stay the same when shards are split between two attempts.
         var parts = Array(repeating: ShardPart(limit: configuration.maximumEntryBytes), count: schema.shardCount)
         for operation in operations {
             switch operation {
@@ -19,18 +26,33 @@ struct WritePlan {
                 try Self.check(pointCount, configuration)
                 for (index, var point) in points.enumerated() {
                     let bytes = try Self.prepare(&point, at: index, schema, configuration)
-                    parts[schema.shardIndex(of: point.id)].upsert(point, byteCount: bytes)
+                    parts[schema.firstShardIndex(of: point.id)].upsert(point, byteCount: bytes)
                 }
             case .delete(let ids):
                 pointCount += ids.count
                 try Self.check(pointCount, configuration)
-                for (shard, ids) in Dictionary(grouping: ids, by: schema.shardIndex(of:)) { parts[shard].delete(.delete(ids), byteCount: ids.count * 17) }
+                for (shard, ids) in Dictionary(grouping: ids, by: schema.firstShardIndex(of:)) { parts[shard].delete(.delete(ids), byteCount: ids.count * 17) }
             case .deleteWhere(let filter):
                 for shard in Self.shards(of: filter, schema) { parts[shard].delete(operation, byteCount: 64) }
             }
         }
         for part in parts { try part.check(limit: configuration.maximumDocumentBytes) }
-        entries = parts.map { $0.finished() }
+        entries = Array(repeating: [], count: layout.shards.count)
+        let places = Dictionary(grouping: layout.shards.indices) { ShardLayout.root(of: layout.shards[$0].index, firstCount: schema.shardCount) }
+        for (first, part) in parts.enumerated() {
+            let places = places[first]!
+            for operations in part.finished() {
+                guard places.count > 1 else {
+                    entries[places[0]].append(Entry(operations: operations))
+                    continue
+                }
+                let bodyHash = try AppendRequest.hash(of: operations, schema: schema)
+                for place in places {
+                    let own = operations.compactMap { $0.narrowed(to: layout.shards[place].range) }
+                    if !own.isEmpty { entries[place].append(Entry(operations: own, bodyHash: bodyHash)) }
+                }
+            }
+        }
     }
 
     private static func check(_ count: Int, _ configuration: CoordinatorConfiguration) throws(ClusterError) {
@@ -59,8 +81,23 @@ struct WritePlan {
 
     /// Shards that may hold points which pass the filter: all, unless it names ids.
     private static func shards(of filter: Filter, _ schema: CollectionSchema) -> [Int] {
-        for case .hasID(let ids) in filter.must { return Set(ids.map(schema.shardIndex(of:))).sorted() }
+        for case .hasID(let ids) in filter.must { return Set(ids.map(schema.firstShardIndex(of:))).sorted() }
         return Array(0..<schema.shardCount)
+    }
+}
+
+extension AppendRequest.Operation {
+    /// What of it concerns a hash range; `nil` if nothing does.
+    fileprivate func narrowed(to range: HashRange) -> AppendRequest.Operation? {
+        switch self {
+        case .upsert(let points):
+            let own = points.filter { range.contains($0.id.hash) }
+            return own.isEmpty ? nil : .upsert(own)
+        case .delete(let ids):
+            let own = ids.filter { range.contains($0.hash) }
+            return own.isEmpty ? nil : .delete(own)
+        case .deleteWhere: return self
+        }
     }
 }
 

@@ -64,7 +64,7 @@ final class Checker: @unchecked Sendable {  // one thread
 
     func begin(_ collection: Workload.Collection, _ consistency: Consistency, now: Duration) -> Begun {
         var least: [ShardID: UInt64] = [:]
-        for shard in collection.shards {
+        for shard in collection.allShards {
             switch consistency {
             case .strong: least[shard] = highest[shard]?.last?.position ?? 0
             case .bounded(let milliseconds):
@@ -79,7 +79,7 @@ final class Checker: @unchecked Sendable {  // one thread
 
     private func range(_ shard: ShardID, _ begun: Begun, isVerified: Bool = true) -> ClosedRange<UInt64> {
         let last = history.model(of: shard).last
-        let least = isVerified ? begun.least[shard]! : 0
+        let least = isVerified ? history.line(of: shard).compactMap { begun.least[$0] }.max() ?? 0 : 0
         return min(least, last)...last
     }
 
@@ -114,14 +114,14 @@ final class Checker: @unchecked Sendable {  // one thread
         if Set(answer.hits.map(\.point.id)).count < answer.hits.count { report("a search gave a point twice") }
         for hit in answer.hits {
             let shard = begun.collection.shard(of: hit.point.id)
-            check(hit.point, history.model(of: shard), shard, range(shard, begun, isVerified: !unverified.contains(shard)), begun)
+            check(hit.point, history.model(of: shard), shard, range(shard, begun, isVerified: unverified.isDisjoint(with: history.line(of: shard))), begun)
         }
         if answer.coverage.work.pointsUnreadable > 0 { report("a search says that \(answer.coverage.work.pointsUnreadable) points are unreadable") }
         // What was overwritten meanwhile was left out of the answer, and says so.
         guard answer.superseded == 0 else { return }
         let isFull = answer.hits.count == query.limit
         let worst = answer.hits.last.map { ($0.score, $0.point.id) }
-        for shard in begun.collection.shards where !silent.contains(shard) && !unverified.contains(shard) {
+        for shard in begun.collection.shards where silent.union(unverified).isDisjoint(with: history.line(of: shard)) {
             let model = history.model(of: shard)
             let range = range(shard, begun)
             for id in model.versions.keys {

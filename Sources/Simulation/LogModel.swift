@@ -17,13 +17,21 @@ struct LogModel {
     /// The last position without a hole before it.
     private(set) var last: UInt64 = 0
     private(set) var claims = 0
+    /// Whether two other shards keep its halves.
+    private(set) var isSplit = false
+    private(set) var epoch: UInt64 = 0
     /// Positions of valid entries with operations, and who wrote them.
     private(set) var writers: [UInt64: LogWriterID] = [:]
     /// Things that must not be.
     private(set) var faults: [String] = []
 
-    init(_ entries: [UInt64: LogEntry], bulk: (String) -> [UInt8]?) {
-        var (epoch, holder, isOver): (UInt64, LogWriterID?, Bool) = (0, nil, false)
+    /// - Parameter parent: What the shard comes from, if it is a half: it holds what that held in its range.
+    init(_ entries: [UInt64: LogEntry], after parent: (model: LogModel, range: HashRange)?, bulk: (String) -> [UInt8]?) {
+        if let (parent, range) = parent {
+            versions = parent.versions.filter { range.contains($0.key.hash) }
+            (applied, writers, last, epoch) = (parent.applied, parent.writers, parent.last, parent.epoch)
+        }
+        var (holder, isOver): (LogWriterID?, Bool) = (nil, false)
         while let entry = entries[last + 1] {
             last += 1
             switch entry.content {
@@ -38,6 +46,7 @@ struct LogModel {
             switch entry.content {
             case .release: holder = nil
             case .terminal: isOver = true
+            case .split: (isOver, isSplit) = (true, true)
             case .data(_, let requests): for request in requests { apply(request.operations, of: request.id, entry) }
             case .bulk(_, let request):
                 var operations: [LoggedOperation] = []

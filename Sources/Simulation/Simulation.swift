@@ -17,6 +17,7 @@ package struct Simulation: Sendable {
         package var reads = 0
         package var faults = 0
         package var claims = 0
+        package var splits = 0
         /// Time in the simulation.
         package var elapsed: Duration = .zero
         /// Equal for equal runs.
@@ -44,7 +45,8 @@ package struct Simulation: Sendable {
             report.violations = checker.violations
             (report.operations, report.acknowledged, report.failed, report.reads) = (workload.operations, workload.acknowledged, workload.failed, workload.reads)
             report.faults = world.faults
-            report.claims = workload.collections.flatMap(\.shards).reduce(0) { $0 + world.history.model(of: $1).claims }
+            report.claims = workload.collections.flatMap(\.allShards).reduce(0) { $0 + world.history.model(of: $1).claims }
+            report.splits = workload.collections.flatMap(\.allShards).count { world.history.model(of: $0).isSplit }
         } catch { report.violations = ["the cluster cannot be made: \(error)"] }
         report.elapsed = scheduler.elapsed
         report.trace = scheduler.trace
@@ -64,7 +66,7 @@ package struct Simulation: Sendable {
         // What a slow network still holds arrives now.
         await scheduler.pass(.seconds(25))
         await workload.finish()
-        checker.checkLogs(workload.collections.flatMap(\.shards))
+        checker.checkLogs(workload.collections.flatMap(\.allShards))
         try await checkStore(world, workload, checker)
         await scheduler.pass(.seconds(30))
         let requests = world.history.requests

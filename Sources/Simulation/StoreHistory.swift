@@ -10,6 +10,8 @@ final class StoreHistory: @unchecked Sendable {  // one thread
     private var logs: [String: [UInt64: LogEntry]] = [:]
     private var bulk: [String: [UInt8]] = [:]
     private var models: [String: LogModel] = [:]
+    /// Shards that each collection had at first.
+    var firstCounts: [Incarnation: Int] = [:]
 
     /// A disk that forgets, on power loss, what was not synchronized; `nil` for a store that forgets nothing.
     private let files: SimulatedFileSystem?
@@ -44,6 +46,7 @@ final class StoreHistory: @unchecked Sendable {  // one thread
             // Of a position that was truncated and written again, what was first there is what counted.
             if logs[folder, default: [:]][position] == nil { logs[folder, default: [:]][position] = entry }
             models[folder] = nil
+            if case .split = entry.content { models = [:] }
         } else if folder.hasSuffix("/bulk/") {
             bulk[key] = bytes
         }
@@ -58,8 +61,37 @@ final class StoreHistory: @unchecked Sendable {  // one thread
     func model(of shard: ShardID) -> LogModel {
         let folder = StoreKey.log(shard)
         if let model = models[folder] { return model }
-        let model = LogModel(logs[folder] ?? [:]) { [bulk] name in bulk[StoreKey.bulk(shard, name: name)] }
+        var parent: (LogModel, HashRange)?
+        if let above = self.parent(of: shard), let range = ShardLayout.range(of: shard.index, firstCount: firstCounts[shard.incarnation]!) {
+            parent = (model(of: above), range)
+        }
+        let model = LogModel(logs[folder] ?? [:], after: parent) { [bulk] name in bulk[StoreKey.bulk(shard, name: name)] }
         models[folder] = model
         return model
+    }
+
+    func parent(of shard: ShardID) -> ShardID? {
+        ShardLayout.parent(of: shard.index, firstCount: firstCounts[shard.incarnation]!)
+            .map { ShardID(tenant: shard.tenant, incarnation: shard.incarnation, index: $0) }
+    }
+
+    /// The shard and those that it comes from.
+    func line(of shard: ShardID) -> [ShardID] {
+        var line = [shard]
+        while let parent = parent(of: line[line.count - 1]) { line.append(parent) }
+        return line
+    }
+
+    /// Indexes of the collection's shards that were split.
+    func splits(of schema: CollectionSchema, _ tenant: TenantID) -> Set<Int> {
+        var splits: Set<Int> = []
+        var waiting = Array(0..<schema.shardCount)
+        while let index = waiting.popLast() {
+            guard model(of: schema.shard(index, of: tenant)).isSplit else { continue }
+            splits.insert(index)
+            let halves = ShardLayout.children(of: index, firstCount: schema.shardCount)
+            waiting += [halves.lower, halves.upper]
+        }
+        return splits
     }
 }

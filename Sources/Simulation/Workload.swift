@@ -19,8 +19,16 @@ final class Workload: @unchecked Sendable {  // one thread
         let tenant: TenantID
         let name: CollectionName
         let schema: CollectionSchema
-        func shard(of id: PointID) -> ShardID { schema.shard(schema.shardIndex(of: id), of: tenant) }
-        var shards: [ShardID] { (0..<schema.shardCount).map { schema.shard($0, of: tenant) } }
+        let history: StoreHistory
+        private var layout: ShardLayout { ShardLayout(firstCount: schema.shardCount, splits: history.splits(of: schema, tenant)) }
+        /// Those that keep points, as the logs say at the moment.
+        var shards: [ShardID] { layout.shards.map { schema.shard($0.index, of: tenant) } }
+        /// Those that were split, too.
+        var allShards: [ShardID] { shards + layout.splits.sorted().map { schema.shard($0, of: tenant) } }
+        func shard(of id: PointID) -> ShardID {
+            let layout = layout
+            return schema.shard(layout.shards[layout.place(of: id.hash)].index, of: tenant)
+        }
     }
 
     /// Points that exist at most, in a collection: few, so that writes meet.
@@ -42,16 +50,24 @@ final class Workload: @unchecked Sendable {  // one thread
                 do {
                     let schema = try await coordinator.createCollection(
                         name, dimension: 4, metric: .euclid, shardCount: scheduler.number(1..<3), context: context)
-                    collections.append(Collection(tenant: tenant, name: name, schema: schema))
+                    add(tenant, name, schema)
                     break
                 } catch where error.code == .alreadyExists {
                     guard let schema = try? await coordinator.schema(of: name, context: context) else { continue }
-                    collections.append(Collection(tenant: tenant, name: name, schema: schema))
+                    add(tenant, name, schema)
                     break
                 } catch { await scheduler.pass(.milliseconds(200)) }
             }
         }
     }
+
+    private func add(_ tenant: TenantID, _ name: CollectionName, _ schema: CollectionSchema) {
+        world.history.firstCounts[schema.incarnation] = schema.shardCount
+        collections.append(Collection(tenant: tenant, name: name, schema: schema, history: world.history))
+    }
+
+    /// Shards of a collection up to which one is split now and then.
+    private static let mostShards = 5
 
     /// One client: one operation after the other, through whichever coordinator.
     func runClient(_ count: Int) async {
@@ -66,6 +82,10 @@ final class Workload: @unchecked Sendable {  // one thread
             case 45..<70: await retrieve(coordinator, collection)
             case 70..<92: await search(coordinator, collection)
             case 92..<96: await checkCount(coordinator, collection)
+            case 96..<98:
+                let shards = collection.shards
+                guard shards.count < Self.mostShards else { continue }
+                _ = try? await coordinator.split(scheduler.pick(shards).index, of: collection.name, context: context(collection))
             default: _ = try? await coordinator.seal(collection.name, context: context(collection))
             }
         }

@@ -32,6 +32,21 @@ extension RequestedOperation {
     }
 }
 
+extension AppendRequest {
+    /// What a shard would know a request of these operations by.
+    package static func hash(of operations: [Operation], schema: CollectionSchema) throws(ClusterError) -> UInt128 {
+        var requested: [RequestedOperation] = []
+        for operation in operations {
+            switch operation {
+            case .upsert(let points): for point in points { requested.append(.upsert(try LoggedPoint(point, schema: schema))) }
+            case .delete(let ids): requested.append(.delete(ids))
+            case .deleteWhere(let filter): requested.append(.deleteWhere(filter))
+            }
+        }
+        return RequestedOperation.hash(of: requested)
+    }
+}
+
 extension LoggedPoint {
     /// - Throws: `invalidArgument` if the vector has the wrong dimension or a value that the collection's datatype does not hold.
     package init(_ point: Point, schema: CollectionSchema) throws(ClusterError) {

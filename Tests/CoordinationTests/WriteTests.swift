@@ -14,7 +14,7 @@ import Testing
         let schema = try await cluster.coordinator.schema(of: name, context: cluster.context)
         for node in cluster.nodes {
             for append in node.appends {
-                for case .upsert(let points) in append.operations { #expect(points.allSatisfy { schema.shardIndex(of: $0.id) == append.shard.index }) }
+                for case .upsert(let points) in append.operations { #expect(points.allSatisfy { schema.firstShardIndex(of: $0.id) == append.shard.index }) }
             }
         }
         let ids = points.map(\.id).shuffled(using: &random)
