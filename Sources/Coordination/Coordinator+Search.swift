@@ -155,7 +155,7 @@ extension Coordinator {
 
     /// Hands out the first of `candidates` up to the query's limit, each in the version that was scored.
     ///
-    /// Those that were overwritten or deleted meanwhile are left out, and once the next candidates take their places.
+    /// Those that were overwritten or deleted meanwhile are left out, and the next candidates take their places.
     private func fetchWinners(
         _ candidates: ArraySlice<RankedHit>, _ query: SearchQuery, _ plan: CollectionPlan, fanOut: FanOut
     ) async -> Winners {
@@ -167,9 +167,9 @@ extension Coordinator {
         }
         var winners = Winners(hits: [], superseded: 0, gaps: [])
         var rest = candidates
-        for _ in 0..<2 {
+        // Each round uses candidates up, and those of a shard that fails are used up at once.
+        while winners.hits.count < query.limit, !rest.isEmpty, !Task.isCancelled {
             let wanted = rest.prefix(query.limit - winners.hits.count)
-            if wanted.isEmpty { break }
             rest = rest.dropFirst(wanted.count)
             let byShard = Dictionary(grouping: wanted, by: \.place)
             let targets = byShard.keys.sorted().map { plan.targets[$0] }

@@ -39,6 +39,15 @@ struct LogCursor {
         holder = manifest.version == 0 ? nil : manifest.writer
     }
 
+    /// The end of a shard that was split, of whose log only the fences may be left.
+    init(writer: LogWriterID, splitAt fences: [UInt64], epoch: UInt64) {
+        self.writer = writer
+        position = fences.last ?? 0
+        self.epoch = epoch
+        self.fences = fences
+        (isOver, isSplit) = (true, true)
+    }
+
     var isOwner: Bool { holder == writer }
 
     enum Verdict: Equatable {

@@ -29,6 +29,11 @@ extension Shard {
                 await shard.watchDrift()
                 return shard
             }
+            // So it is with a log that was erased but for its fences.
+            if let halves = try await log.halves() {
+                let cursor = LogCursor(writer: writer, splitAt: try await log.fences(), epoch: halves.lower.epoch)
+                return Shard(id: id, schema: schema, environment: environment, log: log, writer: writer, state: ShardState(schema: schema, splitAt: cursor))
+            }
             previousVersion = version
         }
     }

@@ -83,6 +83,12 @@ struct ShardState {
         tails = [Tail(schema: schema)]
     }
 
+    /// A shard that was split.
+    init(schema: CollectionSchema, splitAt cursor: LogCursor) {
+        self.init(schema: schema, writer: cursor.writer, manifest: nil, segments: [])
+        self.cursor = cursor
+    }
+
     // MARK: - Applying the log
 
     enum ApplyError: Error {

@@ -128,7 +128,7 @@ final class Checker: @unchecked Sendable {  // one thread
                 guard let version = model.throughout(id, range), let point = version.point, !answer.hits.contains(where: { $0.point.id == id }) else { continue }
                 let score = zip(point.vector, query.vector).reduce(Float(0)) { $0 + ($1.0 - $1.1) * ($1.0 - $1.1) }.squareRoot()
                 if !isFull || (score, id) < worst! {
-                    report("\(begun.consistency) search of shard \(shard) left out \(id) at distance \(score), though it lived throughout positions \(range); life \(model.story(id)); hits \(answer.hits.map { "\($0.point.id)@\($0.point.version)" }), superseded \(answer.superseded), gaps \(answer.coverage.gaps.count), pointsHeld \(answer.coverage.work.pointsHeld) searched \(answer.coverage.pointsSearched) unread \(answer.coverage.work.pointsUnreadable), disk \(history.isOnDisk)")
+                    report("\(begun.consistency) search of shard \(shard) left out \(id) at distance \(score), though it lived throughout positions \(range); life \(model.story(id)); hits \(answer.hits.map { "\($0.point.id)@\($0.point.version)" }), superseded \(answer.superseded), gaps \(answer.coverage.gaps.map { "\($0.shard.index): \($0.reason)" }), pointsHeld \(answer.coverage.work.pointsHeld) searched \(answer.coverage.pointsSearched) unread \(answer.coverage.work.pointsUnreadable), disk \(history.isOnDisk)")
                 }
             }
         }
