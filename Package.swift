@@ -46,6 +46,7 @@ let package = Package(
         .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
         .systemLibrary(name: "CLibXML2", pkgConfig: "libxml-2.0", providers: [.apt(["libxml2-dev"])]),
         .systemLibrary(name: "CCrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
+        .systemLibrary(name: "COpenSSL", pkgConfig: "libssl", providers: [.apt(["libssl-dev"])]),
         .target(name: "CVectorKernels", cSettings: [.unsafeFlags(["-O3"])]),
         .target(name: "CEmbeddingKernels", cSettings: [.unsafeFlags(["-O3"])]),
 
@@ -60,8 +61,9 @@ let package = Package(
         .module("Placement", ["Model"]),
         .module("Wire", ["Model", .protobuf]),
         .module("HTTP2", ["CNGHTTP2"]),
+        .module("TLS", ["COpenSSL"]),
         .module("OutboundHTTP", ["CCurl"]),
-        .module("Transport", ["HTTP2", "Wire", "Model", "Observability", .nioCore, .nioHTTP1, .nioPosix, .protobuf, .logging]),
+        .module("Transport", ["HTTP2", "TLS", "Wire", "Model", "Observability", .nioCore, .nioHTTP1, .nioPosix, .protobuf, .logging]),
 
         .module("S3Store", ["OutboundHTTP", "Storage", "CLibXML2"]),
 
@@ -74,15 +76,15 @@ let package = Package(
         .module(
             "Gateway",
             [
-                "Ingestion", "Coordination", "Sharding", "Generation", "Embedding", "Storage", "Model", "Observability", .hummingbird, .hummingbirdCore,
-                .nioCore, .logging, .lifecycle,
+                "Ingestion", "Coordination", "Sharding", "Generation", "Embedding", "Transport", "HTTP2", "TLS", "Storage", "Model", "Observability",
+                .hummingbird, .hummingbirdCore, .nioCore, .logging, .lifecycle,
             ]),
         .module("Simulation", ["Coordination", "Sharding", "Placement", "Storage", "VectorMath", "Model", "Observability", .logging]),
         .module("Console", ["Ingestion", "VectorIndex", "VectorMath", "Storage", "OutboundHTTP", "Model"]),
         .executableTarget(
             name: "covey",
             dependencies: [
-                "Simulation", "Console", "Gateway", "Ingestion", "Coordination", "Sharding", "Generation", "Embedding", "Transport", "S3Store", "OutboundHTTP",
+                "Simulation", "Console", "Gateway", "Ingestion", "Coordination", "Sharding", "Generation", "Embedding", "Transport", "TLS", "S3Store", "OutboundHTTP",
                 "Placement", "Storage", "Model", "Observability", .arguments, .logging, .lifecycle, .yams, .nioCore, .nioPosix, .hummingbird,
             ],
             swiftSettings: strict),
@@ -100,8 +102,9 @@ let package = Package(
         .tests("PlacementTests", ["Placement", "Model"]),
         .tests("WireTests", ["Wire", "Model", .protobuf]),
         .tests("HTTP2Tests", ["HTTP2"]),
+        .tests("TLSTests", ["TLS", "TestServers"]),
         .tests("OutboundHTTPTests", ["OutboundHTTP", "TestServers"]),
-        .tests("TransportTests", ["Transport", "HTTP2", "Wire", "Model", "Observability", .nioCore, .nioPosix, .nioEmbedded]),
+        .tests("TransportTests", ["Transport", "HTTP2", "TLS", "TestServers", "Wire", "Model", "Observability", .nioCore, .nioPosix, .nioEmbedded]),
         .tests("EmbeddingTests", ["Embedding", "OutboundHTTP", "CEmbeddingKernels", "TestServers", "Model"]),
         .tests("IngestionTests", ["Ingestion", "Embedding", "Storage", "Model"]),
         .tests("CoordinationTests", ["Coordination", "Placement", "Storage", "VectorMath", "Model", "Observability", .logging]),

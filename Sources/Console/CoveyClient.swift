@@ -127,6 +127,7 @@ package struct CoveyClient: Sendable {
         switch error {
         case .connectionFailed, .timedOut(.connect, _):
             ConsoleError("no Covey answers at \(url): start one with cluster/demo or `covey serve`, or name another with --url (\(error))")
+        case .untrusted: ConsoleError("\(url): \(error); name the authority that signed its certificate with --authority or COVEY_AUTHORITY")
         case .cancelled: ConsoleError("interrupted")
         default: ConsoleError("\(url): \(error)")
         }

@@ -9,6 +9,8 @@ import NIOCore
 import Observability
 import ServiceLifecycle
 import Storage
+import TLS
+import Transport
 
 /// The public HTTP API: routes of Qdrant for vectors and of OpenAI for documents, retrieval and chat.
 ///
@@ -59,12 +61,21 @@ package struct Gateway: Sendable {
             httpDecoderConfiguration: HTTP1Channel.Configuration.DecoderConfiguration(
                 maxHeaderFieldSize: configuration.maximumHeaderBytes, maxHeaderListSize: configuration.maximumHeaderBytes,
                 maxHeaderFieldCount: 100))
-        let server = HTTPServerBuilder { AcceptedChannel(http1: HTTP1Channel(responder: $0, configuration: http1)) }
         let gate = AdmissionGate(
             limit: configuration.maximumConcurrentRequests,
             limitPerTenant: keys.isEmpty ? nil : configuration.maximumConcurrentRequestsPerTenant)
         let responder = EdgeResponder(
             routes: makeRouter(readiness).buildResponder(), keys: keys, gate: gate, readiness: readiness, configuration: configuration, metrics: metrics, logger: logger)
+        let http2 = HTTP2Edge(
+            respond: { [logger] in await responder.respond(to: $0, over: $1, logger: logger) },
+            configuration: HTTP2Edge.configuration(maximumHeaderBytes: configuration.maximumHeaderBytes), idleTimeout: configuration.idleTimeout,
+            metrics: ConnectionMetrics(prefix: "covey_http2_", metrics: metrics), logger: logger)
+        let tlsMetrics = TLSMetrics(side: "gateway", metrics: metrics)
+        let server = HTTPServerBuilder { [configuration] in
+            EdgeChannel(
+                http1: HTTP1Channel(responder: $0, configuration: http1), http2: http2, tls: configuration.tls, tlsMetrics: tlsMetrics,
+                idleTimeout: configuration.idleTimeout)
+        }
         let application = Application(
             responder: responder, server: server,
             configuration: ApplicationConfiguration(

@@ -1,4 +1,5 @@
 import Model
+import TLS
 
 /// How the public HTTP API listens, and what it lets in.
 package struct GatewayConfiguration: Sendable {
@@ -6,6 +7,9 @@ package struct GatewayConfiguration: Sendable {
     package var host = "127.0.0.1"
     /// Port to bind; 0 takes a free one. Default: 6333, where Qdrant's clients look.
     package var port = 6333
+
+    /// The certificate to show; with one the port speaks TLS only. Default: none.
+    package var tls: TLSIdentity?
 
     /// Most bytes of a JSON body. Default: 32 MiB, Qdrant's own: 1,000 points of 1,536 dimensions as text are 20 MB.
     package var maximumBodyBytes = 32 << 20

@@ -16,9 +16,7 @@ final class CallMetrics: Sendable {
     enum Side { case server, client(peer: String) }
 
     let openStreams: Gauge
-    let connections: Gauge
-    let receivedBytes: Counter
-    let sentBytes: Counter
+    let connection: ConnectionMetrics
     private let metrics: Metrics
     private let prefix: String
     private let labels: [(String, String)]
@@ -36,9 +34,7 @@ final class CallMetrics: Sendable {
         case .client(let peer): (prefix, labels) = ("covey_rpc_client_", [("peer", peer)])
         }
         openStreams = metrics.gauge(prefix + "open_streams", help: "Calls under way.", labels: labels)
-        connections = metrics.gauge(prefix + "connections", help: "Open connections.", labels: labels)
-        receivedBytes = metrics.counter(prefix + "received_bytes_total", help: "Bytes received, frames included.", labels: labels)
-        sentBytes = metrics.counter(prefix + "sent_bytes_total", help: "Bytes sent, frames included.", labels: labels)
+        connection = ConnectionMetrics(prefix: prefix, labels: labels, metrics: metrics)
     }
 
     /// Counts a call that is over.
@@ -60,5 +56,19 @@ final class CallMetrics: Sendable {
         }
         calls.add()
         seconds.observe(start.duration(to: .now))
+    }
+}
+
+/// The connections of one side: how many, and their bytes.
+package struct ConnectionMetrics: Sendable {
+    let connections: Gauge
+    let receivedBytes: Counter
+    let sentBytes: Counter
+
+    /// - Parameter prefix: Of the names: `<prefix>connections`, `<prefix>received_bytes_total`, `<prefix>sent_bytes_total`.
+    package init(prefix: String, labels: [(String, String)] = [], metrics: Metrics) {
+        connections = metrics.gauge(prefix + "connections", help: "Open connections.", labels: labels)
+        receivedBytes = metrics.counter(prefix + "received_bytes_total", help: "Bytes received, frames included.", labels: labels)
+        sentBytes = metrics.counter(prefix + "sent_bytes_total", help: "Bytes sent, frames included.", labels: labels)
     }
 }

@@ -34,7 +34,7 @@ final class ClientConnection: HTTP2Side {
     func makeHandler() throws(HTTP2Error) -> HTTP2Handler {
         let handler = HTTP2Handler(
             session: try HTTP2Session(.client, configuration: configuration.http2), side: self,
-            keepAliveInterval: configuration.keepAliveInterval, metrics: metrics, logger: logger)
+            keepAliveInterval: configuration.keepAliveInterval, metrics: metrics.connection, logger: logger)
         self.handler = handler
         return handler
     }
@@ -61,7 +61,7 @@ final class ClientConnection: HTTP2Side {
 
     private func headers(of call: OutgoingCall) -> [HTTP2Header] {
         var headers = [
-            HTTP2Header(":method", "POST"), HTTP2Header(":scheme", "http"), HTTP2Header(":path", call.path), HTTP2Header(":authority", authority),
+            HTTP2Header(":method", "POST"), HTTP2Header(":scheme", configuration.tls == nil ? "http" : "https"), HTTP2Header(":path", call.path), HTTP2Header(":authority", authority),
             HTTP2Header("content-type", "application/grpc"), HTTP2Header("te", "trailers"),
             HTTP2Header("x-request-id", call.context.requestID.rawValue),
         ]

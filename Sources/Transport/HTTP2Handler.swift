@@ -4,7 +4,7 @@ import Model
 import NIOCore
 
 /// What one side of a connection makes of what its peer says; on the connection's event loop.
-protocol HTTP2Side: AnyObject {
+package protocol HTTP2Side: AnyObject {
     /// `input` holds the bytes that a `.data` event points into.
     func handle(_ event: HTTP2Event, input: RawSpan)
     /// Something may have left the session's buffers.
@@ -15,15 +15,15 @@ protocol HTTP2Side: AnyObject {
 
 /// The session as a codec in a channel: reads feed it, its output is written once per batch of reads or calls,
 /// and it is not asked for more while the socket takes none.
-final class HTTP2Handler: ChannelInboundHandler {
-    typealias InboundIn = ByteBuffer
-    typealias OutboundOut = ByteBuffer
+package final class HTTP2Handler: ChannelInboundHandler {
+    package typealias InboundIn = ByteBuffer
+    package typealias OutboundOut = ByteBuffer
 
     /// Call ``scheduleFlush()`` after having changed it.
-    private(set) var session: HTTP2Session
+    package private(set) var session: HTTP2Session
     private let side: any HTTP2Side
     private let keepAliveInterval: Duration
-    private let metrics: CallMetrics
+    private let metrics: ConnectionMetrics
     private let logger: Logger
     private var context: ChannelHandlerContext?
     private var isReading = false
@@ -37,7 +37,7 @@ final class HTTP2Handler: ChannelInboundHandler {
     private static let writeBytes = 128 << 10
     private static let keepAliveMark: UInt8 = 1
 
-    init(session: consuming HTTP2Session, side: any HTTP2Side, keepAliveInterval: Duration, metrics: CallMetrics, logger: Logger) {
+    package init(session: consuming HTTP2Session, side: any HTTP2Side, keepAliveInterval: Duration, metrics: ConnectionMetrics, logger: Logger) {
         self.session = session
         self.side = side
         self.keepAliveInterval = keepAliveInterval
@@ -46,19 +46,19 @@ final class HTTP2Handler: ChannelInboundHandler {
     }
 
     /// Changes the session; what it has to send goes out with the next flush.
-    func change<Result>(_ body: (inout HTTP2Session) throws(HTTP2Error) -> Result) throws(HTTP2Error) -> Result {
+    package func change<Result>(_ body: (inout HTTP2Session) throws(HTTP2Error) -> Result) throws(HTTP2Error) -> Result {
         defer { scheduleFlush() }
         return try body(&session)
     }
 
     // MARK: Channel
 
-    func handlerAdded(context: ChannelHandlerContext) {
+    package func handlerAdded(context: ChannelHandlerContext) {
         self.context = context
         if context.channel.isActive { begin() }
     }
 
-    func channelActive(context: ChannelHandlerContext) {
+    package func channelActive(context: ChannelHandlerContext) {
         begin()
         context.fireChannelActive()
     }
@@ -70,7 +70,7 @@ final class HTTP2Handler: ChannelInboundHandler {
         scheduleFlush()
     }
 
-    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+    package func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         guard closeReason == nil else { return }  // what comes after a broken frame has no meaning
         let buffer = unwrapInboundIn(data)
         isReading = true
@@ -86,30 +86,30 @@ final class HTTP2Handler: ChannelInboundHandler {
         }
     }
 
-    func channelReadComplete(context: ChannelHandlerContext) {
+    package func channelReadComplete(context: ChannelHandlerContext) {
         isReading = false
         flush()
         context.fireChannelReadComplete()
     }
 
-    func channelWritabilityChanged(context: ChannelHandlerContext) {
+    package func channelWritabilityChanged(context: ChannelHandlerContext) {
         if context.channel.isWritable { flush() }
         context.fireChannelWritabilityChanged()
     }
 
-    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+    package func errorCaught(context: ChannelHandlerContext, error: any Error) {
         close(ClusterError(.unavailable, "connection to \(peer) failed: \(error)"))
     }
 
-    func channelInactive(context: ChannelHandlerContext) {
+    package func channelInactive(context: ChannelHandlerContext) {
         end()
         context.fireChannelInactive()
     }
 
-    func handlerRemoved(context: ChannelHandlerContext) { end() }
+    package func handlerRemoved(context: ChannelHandlerContext) { end() }
 
     /// Closes the channel at once.
-    func close(_ reason: ClusterError) {
+    package func close(_ reason: ClusterError) {
         if closeReason == nil { closeReason = reason }
         context?.close(promise: nil)
     }
@@ -127,7 +127,7 @@ final class HTTP2Handler: ChannelInboundHandler {
         side.closed(reason)
     }
 
-    var peer: String { context?.remoteAddress?.description ?? "a peer" }
+    package var peer: String { context?.remoteAddress?.description ?? "a peer" }
 
     // MARK: Output
 

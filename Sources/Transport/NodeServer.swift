@@ -7,7 +7,7 @@ import Observability
 import Synchronization
 
 /// Serves a node's services to its peers: gRPC over HTTP/2 on one port, with the standard health service. The same port answers
-/// HTTP/1.1 with ``OperationsPages``, for an operator's tools.
+/// with ``OperationsPages``, over HTTP/1.1 too, for an operator's tools. With ``NodeServerConfiguration/tls`` all of it is mutual TLS.
 ///
 /// Requests run outside the event loops; their deadline, the caller's reset and the loss of the connection cancel their task.
 package final class NodeServer: Sendable {
@@ -16,7 +16,6 @@ package final class NodeServer: Sendable {
     private let logger: Logger
     private let health: HealthService
     private let shared: ServerShared
-    private let operations: OperationsPages
     private let listener = Mutex<(any Channel)?>(nil)
 
     /// - Parameters:
@@ -36,22 +35,22 @@ package final class NodeServer: Sendable {
             services: [shard.map { _ in ServiceRoutes.shardService }, answer.map { _ in ServiceRoutes.generatorService }].compactMap(\.self))
         shared = ServerShared(
             configuration: configuration, routes: ServiceRoutes(shard: shard, answer: answer, health: health, logger: logger),
-            metrics: CallMetrics(.server, metrics: metrics), logger: logger)
-        operations = OperationsPages(metrics: metrics, health: health)
+            operations: OperationsPages(metrics: metrics, health: health), metrics: CallMetrics(.server, metrics: metrics),
+            tlsMetrics: configuration.tls.map { _ in TLSMetrics(side: "node", metrics: metrics) }, logger: logger)
     }
 
     /// Listens, and returns the port that it has.
     ///
     /// - Throws: `unavailable` naming the address if it cannot be bound.
     package func start() async throws(ClusterError) -> Int {
-        let (shared, operations) = (shared, operations)
+        let shared = shared
         let bootstrap = ServerBootstrap(group: group)
             .serverChannelOption(.backlog, value: 1_024)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
             .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
             // Room for a large reply to be handed over in a few writes; the rest waits in the session.
             .childChannelOption(.writeBufferWaterMark, value: .init(low: 128 << 10, high: 512 << 10))
-            .childChannelInitializer { channel in Self.prepare(channel, shared, operations) }
+            .childChannelInitializer { channel in Self.prepare(channel, shared) }
         do {
             let channel = try await bootstrap.bind(host: configuration.host, port: configuration.port).get()
             listener.withLock { $0 = channel }
@@ -63,8 +62,8 @@ package final class NodeServer: Sendable {
         }
     }
 
-    /// The pipeline of a connection, from the socket up. (TLS will be a handler before the session.)
-    private static func prepare(_ channel: any Channel, _ shared: ServerShared, _ operations: OperationsPages) -> EventLoopFuture<Void> {
+    /// The pipeline of a connection, from the socket up.
+    private static func prepare(_ channel: any Channel, _ shared: ServerShared) -> EventLoopFuture<Void> {
         channel.eventLoop.makeCompletedFuture {
             let connection = ServerConnection(shared: shared, eventLoop: channel.eventLoop) { channel.close(promise: nil) }
             do {
@@ -74,7 +73,11 @@ package final class NodeServer: Sendable {
                 throw error
             }
             do {
-                try channel.pipeline.syncOperations.addHandler(FirstBytesHandler(connection, operations, patience: shared.configuration.keepAliveInterval))
+                let pipeline = channel.pipeline.syncOperations
+                if let identity = shared.configuration.tls {
+                    try pipeline.addHandler(TLSHandler.server(identity, channel, metrics: shared.tlsMetrics!, logger: shared.logger, level: .warning))
+                }
+                try pipeline.addHandler(FirstBytesHandler(connection, shared.operations, logger: shared.logger, patience: shared.configuration.keepAliveInterval))
             } catch {
                 shared.connectionClosed(connection)
                 throw error

@@ -1,5 +1,6 @@
 import HTTP2
 import Model
+import TLS
 
 /// Where a node listens and what it lets its peers do.
 package struct NodeServerConfiguration: Sendable {
@@ -20,6 +21,8 @@ package struct NodeServerConfiguration: Sendable {
     /// A connection silent for this long is asked for a sign of life, and closed if none comes for as long again.
     /// Default: 30 s.
     package var keepAliveInterval: Duration = .seconds(30)
+    /// Which certificate to show and whose to accept; it must ask for one. Default: none, and calls in plaintext from anybody.
+    package var tls: TLSIdentity?
     /// Windows, streams per connection, header lists, floods.
     package var http2 = HTTP2Configuration()
 
@@ -38,6 +41,7 @@ package struct NodeServerConfiguration: Sendable {
         guard keepAliveInterval > .zero else {
             throw ClusterError(.invalidArgument, "keepAliveInterval must be positive, found \(keepAliveInterval)")
         }
+        if let tls, tls.settings.authorityFile == nil { throw ClusterError(.invalidArgument, "tls has no authority that callers' certificates are held to") }
         do { try http2.validate() } catch { throw ClusterError(.invalidArgument, "\(error)") }
     }
 }

@@ -3,8 +3,8 @@ import NIOCore
 import NIOHTTP1
 import Observability
 
-/// What an operator's tools read of a node over HTTP/1.1, on the port that serves the other nodes: `/metrics` (Prometheus),
-/// `/healthz`, `/readyz`. One request a connection, so that none is kept that a node could use.
+/// What an operator's tools read of a node on the port that serves the other nodes: `/metrics` (Prometheus), `/healthz`, `/readyz`. Over HTTP/1.1
+/// it is one request a connection, so that none is kept that a node could use; over HTTP/2 ``ServerConnection`` answers.
 struct OperationsPages: Sendable {
     let metrics: Metrics
     let health: HealthService
@@ -12,9 +12,9 @@ struct OperationsPages: Sendable {
     /// - Parameter patience: Time for a request and its answer.
     func handler(for connection: ServerConnection, patience: Duration) -> any ChannelHandler { Handler(self, connection, patience) }
 
-    private func page(_ head: HTTPRequestHead) -> (status: HTTPResponseStatus, text: String) {
-        guard head.method == .GET else { return (.methodNotAllowed, "\(head.method) is not answered here, GET is\n") }
-        switch head.uri.prefix(while: { $0 != "?" }) {
+    func page(_ method: String, _ uri: String) -> (status: HTTPResponseStatus, text: String) {
+        guard method == "GET" else { return (.methodNotAllowed, "\(method) is not answered here, GET is\n") }
+        switch uri.prefix(while: { $0 != "?" }) {
         case "/metrics": return (.ok, metrics.render())
         case "/healthz": return (.ok, "healthz check passed\n")
         case "/readyz": return health.isServing ? (.ok, "ready\n") : (.serviceUnavailable, "not ready: the node is stopping\n")
@@ -50,7 +50,7 @@ struct OperationsPages: Sendable {
             case .end:
                 guard let head else { return }
                 // Metrics are gathered and printed elsewhere: the loop serves other connections.
-                context.eventLoop.makeFutureWithTask { [pages] in pages.page(head) }
+                context.eventLoop.makeFutureWithTask { [pages] in pages.page(head.method.rawValue, head.uri) }
                     .assumeIsolated()
                     .whenSuccess { [weak self] status, text in self?.respond(to: head, status, text, context) }
             }

@@ -26,7 +26,8 @@ package final class Peer: Sendable {
         core = .makeBoxSendingValue(
             PeerCore(
                 host: host, port: port, configuration: configuration, eventLoop: eventLoop,
-                metrics: CallMetrics(.client(peer: "\(host):\(port)"), metrics: metrics), logger: logger), eventLoop: eventLoop)
+                metrics: CallMetrics(.client(peer: "\(host):\(port)"), metrics: metrics),
+                tlsMetrics: configuration.tls.map { _ in TLSMetrics(side: "peer", metrics: metrics) }, logger: logger), eventLoop: eventLoop)
     }
 
     /// Fails what is under way, closes the connection and takes no more calls.

@@ -1,5 +1,6 @@
 import HTTP2
 import Model
+import TLS
 
 /// How a node talks to one other node.
 package struct PeerConfiguration: Sendable {
@@ -17,6 +18,8 @@ package struct PeerConfiguration: Sendable {
     /// A connection silent for this long is asked for a sign of life, and closed if none comes for as long again.
     /// Default: 5 s.
     package var keepAliveInterval: Duration = .seconds(5)
+    /// Which certificate to show, and the DNS name that the node's certificate must have. Default: none, and calls in plaintext.
+    package var tls: (identity: TLSIdentity, name: String)?
     /// Windows, header lists, floods.
     package var http2 = HTTP2Configuration()
 

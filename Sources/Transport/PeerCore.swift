@@ -2,6 +2,7 @@ import Logging
 import Model
 import NIOCore
 import NIOPosix
+import TLS
 
 /// What ``Peer`` does on its event loop.
 final class PeerCore {
@@ -10,6 +11,8 @@ final class PeerCore {
     private let configuration: PeerConfiguration
     private let eventLoop: any EventLoop
     private let metrics: CallMetrics
+    private let tlsMetrics: TLSMetrics?
+    private let resumption = TLSResumption()
     private let logger: Logger
     private var state: PeerState
     private var connection: ClientConnection?
@@ -19,12 +22,13 @@ final class PeerCore {
     private var pause: Scheduled<Void>?
     private lazy var deadlines = DeadlineTimer(eventLoop: eventLoop) { [weak self] in self?.expire($0) }
 
-    init(host: String, port: Int, configuration: PeerConfiguration, eventLoop: any EventLoop, metrics: CallMetrics, logger: Logger) {
+    init(host: String, port: Int, configuration: PeerConfiguration, eventLoop: any EventLoop, metrics: CallMetrics, tlsMetrics: TLSMetrics?, logger: Logger) {
         self.host = host
         self.port = port
         self.configuration = configuration
         self.eventLoop = eventLoop
         self.metrics = metrics
+        self.tlsMetrics = tlsMetrics
         self.logger = logger
         state = PeerState(initialBackOff: configuration.initialBackOff, maximumBackOff: configuration.maximumBackOff)
     }
@@ -98,23 +102,50 @@ final class PeerCore {
             authority: address, configuration: configuration, metrics: metrics, logger: logger,
             onRetire: { [weak self] in self?.retired($0, $1) },
             onFinish: { [weak self] in self?.calls[ObjectIdentifier($0)] = nil })
-        let bound = NIOLoopBound(connection, eventLoop: eventLoop)
         ClientBootstrap(group: eventLoop)
             .connectTimeout(TimeAmount(configuration.connectTimeout))
             .channelOption(.tcpOption(.tcp_nodelay), value: 1)
             .channelOption(.writeBufferWaterMark, value: .init(low: 128 << 10, high: 512 << 10))
-            .channelInitializer { channel in
-                // (TLS will be a handler before the session.)
-                channel.eventLoop.makeCompletedFuture { try channel.pipeline.syncOperations.addHandler(bound.value.makeHandler()) }
-            }
             .connect(host: host, port: port)
             .assumeIsolated()
+            .flatMap { self.prepare($0, connection) }
             .whenComplete { result in
                 switch result {
                 case .success(let channel): self.connected(connection, channel)
                 case .failure(let error): self.connectFailed(error)
                 }
             }
+    }
+
+    /// Builds the pipeline of a channel that is open, before it is read from: TLS if it is configured, then HTTP/2.
+    private func prepare(_ channel: any Channel, _ connection: ClientConnection) -> EventLoopFuture<any Channel> {
+        let ready = eventLoop.makePromise(of: (any Channel).self)
+        let pipeline = channel.pipeline.syncOperations
+        func addHTTP2() {
+            do {
+                try pipeline.addHandler(connection.makeHandler())
+                ready.succeed(channel)
+            } catch { ready.fail(error) }
+        }
+        guard let tls = configuration.tls else {
+            addHTTP2()
+            return ready.futureResult
+        }
+        do {
+            let session = try TLSSession(tls.identity.context(.client), expecting: tls.name, resumption: resumption)
+            let handler = TLSHandler(session, patience: configuration.keepAliveInterval) { [tlsMetrics] result in
+                tlsMetrics?.ended(result)
+                switch result {
+                case .success: addHTTP2()
+                case .failure(let failure): ready.fail(failure)
+                }
+            }
+            try pipeline.addHandler(handler)
+        } catch {
+            ready.fail(error)
+            channel.close(promise: nil)
+        }
+        return ready.futureResult
     }
 
     private func connected(_ connection: ClientConnection, _ channel: any Channel) {

@@ -2,6 +2,7 @@ import HTTP2
 import Logging
 import Model
 import NIOCore
+import Observability
 
 /// The requests of one connection, from their headers to their trailers. Touched on the connection's event loop only.
 final class ServerConnection: HTTP2Side {
@@ -27,7 +28,7 @@ final class ServerConnection: HTTP2Side {
     func makeHandler() throws(HTTP2Error) -> HTTP2Handler {
         let handler = HTTP2Handler(
             session: try HTTP2Session(.server, configuration: shared.configuration.http2), side: self,
-            keepAliveInterval: shared.configuration.keepAliveInterval, metrics: shared.metrics, logger: shared.logger)
+            keepAliveInterval: shared.configuration.keepAliveInterval, metrics: shared.metrics.connection, logger: shared.logger)
         self.handler = handler
         return handler
     }
@@ -59,6 +60,7 @@ final class ServerConnection: HTTP2Side {
     private func open(_ stream: HTTP2StreamID, _ headers: [HTTP2Header]) {
         var call = ServiceCall(requestID: headers["x-request-id"].flatMap(RequestID.init(header:)) ?? .random())
         begin(stream, call.requestID, hasInputEnded: false)
+        if headers[":method"] == "GET" { return showPage(stream, headers[":path"] ?? "") }
         guard headers[":method"] == "POST" else { return refuse(stream, httpStatus: "405") }
         guard let type = headers["content-type"], type.hasPrefix("application/grpc") else { return refuse(stream, httpStatus: "415") }
         let path = headers[":path"] ?? ""
@@ -81,6 +83,22 @@ final class ServerConnection: HTTP2Side {
             do throws(ClusterError) { call.consistency = try Consistency(consistency) } catch { return refuse(stream, error) }
         }
         streams[stream]!.accepted = (route, call)
+    }
+
+    /// Metrics are gathered and printed elsewhere: the loop serves others.
+    private func showPage(_ stream: HTTP2StreamID, _ path: String) {
+        let (operations, connection) = (shared.operations, NIOLoopBound(self, eventLoop: eventLoop))
+        streams[stream]!.task = Task {
+            let page = operations.page("GET", path)
+            connection.eventLoop.execute { connection.value.finishPage(stream, status: Int(page.status.code), page.text) }
+        }
+    }
+
+    private func finishPage(_ stream: HTTP2StreamID, status: Int, _ text: String) {
+        guard streams[stream]?.isAnswered == false else { return }
+        answered(stream, nil)
+        let headers = [HTTP2Header(":status", "\(status)"), HTTP2Header("content-type", Metrics.contentType)]
+        change { session throws(HTTP2Error) in try session.respond(stream, headers, body: [Array(text.utf8)], trailers: []) }
     }
 
     private func begin(_ stream: HTTP2StreamID, _ requestID: RequestID, hasInputEnded: Bool) {

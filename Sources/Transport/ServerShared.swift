@@ -7,7 +7,10 @@ import Synchronization
 final class ServerShared: Sendable {
     let configuration: NodeServerConfiguration
     let routes: ServiceRoutes
+    let operations: OperationsPages
     let metrics: CallMetrics
+    /// With TLS.
+    let tlsMetrics: TLSMetrics?
     let logger: Logger
     private let bufferedBytes = Atomic<Int>(0)
     private struct State {
@@ -18,10 +21,12 @@ final class ServerShared: Sendable {
     }
     private let state = Mutex(State())
 
-    init(configuration: NodeServerConfiguration, routes: ServiceRoutes, metrics: CallMetrics, logger: Logger) {
+    init(configuration: NodeServerConfiguration, routes: ServiceRoutes, operations: OperationsPages, metrics: CallMetrics, tlsMetrics: TLSMetrics?, logger: Logger) {
         self.configuration = configuration
         self.routes = routes
+        self.operations = operations
         self.metrics = metrics
+        self.tlsMetrics = tlsMetrics
         self.logger = logger
     }
 

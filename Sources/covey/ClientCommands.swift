@@ -2,15 +2,22 @@ import ArgumentParser
 import Console
 import Foundation
 import Model
+import OutboundHTTP
 
 /// Where the cluster is and how results are printed.
 struct ClientOptions: ParsableArguments {
     @Option(help: "The cluster's public API (COVEY_URL). [default: http://127.0.0.1:6333]") var url: String?
     @Option(help: "The API key (COVEY_API_KEY).") var apiKey: String?
 
+    @Option(help: "PEM file of the authorities to trust for an https URL, in place of the system's (COVEY_AUTHORITY).") var authority: String?
+
     var client: CoveyClient {
         let environment = ProcessInfo.processInfo.environment
-        return CoveyClient(url: url ?? environment["COVEY_URL"] ?? "http://127.0.0.1:6333", apiKey: apiKey ?? environment["COVEY_API_KEY"])
+        var http = HTTPClientConfiguration()
+        http.certificateAuthorityFile = authority ?? environment["COVEY_AUTHORITY"]
+        return CoveyClient(
+            url: url ?? environment["COVEY_URL"] ?? "http://127.0.0.1:6333", apiKey: apiKey ?? environment["COVEY_API_KEY"],
+            http: HTTPClient(configuration: http))
     }
 }
 

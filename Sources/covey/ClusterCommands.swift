@@ -153,7 +153,9 @@ extension NodeOptions {
                 guard let record = try await ClusterRegistry(store: store).newest() else {
                     throw ConfigurationError("the store has no record of the cluster yet: the first node that starts puts it there")
                 }
-                let process = ClusterProcess(configuration: configuration, pool: NodeProcess.peers(logger: Logger(label: "covey") { _ in SwiftLogNoOpLogHandler() }))
+                let name = configuration.text("node")
+                let tls = try TLSSetup(configuration, node: name.isEmpty ? TLSSetup.operatorName : name, isServed: false)
+                let process = ClusterProcess(configuration: configuration, pool: NodeProcess.peers(tls, logger: Logger(label: "covey") { _ in SwiftLogNoOpLogHandler() }))
                 let change = ClusterChange(store: store, from: record, to: proposal, tenants: configuration.tenants)
                 defer { Task { await process.pool.close() } }
                 try await body(change, process, ClusterDifference(from: record, to: proposal))

@@ -36,7 +36,7 @@ struct Configuration: Sendable {
 
     init(file: String?, environment: [String: String], flags: [String]) throws {
         values = try SettingValues(file: file, environment: environment, flags: flags)
-        nodes = try Configuration.parseNodes(values["nodes"])
+        nodes = try Configuration.parseNodes(values["nodes"], isSecure: !values["tls.certificate"].text.isEmpty)
         keys = try Configuration.parseKeys(values["keys"])
         for setting in Setting.all { try check(setting) }
         let gateway = try address("gateway.address")
@@ -77,7 +77,7 @@ struct Configuration: Sendable {
     private func check(_ setting: Setting) throws {
         let entry = values[setting.key]
         switch setting.kind {
-        case .text, .nodes, .keys: break
+        case .text, .words, .nodes, .keys: break
         case .address: _ = try address(setting.key)
         case .wholeNumber(let range):
             guard let number = Int(entry.text), range.contains(number) else {
@@ -91,7 +91,22 @@ struct Configuration: Sendable {
         }
     }
 
-    private static func parseNodes(_ entry: SettingValues.Entry) throws -> [Node] {
+    /// Where nodes call each other: beyond loopback only in TLS.
+    func nodeAddress(_ text: String, of what: String) throws -> Address { try Self.parseNodeAddress(text, of: what, isSecure: isSecure) }
+
+    /// Whether calls between nodes are encrypted and authenticated.
+    private var isSecure: Bool { !text("tls.certificate").isEmpty }
+
+    private static func parseNodeAddress(_ text: String, of what: String, isSecure: Bool) throws -> Address {
+        let address = try parseAddress(text, of: what)
+        guard address.isLoopback || isSecure else {
+            throw ConfigurationError(
+                "\(what): \(address) is beyond loopback, where calls between nodes must be encrypted and authenticated: set tls.certificate, tls.key and tls.authority")
+        }
+        return address
+    }
+
+    private static func parseNodes(_ entry: SettingValues.Entry, isSecure: Bool) throws -> [Node] {
         var nodes: [Node] = []
         for item in entry.text.split(separator: ",") {
             let nameAndRest = item.split(separator: "=", maxSplits: 1)
@@ -105,11 +120,7 @@ struct Configuration: Sendable {
                 throw ConfigurationError("nodes (\(entry.origin)): role of \(name) must be one of \(known), found \"\(roleAndAddress[0])\"")
             }
             let (addressText, options) = split(roleAndAddress[1])
-            let address = try parseAddress(addressText, of: "address of node \(name) (\(entry.origin))")
-            guard address.isLoopback else {
-                throw ConfigurationError(
-                    "address of node \(name) (\(entry.origin)): \(address) is beyond loopback, and calls between nodes are neither encrypted nor authenticated yet")
-            }
+            let address = try parseNodeAddress(addressText, of: "address of node \(name) (\(entry.origin))", isSecure: isSecure)
             guard !nodes.contains(where: { $0.name == name }) else { throw ConfigurationError("nodes (\(entry.origin)): \(name) stands twice") }
             if let other = nodes.first(where: { $0.address == address && address.port != 0 }) {
                 throw ConfigurationError("nodes (\(entry.origin)): \(name) and \(other.name) have the same address \(address)")

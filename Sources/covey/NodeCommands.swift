@@ -20,7 +20,7 @@ struct ServeCommand: AsyncParsableCommand {
         commandName: "serve", abstract: "Run all roles in one process: a whole Covey for one machine.", discussion: Setting.manual)
     @OptionGroup var options: NodeOptions
 
-    func run() async throws { try await NodeProcess(name: "serve", configuration: options.configuration()).runAll() }
+    func run() async throws { try await NodeProcess(name: "serve", configuration: options.configuration(), isNode: false).runAll() }
 }
 
 struct CoordinatorCommand: AsyncParsableCommand {

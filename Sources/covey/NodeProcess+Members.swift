@@ -21,7 +21,7 @@ extension Configuration {
             if let known = nodes(role: .shard).first(where: { $0.name == member.node.rawValue }) {
                 record.members[index].address = "\(known.address)"
             } else {
-                _ = try Self.parseAddress(member.address, of: "address of member \(member.node) (the cluster's record)")
+                _ = try nodeAddress(member.address, of: "address of member \(member.node) (the cluster's record)")
             }
         }
         return record
@@ -30,20 +30,20 @@ extension Configuration {
 
 /// Connections to nodes, all closed together.
 final class PeerPool: Sendable {
-    private let make: @Sendable (Configuration.Address) throws -> Peer
+    private let make: @Sendable (_ name: String, Configuration.Address) throws -> Peer
     private let peers = Mutex<[Peer]>([])
 
-    init(_ make: @escaping @Sendable (Configuration.Address) throws -> Peer) { self.make = make }
+    init(_ make: @escaping @Sendable (_ name: String, Configuration.Address) throws -> Peer) { self.make = make }
 
-    func peer(at address: Configuration.Address) throws -> Peer {
-        let peer = try make(address)
+    func peer(_ name: String, at address: Configuration.Address) throws -> Peer {
+        let peer = try make(name, address)
         peers.withLock { $0.append(peer) }
         return peer
     }
 
     /// - Throws: For an address that is none.
     func shard(_ member: ClusterMember) throws -> RemoteShard {
-        RemoteShard(peer: try peer(at: try Configuration.parseAddress(member.address, of: "address of member \(member.node)")))
+        RemoteShard(peer: try peer(member.node.rawValue, at: try Configuration.parseAddress(member.address, of: "address of member \(member.node)")))
     }
 
     func close() async { for peer in peers.withLock({ $0 }) { await peer.close() } }
@@ -76,15 +76,24 @@ extension NodeProcess {
                 metadata: ["version": "\(record.version)", "differences": "\(differences)"])
         }
         if let own, !record.members.contains(where: { $0.node == own }) { logger.warning("this node is no member of the cluster yet", metadata: ["version": "\(record.version)"]) }
+        accept(record)
         return try Members(try configuration.resolved(record)) { member in member.node == own ? nil : try? pool.shard(member) }
+    }
+
+    /// Lets nodes in whose names the cluster's record has, beside those of the configuration.
+    private func accept(_ record: ClusterRecord) {
+        do { try tls.accept(record.members.map(\.node.rawValue)) } catch {
+            logger.error("the members' names are not let in", metadata: ["reason": "\(error)"])
+        }
     }
 
     /// Looks now and then whether the members changed: one listing each time, whatever the number of shards.
     func membersWatch(_ members: Members, _ store: any ObjectStore, changed: @escaping @Sendable () async -> Void = {}) -> Sweep {
         let registry = ClusterRegistry(store: store)
-        return Sweep(interval: .seconds(configuration.number("cluster.poll_seconds"))) { [configuration, logger] in
+        return Sweep(interval: .seconds(configuration.number("cluster.poll_seconds"))) {
             do {
                 guard let record = try await registry.newest(after: members.view.version) else { return }
+                accept(record)
                 guard try members.update(try configuration.resolved(record)) else { return }
                 logger.info("the cluster's members changed", metadata: ["version": "\(record.version)", "members": "\(record.members.map(\.node.rawValue).joined(separator: ","))"])
                 await changed()

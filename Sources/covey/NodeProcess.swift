@@ -15,6 +15,7 @@ import S3Store
 import ServiceLifecycle
 import Sharding
 import Storage
+import TLS
 import Transport
 
 /// Wires the parts that a node needs, runs them, and stops them in the order in which nothing accepted is dropped.
@@ -24,8 +25,12 @@ struct NodeProcess {
     private let metrics = Metrics()
     private let group = MultiThreadedEventLoopGroup.singleton
     private let name: String
+    let tls: TLSSetup
 
-    init(name: String, configuration: Configuration) {
+    /// - Parameter isNode: Whether other nodes call this process.
+    /// - Throws: ``ConfigurationError`` for certificates that are unfit.
+    init(name: String, configuration: Configuration, isNode: Bool = true) throws {
+        tls = try TLSSetup(configuration, node: isNode ? name : nil)
         self.name = name
         self.configuration = configuration
         var log = LogConfiguration()
@@ -33,6 +38,7 @@ struct NodeProcess {
         log.bootstrap(node: name)
         logger = Logger(label: "covey")
         metrics.collectProcess()
+        tls.report(metrics, logger)
     }
 
     func runShard(_ node: Configuration.Node) async throws {
@@ -61,7 +67,7 @@ struct NodeProcess {
         let (pool, store) = (peers, try await store())
         let members = try await members(store, pool)
         let (gateway, sweeper) = try self.gateway(
-            members: members, generator: RemoteGenerator(peer: try pool.peer(at: generator.address)), embedder: try embedder(), store: store)
+            members: members, generator: RemoteGenerator(peer: try pool.peer(generator.name, at: generator.address)), embedder: try embedder(), store: store)
         // The coordinator's own node port answers health checks.
         let server = try NodeServer(configuration: serverConfiguration(node), group: group, metrics: metrics, logger: logger)
         try await run([try await serving(server, at: node), serving(gateway), sweeper, membersWatch(members, store)])
@@ -161,6 +167,7 @@ struct NodeProcess {
         var gateway = GatewayConfiguration()
         gateway.host = address.host
         gateway.port = address.port
+        gateway.tls = tls.gateway
         gateway.maximumBodyBytes = configuration.number("gateway.body_mib") << 20
         gateway.maximumConcurrentRequests = configuration.number("gateway.concurrent_requests")
         gateway.drainTimeout = drainTime
@@ -188,16 +195,22 @@ struct NodeProcess {
         } catch { logger.warning("could not look for what is to be erased", metadata: ["reason": "\(error)"]) }
     }
 
-    private var peers: PeerPool { Self.peers(metrics: metrics, logger: logger) }
+    private var peers: PeerPool { Self.peers(tls, metrics: metrics, logger: logger) }
 
-    static func peers(metrics: Metrics = Metrics(), logger: Logger) -> PeerPool {
-        PeerPool { try Peer(host: $0.host, port: $0.port, group: MultiThreadedEventLoopGroup.singleton, metrics: metrics, logger: logger) }
+    static func peers(_ tls: TLSSetup, metrics: Metrics = Metrics(), logger: Logger) -> PeerPool {
+        PeerPool { name, address in
+            var peer = PeerConfiguration()
+            peer.tls = tls.nodes.map { ($0, tls.certificateName(name)) }
+            return try Peer(
+                host: address.host, port: address.port, group: MultiThreadedEventLoopGroup.singleton, configuration: peer, metrics: metrics, logger: logger)
+        }
     }
 
     private func serverConfiguration(_ node: Configuration.Node) -> NodeServerConfiguration {
         var server = NodeServerConfiguration()
         server.host = node.address.host
         server.port = node.address.port
+        server.tls = tls.nodes
         return server
     }
 
@@ -228,14 +241,15 @@ struct NodeProcess {
     private func serving(_ gateway: Gateway) -> some Service {
         gateway.makeApplication { port in
             let host = (try? configuration.address("gateway.address").host) ?? ""
-            logger.info("listening for clients", metadata: ["url": "http://\(Configuration.Address(host: host, port: port))"])
+            logger.info("listening for clients", metadata: ["url": "\(tls.gateway == nil ? "http" : "https")://\(Configuration.Address(host: host, port: port))"])
         }
     }
 
     /// Runs until SIGTERM or SIGINT, then drains; the last service is told to stop first.
     private func run(_ services: [any Service]) async throws {
+        let reload = Sweep(interval: .seconds(configuration.number("tls.reload_seconds"))) { tls.reload(metrics, logger) }
         var lifecycle = ServiceGroupConfiguration(
-            services: services, gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
+            services: (tls.nodes == nil && tls.gateway == nil ? [] : [reload]) + services, gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
         lifecycle.maximumGracefulShutdownDuration = drainTime + .seconds(5)
         logger.info("starting", metadata: ["version": "\(Covey.version)", "store": "\(configuration.text("store.path"))"])
         do {

@@ -5,6 +5,8 @@ struct Setting: Sendable {
     enum Kind: Sendable {
         case text
         case wholeNumber(ClosedRange<Int>)
+        /// In the file a list; as text with commas between.
+        case words
         /// `host:port`; port 0 takes a free one.
         case address
         case choice([String])
@@ -30,6 +32,23 @@ struct Setting: Sendable {
         Setting(
             key: "cluster.poll_seconds", kind: .wholeNumber(1...3_600), fallback: "10",
             help: "time between looks at the cluster's record in the store, in s: one small listing each, so a change of members takes so long"),
+        Setting(
+            key: "tls.certificate", kind: .text, fallback: "",
+            help: "PEM file of this node's certificate, for the DNS name <node>.<tls.domain>, and those above it; {node} in it stands for the node's name; with it nodes talk in mutual TLS only, also beyond loopback"),
+        Setting(key: "tls.key", kind: .text, fallback: "", help: "PEM file of its key, not encrypted; {node} as there"),
+        Setting(key: "tls.authority", kind: .text, fallback: "", help: "PEM file of who signs the nodes' certificates; nobody else is trusted"),
+        Setting(
+            key: "tls.domain", kind: .text, fallback: "",
+            help: "what stands behind a node's name in its certificate; with one every certificate of one label before it is of this cluster, without one those of the nodes' names"),
+        Setting(
+            key: "tls.names", kind: .words, fallback: "",
+            help: "further DNS names whose certificates a node's port lets in, say of monitoring"),
+        Setting(
+            key: "tls.minimum_version", kind: .choice(["1.2", "1.3"]), fallback: "1.3",
+            help: "least version of TLS between nodes, which all speak 1.3"),
+        Setting(
+            key: "tls.reload_seconds", kind: .wholeNumber(1...86_400), fallback: "10",
+            help: "how often the files of certificates, here and of the gateway, are looked at; what they hold then counts for new connections"),
         Setting(key: "store.path", kind: .text, fallback: "covey-data", help: "the object store that all nodes share: a folder, or s3://bucket/prefix"),
         Setting(
             key: "store.endpoint", kind: .text, fallback: "",
@@ -68,6 +87,12 @@ struct Setting: Sendable {
             help: "nodes that keep each shard, counted once the cluster's record has it (`covey cluster apply`): with 2 no read fails when one dies; at most one replica on each node"),
         Setting(key: "keys", kind: .keys, fallback: "", help: "API keys, as tenant:sha256,… (`covey key` makes one); with :operator behind it a key may also read /metrics; with none every caller is tenant `default`"),
         Setting(key: "gateway.address", kind: .address, fallback: "127.0.0.1:6333", help: "where the public API listens; beyond loopback only with keys"),
+        Setting(
+            key: "gateway.tls.certificate", kind: .text, fallback: "",
+            help: "PEM file of the public API's certificate and those above it; with it the API is https only"),
+        Setting(key: "gateway.tls.key", kind: .text, fallback: "", help: "PEM file of its key, not encrypted"),
+        Setting(
+            key: "gateway.tls.minimum_version", kind: .choice(["1.2", "1.3"]), fallback: "1.2", help: "least version of TLS that a client may speak"),
         Setting(
             key: "gateway.body_mib", kind: .wholeNumber(1...1_024), fallback: "64",
             help: "largest request body in MiB; 64 holds 10,000 points of 768 dimensions"),

@@ -86,6 +86,11 @@ struct SettingValues {
                 return try fields(["tenant", "sha256"], optional: ["operator"], of: item, in: setting.key, at: place).joined(separator: ":")
                     + (isOperator ? ":operator" : "")
             }.joined(separator: ",")
+        case (.words, .sequence(let items)):
+            return try items.map { item in
+                guard let text = item.string else { throw ConfigurationError("\(place): each of \(setting.key) wants to be text") }
+                return text
+            }.joined(separator: ",")
         case (_, .scalar(let scalar)):
             return value.null != nil && scalar.style == .plain ? "" : scalar.string
         default:

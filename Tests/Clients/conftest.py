@@ -11,6 +11,7 @@ import queue
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import tempfile
 import threading
@@ -93,14 +94,16 @@ def seaweedfs():
 class Cluster:
     """Processes of one cluster, their configuration file, logs and store, all in one folder."""
 
-    def __init__(self, folder, shards=4, coordinators=1, settings=None, serve=False, environment=None):
+    def __init__(self, folder, shards=4, coordinators=1, settings=None, serve=False, environment=None, authority=None):
         self.folder = Path(folder)
         self.processes = {}
-        self.environment = {**os.environ, **(environment or {})}
+        self.environment = {**os.environ, **(environment or {}), **({"COVEY_AUTHORITY": str(authority)} if authority else {})}
+        # With an authority the public API is https, and `settings` name a certificate of it for `localhost`.
+        self.ssl = ssl.create_default_context(cafile=authority) if authority else None
         more = [f"coordinator-{i + 2}" for i in range(coordinators - 1)]
         names = [] if serve else ["coordinator"] + more + [f"shard-{i + 1}" for i in range(shards)] + ["generator"]
         gateway, *ports = free_ports(coordinators + len(names))
-        self.url = f"http://127.0.0.1:{gateway}"
+        self.url = f"https://localhost:{gateway}" if authority else f"http://127.0.0.1:{gateway}"
         # Of each coordinator beyond the first.
         self.more_gateways = {name: f"127.0.0.1:{ports.pop()}" for name in more}
         self.addresses = {name: f"127.0.0.1:{port}" for name, port in zip(names, ports)}
@@ -161,7 +164,7 @@ class Cluster:
         if data is not None and "Content-type" not in request.headers:
             request.add_header("Content-Type", "application/json")
         try:
-            with urllib.request.urlopen(request, timeout=timeout) as reply:
+            with urllib.request.urlopen(request, timeout=timeout, context=self.ssl) as reply:
                 return reply.status, reply.read()
         except urllib.error.HTTPError as error:
             return error.code, error.read()

@@ -1,7 +1,9 @@
+import Foundation
 import HTTPTypes
 import Hummingbird
 import Logging
 import Model
+import NIOCore
 import Observability
 
 /// What every request meets first and every response last: a request id, the key, a place inside, a deadline; then the
@@ -50,6 +52,28 @@ struct EdgeResponder<Routes: HTTPResponder<GatewayContext>>: HTTPResponder {
         response.headers[.requestID] = context.call.requestID.rawValue
         record(request, response, failure, context)
         return response
+    }
+
+    /// The same over HTTP/2, with what Hummingbird's server does around it over HTTP/1.1.
+    func respond(to request: Request, over channel: any Channel, logger: Logger) async -> Response {
+        var context = GatewayContext(source: ApplicationRequestContextSource(channel: channel, logger: logger))
+        context.isCancelledWithClient = true
+        var response: Response
+        do { response = try await respond(to: request, context: context) } catch { response = Response(status: .internalServerError) }
+        response.headers[.date] = Self.date()
+        response.headers[.server] = "covey"
+        return response
+    }
+
+    /// Now, as a header has it: RFC 9110, 5.6.7.
+    private static func date() -> String {
+        var clock = time(nil)
+        var parts = unsafe tm()
+        unsafe gmtime_r(&clock, &parts)
+        return unsafe withUnsafeTemporaryAllocation(of: CChar.self, capacity: 40) { text in
+            unsafe strftime(text.baseAddress!, text.count, "%a, %d %b %Y %H:%M:%S GMT", &parts)
+            return unsafe String(cString: text.baseAddress!)
+        }
     }
 
     private func record(_ request: Request, _ response: Response, _ failure: RequestError?, _ context: GatewayContext) {

@@ -10,6 +10,8 @@ struct GatewayContext: RequestContext {
     let arrived: ContinuousClock.Instant
     /// Whether the caller may see what concerns all tenants.
     var isOperator = false
+    /// Whether the request's task is cancelled when its client goes away; over HTTP/1.1 the connection has to be watched for that.
+    var isCancelledWithClient = false
     /// Held while the request is at work; a streamed response takes it along.
     var pass: AdmissionGate.Pass?
 
@@ -26,6 +28,15 @@ struct GatewayContext: RequestContext {
         guard let text = parameters.get(name) else { throw RequestError(.internalServerError, code: "internal", "route without \(name)") }
         guard let value = text.removingPercentEncoding else { throw RequestError.invalid(name, "\(name) in the path is not UTF-8") }
         return value
+    }
+}
+
+extension Request {
+    /// Runs `work` on a request whose body has been read, and cancels it when the client goes away. Over HTTP/1.1 that takes the connection, which
+    /// must be closed afterwards.
+    func whileClientStays<Value: Sendable>(_ context: GatewayContext, _ work: () async throws -> Value) async throws -> Value {
+        if context.isCancelledWithClient { return try await work() }
+        return try await body.consumeWithCancellationOnInboundClose { _ in try await work() }
     }
 }
 

@@ -30,8 +30,11 @@ struct RequestReading: Sendable {
 
     /// The body as JSON, or `nil` if there is none.
     func optionalJSON(_ request: Request) async throws -> JSONInput? {
-        let hasBody = request.headers[.transferEncoding] != nil || (request.headers[.contentLength].flatMap { Int($0) } ?? 0) > 0
-        return hasBody ? try await json(request) : nil
+        let bytes = try await bytes(request, limit: configuration.maximumBodyBytes, name: "the body")
+        guard !bytes.isEmpty else { return nil }
+        var request = request
+        request.body = RequestBody(buffer: ByteBuffer(bytes: bytes))
+        return try await json(request)
     }
 
     /// - Throws: 413 naming the limit and the length, as soon as either is known; 408 if it does not arrive in time; 415 if it is compressed.

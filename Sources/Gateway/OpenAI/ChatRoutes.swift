@@ -38,7 +38,7 @@ struct ChatRoutes: Sendable {
         call.deadline = context.arrived + configuration.maximumTimeout
         let answer = Answer(request: question, reply: reply, call: call)
         return chat.isStreamed
-            ? stream(answer, includesUsage: chat.includesUsage, of: request, context) : try await whole(answer, of: request)
+            ? stream(answer, includesUsage: chat.includesUsage, of: request, context) : try await whole(answer, of: request, context)
     }
 
     private func schema(_ model: String, _ context: GatewayContext) async throws -> CollectionSchema {
@@ -56,9 +56,9 @@ struct ChatRoutes: Sendable {
         var call: CallContext
     }
 
-    /// The answer in one piece. A client that goes away ends the work; watching for that takes the connection, which is closed afterwards.
-    private func whole(_ answer: Answer, of request: Request) async throws -> Response {
-        let completion = try await request.body.consumeWithCancellationOnInboundClose { _ in try await collect(answer) }
+    /// The answer in one piece. A client that goes away ends the work.
+    private func whole(_ answer: Answer, of request: Request, _ context: GatewayContext) async throws -> Response {
+        let completion = try await request.whileClientStays(context) { try await collect(answer) }
         var response = Response(json: completion)
         response.headers[.connection] = "close"
         return response
@@ -88,7 +88,7 @@ struct ChatRoutes: Sendable {
     private func stream(_ answer: Answer, includesUsage: Bool, of request: Request, _ context: GatewayContext) -> Response {
         let body = ResponseBody { writer in
             do {
-                try await request.body.consumeWithCancellationOnInboundClose { _ in
+                try await request.whileClientStays(context) {
                     defer { withExtendedLifetime(context.pass) {} }  // the answer is at work until its last byte
                     try await writer.write(Self.event(answer.reply.opening()))
                     do {

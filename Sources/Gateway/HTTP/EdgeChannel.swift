@@ -1,0 +1,84 @@
+import HummingbirdCore
+import Logging
+import NIOCore
+import Synchronization
+import TLS
+import Transport
+
+/// What a client of the public port speaks.
+enum EdgeProtocol: Sendable { case http1, http2 }
+
+/// A connection of the public port: in TLS if there is a certificate, then in HTTP/2 or HTTP/1.1, as the client says by ALPN, or in plaintext by
+/// its first bytes.
+///
+/// Its pipeline behind that decision is built when it is handled. One that nobody handles, because the server stopped as it was accepted, has
+/// nothing that must be run, and is closed.
+struct EdgeChannel: ServerChildChannel {
+    let http1: HTTP1Channel
+    let http2: HTTP2Edge
+    let tls: TLSIdentity?
+    let tlsMetrics: TLSMetrics
+    /// Time for the first bytes in plaintext; a handshake has its own.
+    let idleTimeout: Duration
+
+    final class Value: ServerChildChannelValue {
+        let channel: any Channel
+        fileprivate let negotiation: NIOLoopBound<NegotiationHandler>
+        fileprivate let negotiated: EventLoopFuture<EdgeProtocol>
+        private let isHandled = Atomic(false)
+
+        fileprivate init(_ channel: any Channel, _ negotiation: NegotiationHandler) {
+            self.channel = channel
+            self.negotiation = NIOLoopBound(negotiation, eventLoop: channel.eventLoop)
+            negotiated = negotiation.negotiated.futureResult
+        }
+
+        fileprivate func begin() { isHandled.store(true, ordering: .relaxed) }
+
+        deinit {
+            if !isHandled.load(ordering: .relaxed) { channel.close(promise: nil) }
+        }
+    }
+
+    func setup(channel: any Channel, logger: Logger) -> EventLoopFuture<Value> {
+        channel.eventLoop.makeCompletedFuture {
+            let pipeline = channel.pipeline.syncOperations
+            // Clients beyond control fail in every way: what they do is no warning.
+            if let tls { try pipeline.addHandler(TLSHandler.server(tls, channel, metrics: tlsMetrics, logger: logger, level: .info)) }
+            let negotiation = NegotiationHandler(isSecure: tls != nil, patience: idleTimeout, eventLoop: channel.eventLoop, logger: logger)
+            try pipeline.addHandler(negotiation)
+            return Value(channel, negotiation)
+        }
+    }
+
+    func handle(value: Value, logger: Logger) async {
+        value.begin()
+        let (channel, negotiation) = (value.channel, value.negotiation)
+        await withTaskCancellationHandler {
+            do {
+                switch try await value.negotiated.get() {
+                case .http1:
+                    let connection = try await channel.eventLoop.flatSubmit {
+                        http1.setup(channel: channel, logger: logger).map { connection in
+                            negotiation.value.release()
+                            return connection
+                        }
+                    }.get()
+                    await http1.handle(value: connection, logger: logger)
+                case .http2:
+                    let ended = try await channel.eventLoop.submit {
+                        let ended = try http2.begin(on: channel)
+                        negotiation.value.release()
+                        return ended
+                    }.get()
+                    try await ended.get()
+                }
+            } catch {
+                logger.trace("connection ended before its first request", metadata: ["reason": "\(error)"])
+                channel.close(promise: nil)
+            }
+        } onCancel: {
+            channel.close(promise: nil)
+        }
+    }
+}

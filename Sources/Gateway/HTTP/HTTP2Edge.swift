@@ -1,0 +1,60 @@
+import HTTP2
+import HTTPTypes
+import HummingbirdCore
+import Logging
+import NIOCore
+import Observability
+import Transport
+
+/// The public API over HTTP/2: what the connections of one gateway have in common.
+struct HTTP2Edge: Sendable {
+    /// Answers one request; what fails is an answer, too. Its task is cancelled when the client takes the request back or goes away.
+    let respond: @Sendable (Request, any Channel) async -> Response
+    let configuration: HTTP2Configuration
+    /// A connection without a request for this long is closed.
+    let idleTimeout: Duration
+    let metrics: ConnectionMetrics
+    let logger: Logger
+
+    /// A connection silent for this long is asked for a sign of life, and closed if none comes for as long again.
+    private static let keepAliveInterval: Duration = .seconds(30)
+
+    /// Bounds for clients that nobody vouches for.
+    ///
+    /// A connection holds at most 1 MiB of bodies that nobody has taken yet, which lets an upload over 50 ms of distance run at 20 MB/s.
+    /// 128 requests at a time are what one tenant may have at work. Clients cancel requests, but not hundreds a second for long.
+    static func configuration(maximumHeaderBytes: Int) -> HTTP2Configuration {
+        var configuration = HTTP2Configuration()
+        configuration.maximumConcurrentStreams = 128
+        configuration.connectionWindowBytes = 1 << 20
+        configuration.maximumHeaderListBytes = maximumHeaderBytes
+        configuration.resetBurst = 1_000
+        configuration.resetsPerSecond = 100
+        return configuration
+    }
+
+    /// Puts HTTP/2 at the end of the channel's pipeline, on its event loop.
+    ///
+    /// - Returns: Fulfilled once the connection and all that worked for it have ended.
+    func begin(on channel: any Channel) throws -> EventLoopFuture<Void> {
+        let connection = HTTP2Connection(self, channel)
+        let handler = HTTP2Handler(
+            session: try HTTP2Session(.server, configuration: configuration), side: connection, keepAliveInterval: Self.keepAliveInterval,
+            metrics: metrics, logger: logger)
+        connection.begin(handler)
+        try channel.pipeline.syncOperations.addHandlers([handler, Quiescence(connection)])
+        return connection.ended.futureResult
+    }
+
+    /// Brings the wish that a connection end gracefully to it.
+    private final class Quiescence: ChannelInboundHandler {
+        typealias InboundIn = Never
+        private let connection: HTTP2Connection
+
+        init(_ connection: HTTP2Connection) { self.connection = connection }
+
+        func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+            if event is ChannelShouldQuiesceEvent { connection.drain() } else { context.fireUserInboundEventTriggered(event) }
+        }
+    }
+}
