@@ -33,8 +33,12 @@ final class HTTP2Connection: HTTP2Side {
     private var isClosed = false
     private var isDraining = false
     private var idleTimer: Scheduled<Void>?
+    /// Until the last stream has been named.
+    private var goAwayTimer: Scheduled<Void>?
 
     private static let drainMark: UInt8 = 2
+    /// Between the notice that the connection ends and its end for new requests: more than a round trip.
+    private static let noticeTime: TimeAmount = .seconds(1)
     /// Bytes of a reply that wait for a reader before its producer is suspended.
     private static let highWaterBytes = 64 << 10
 
@@ -73,7 +77,7 @@ final class HTTP2Connection: HTTP2Side {
         case .streamClosed(let stream, _): closed(stream)
         case .pingAcknowledged(let mark):
             // The client has seen the notice, so what it opened before is here: this is the last stream.
-            if mark == Self.drainMark { change { session throws(HTTP2Error) in session.goAway() } }
+            if mark == Self.drainMark { goAway() }
         case .goAway, .terminated: break
         }
     }
@@ -229,6 +233,8 @@ final class HTTP2Connection: HTTP2Side {
     func closed(_ reason: ClusterError) {
         isClosed = true
         idleTimer?.cancel()
+        goAwayTimer?.cancel()
+        goAwayTimer = nil
         handler = nil
         for stream in Array(streams.keys) { closed(stream) }
         endIfOver()
@@ -246,6 +252,15 @@ final class HTTP2Connection: HTTP2Side {
             session.announceShutdown()
             session.ping(mark: Self.drainMark)
         }
+        // Some clients answer no ping any more once they have seen the notice.
+        goAwayTimer = channel.eventLoop.assumeIsolated().scheduleTask(in: Self.noticeTime) { self.goAway() }
+    }
+
+    private func goAway() {
+        guard goAwayTimer != nil else { return }
+        goAwayTimer?.cancel()
+        goAwayTimer = nil
+        change { session throws(HTTP2Error) in session.goAway() }
     }
 }
 
