@@ -175,7 +175,8 @@ package struct TLSNegotiation: Hashable, Sendable {
             return TLSFailure(.noCommonProtocol, "no \(context.offeredProtocols.joined(separator: " or ")) by ALPN: the client offered others")
         // An alert's number stands behind a thousand.
         case 1_000 + 70: return TLSFailure(.protocolVersion, "protocol version: the peer refused all of \(context.versions)")
-        case 1_000 + 120: return TLSFailure(.noCommonProtocol, "no \(context.offeredProtocols.joined(separator: " or ")) by ALPN: the server has others")
+        case 1_000 + 120:
+            return TLSFailure(.noCommonProtocol, "no \(context.offeredProtocols.joined(separator: " or ")) by ALPN: the server has others")
         case 1_000..<1_256: return TLSFailure(.refused, "the peer refused: \(text)")
         default: return TLSFailure(.broken, "TLS failed: \(text)")
         }

@@ -29,7 +29,9 @@ package final class TLSHandler: ChannelDuplexHandler {
     private var pendingPromise: EventLoopPromise<Void>?
 
     /// - Parameter onHandshake: Called once on the event loop, before the handlers behind hear of it.
-    package init(_ session: consuming TLSSession, patience: Duration = TLSHandler.patience, onHandshake: @escaping (Result<TLSNegotiation, TLSFailure>) -> Void) {
+    package init(
+        _ session: consuming TLSSession, patience: Duration = TLSHandler.patience, onHandshake: @escaping (Result<TLSNegotiation, TLSFailure>) -> Void
+    ) {
         self.session = session
         self.patience = patience
         self.onHandshake = onHandshake
@@ -137,7 +139,9 @@ package final class TLSHandler: ChannelDuplexHandler {
 
     private static let batchBytes = 48 << 10
 
-    private func withRoom(in buffer: inout ByteBuffer, _ body: (UnsafeMutableRawBufferPointer) -> Result<Int?, TLSFailure>) -> Result<Int?, TLSFailure> {
+    private func withRoom(
+        in buffer: inout ByteBuffer, _ body: (UnsafeMutableRawBufferPointer) -> Result<Int?, TLSFailure>
+    ) -> Result<Int?, TLSFailure> {
         var result: Result<Int?, TLSFailure> = .success(0)
         unsafe buffer.writeWithUnsafeMutableBytes(minimumWritableBytes: TLSSession.recordBytes) { room in
             unsafe result = body(room)

@@ -11,7 +11,8 @@ package struct TLSMetrics: Sendable {
     package init(side: String, metrics: Metrics) {
         var outcomes: [String: Counter] = [:]
         for outcome in ["full", "resumed"] + TLSFailure.Reason.allCases.map(\.rawValue) {
-            outcomes[outcome] = metrics.counter("covey_tls_handshakes_total", help: "TLS handshakes that ended.", labels: [("side", side), ("outcome", outcome)])
+            outcomes[outcome] = metrics.counter(
+                "covey_tls_handshakes_total", help: "TLS handshakes that ended.", labels: [("side", side), ("outcome", outcome)])
         }
         self.outcomes = outcomes
     }

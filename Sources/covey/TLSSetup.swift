@@ -35,8 +35,9 @@ struct TLSSetup: Sendable {
         // What the others would say at the first call.
         let own = nodes?.context(.server).names ?? []
         guard nodes == nil || !isServed || own.contains(where: { $0.lowercased() == certificateName(node).lowercased() }) else {
+            let names = own.isEmpty ? "no name" : own.joined(separator: ", ")
             throw ConfigurationError(
-                "tls.certificate \(configuration.text("tls.certificate")) is for \(own.isEmpty ? "no name" : own.joined(separator: ", ")), and the other nodes expect \(certificateName(node)) of this one")
+                "tls.certificate \(configuration.text("tls.certificate")) is for \(names), and the other nodes expect \(certificateName(node)) of this one")
         }
     }
 
@@ -53,7 +54,9 @@ struct TLSSetup: Sendable {
     ) throws -> TLSIdentity? {
         let given = files.filter { !configuration.text($0).isEmpty }
         if given.isEmpty { return nil }
-        if let missing = files.first(where: { !given.contains($0) }) { throw ConfigurationError("\(missing) is missing: it goes together with \(given[0])") }
+        if let missing = files.first(where: { !given.contains($0) }) {
+            throw ConfigurationError("\(missing) is missing: it goes together with \(given[0])")
+        }
         var settings = TLSSettings(
             certificateFile: configuration.text(files[0]).replacing("{node}", with: node),
             keyFile: configuration.text(files[1]).replacing("{node}", with: node),

@@ -121,6 +121,21 @@ def test_a_body_beyond_the_limit_is_refused_before_it_is_sent(client):
     assert client.call("GET", "/collections")[0] == 200
 
 
+def test_replies_that_nobody_reads_are_bounded(client):
+    name = f"unread-{id(client)}"
+    assert client.call("PUT", f"/collections/{name}", {"vectors": {"size": 2, "distance": "Dot"}})[0] == 200
+    for start in range(0, 10_000, 2_000):
+        points = [{"id": i, "vector": [i, 1], "payload": {"text": "x" * 1_000}} for i in range(start, start + 2_000)]
+        assert client.call("PUT", f"/collections/{name}/points?wait=true", {"points": points})[0] == 200
+    client.is_reading = False
+    streams = []
+    while not streams or client.streams[streams[-1]]["end"] != 7:  # REFUSED_STREAM, which tells a client to try again
+        assert len(streams) < 20
+        streams.append(client.request("POST", f"/collections/{name}/points/scroll", {"limit": 10_000}))
+        client.wait(lambda: client.streams[streams[-1]]["head"] or client.streams[streams[-1]]["end"])
+    assert 5 <= len(streams) <= 10, "some 10 MiB each, of 64 MiB"
+
+
 def test_headers_beyond_the_limit_are_refused_and_the_connection_goes_on(client):
     # Each field fits; together they do not.
     stream = client.request("GET", "/collections", headers=[(f"x-{i}", "y" * 1_000) for i in range(20)])
@@ -170,6 +185,29 @@ def test_an_answer_is_streamed_piece_by_piece_and_cancelled_with_its_stream(pace
     cluster.wait_for(lambda: "client left during an answer" in cluster.log("serve"), "the cancelled answer in the log")
     assert client.call("GET", "/collections")[0] == 200
     client.close()
+
+
+def test_a_client_of_http1_that_leaves_stops_the_work(paced):
+    cluster, _, model = paced
+    over = threading.Event()
+
+    def pieces(body):
+        while not over.is_set():
+            yield "mice " * 100
+
+    model.pieces = pieces
+    host, port = cluster.url.split("//")[1].split(":")
+    with socket.create_connection((host, int(port)), timeout=30) as plain:
+        connection = cluster.ssl.wrap_socket(plain, server_hostname=host) if cluster.ssl else plain
+        body = json.dumps({**QUESTION, "stream": True})
+        connection.sendall(f"POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n{body}".encode())
+        received = b""
+        while b"mice" not in received:
+            received += connection.recv(65536)
+        assert received.startswith(b"HTTP/1.1 200 ")
+        connection.close()
+    model.left.get(timeout=30)
+    over.set()
 
 
 def test_a_reader_that_stands_still_holds_back_who_writes_and_nobody_else(paced):

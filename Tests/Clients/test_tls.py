@@ -11,6 +11,7 @@ import pytest
 from conftest import BINARY, ROOT
 from test_cluster import fill, make_points, query
 from test_grpc import protos  # noqa: F401, a fixture
+from test_membership import add, members, verb, wait_for_version
 
 NODES = ["coordinator", "shard-1", "shard-2", "generator"]
 
@@ -173,6 +174,27 @@ def test_certificates_are_changed_without_a_restart(make_cluster, tmp_path):
     cluster.kill("shard-2")
     cluster.start("shard-2")
     cluster.wait_for(lambda: query(cluster, "lasting", [1.0] * 16)[1]["covey"]["coverage"]["shards_answered"] == 2, "the restarted node to answer")
+    cluster.stop()
+
+
+def test_a_node_that_joins_is_let_in_by_all(make_cluster, tmp_path):
+    folder = certificates(tmp_path, *NODES, "shard-3", "operator")
+    cluster = make_cluster(shards=2, settings={**settings(folder), "cluster.poll_seconds": 1})
+    fill(cluster, "growing", make_points(3), shards=4)
+    add(cluster, "shard-3")
+    cluster.start("shard-3")
+    cluster.wait_for(lambda: "listening" in cluster.log("shard-3"), "the new node")
+    applied = verb(cluster, "apply")
+    assert applied.returncode == 0 and "version 2" in applied.stdout, applied
+    wait_for_version(cluster, 2)
+    # The new node calls the others and they call it; nobody is turned away for its name.
+    assert members(cluster)["members"][2] | {"answers": True} == members(cluster)["members"][2]
+    fill(cluster, "grown", make_points(4), shards=4)
+    assert query(cluster, "grown", [1.0] * 16)[1]["covey"]["coverage"]["shards_answered"] == 4
+    # An operator without a certificate of the cluster gets nowhere.
+    own = {"COVEY_TLS_CERTIFICATE": f"{certificates(tmp_path / 'other', 'operator')}/operator.pem", "COVEY_TLS_KEY": f"{tmp_path}/other/operator.key"}
+    refused = cluster.covey("cluster", "members", "--config", str(cluster.configuration), environment=own)
+    assert refused.stdout.count("does not answer") == 3, refused
     cluster.stop()
 
 

@@ -118,6 +118,35 @@ import Testing
         #expect(try pair(client: client, server: server, resumption: resumption).client.negotiation?.isResumed == false)
     }
 
+    @Test("benchmark: handshakes, whole and resumed", .serialized, arguments: [false, true])
+    func handshakes(isResumed: Bool) throws {
+        let (client, server) = (try certificates.identity("a"), try certificates.identity("b"))
+        let resumption = isResumed ? TLSResumption() : nil
+        let count = ProcessInfo.processInfo.environment["BENCHMARK"] == "1" ? 5_000 : 50
+        _ = try pair(client: client, server: server, resumption: resumption)
+        var resumed = 0
+        let started = processorSeconds()
+        for _ in 0..<count where try pair(client: client, server: server, resumption: resumption).client.negotiation?.isResumed == true { resumed += 1 }
+        let seconds = processorSeconds() - started
+        print("benchmark: \(count) handshakes, \(resumed) resumed: \(Int(seconds / Double(count) * 1e6)) µs of one processor each, both ends")
+        #expect(resumed == (isResumed ? count : 0))
+    }
+
+    private func processorSeconds() -> Double {
+        var time = timespec()
+        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time)
+        return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
+    }
+
+    @Test("names accepted later are accepted, and those left out no more")
+    func laterNames() throws {
+        let server = try certificates.identity("b")
+        #expect(try pair(client: certificates.identity("c"), server: server).server.failure?.reason == .wrongName)
+        try server.accept(["c"])
+        #expect(try pair(client: certificates.identity("c"), server: server).server.failure == nil)
+        #expect(try pair(client: certificates.identity("a"), server: server).server.failure?.reason == .wrongName)
+    }
+
     @Test("files that change count for the next connection; the session before does not")
     func reload() throws {
         let own = try TestCertificates("a", "b")

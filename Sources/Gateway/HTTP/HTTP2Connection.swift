@@ -39,6 +39,8 @@ final class HTTP2Connection: HTTP2Side {
     private static let drainMark: UInt8 = 2
     /// Between the notice that the connection ends and its end for new requests: more than a round trip.
     private static let noticeTime: TimeAmount = .seconds(1)
+    /// Bytes of all replies that wait for a reader who does not read, after which no more requests are taken: several of the largest replies.
+    private static let maximumPendingBytes = 64 << 20
     /// Bytes of a reply that wait for a reader before its producer is suspended.
     private static let highWaterBytes = 64 << 10
 
@@ -85,6 +87,9 @@ final class HTTP2Connection: HTTP2Side {
     private func open(_ stream: HTTP2StreamID, _ headers: [HTTP2Header], _ endsStream: Bool) {
         idleTimer?.cancel()
         guard let head = HTTPRequest(headers) else { return reset(stream, .protocolError) }
+        guard streams.keys.reduce(0, { $0 + (handler?.session.pendingBytes(of: $1) ?? 0) }) <= Self.maximumPendingBytes else {
+            return reset(stream, .refusedStream)
+        }
         streams[stream] = Stream(isHead: head.method == .head, hasInputEnded: endsStream)
         let exchange = HTTP2Exchange(connection: NIOLoopBound(self, eventLoop: channel.eventLoop), stream: stream)
         let body = endsStream ? RequestBody(buffer: ByteBuffer()) : RequestBody(asyncSequence: HTTP2RequestBody(exchange: exchange))

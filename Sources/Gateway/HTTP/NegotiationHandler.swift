@@ -67,7 +67,9 @@ final class NegotiationHandler: ChannelDuplexHandler, RemovableChannelHandler {
         if start.first == 0x16 {  // of a record of a handshake
             logger.info(
                 "closed a connection",
-                metadata: ["peer": "\(context.remoteAddress?.description ?? "")", "reason": "TLS to a plaintext port: there is no gateway.tls.certificate"])
+                metadata: [
+                    "peer": "\(context.remoteAddress?.description ?? "")", "reason": "TLS to a plaintext port: there is no gateway.tls.certificate",
+                ])
             return context.close(promise: nil)
         }
         if start == Self.preface { return decide(.http2) }
