@@ -1,6 +1,7 @@
 import Model
 import NIOCore
 import NIOPosix
+import Observability
 import TLS
 import TestServers
 import Testing
@@ -81,6 +82,29 @@ import Transport
             let error = await failure(loopback)
             #expect(error?.code == .unavailable)
         }
+    }
+
+    @Test("a connection made anew resumes the session of the one before")
+    func resumption() async throws {
+        let (server, client, metrics) = (try identity("b"), try identity("a"), Metrics())
+        func serve(_ port: Int) async throws -> (NodeServer, Int) {
+            var configuration = NodeServerConfiguration()
+            configuration.port = port
+            configuration.tls = server
+            let node = try NodeServer(configuration: configuration, shard: FakeShard(), group: Loopback.group, logger: quietLogger())
+            return (node, try await node.start())
+        }
+        let (first, port) = try await serve(0)
+        let peer = try Loopback.makePeer(port: port, metrics: metrics) { $0.tls = (client, "b") }
+        _ = try await RemoteShard(peer: peer).search(searchRequest(), context: context())
+        await first.drain(timeout: .seconds(5))
+        let (second, _) = try await serve(port)
+        while (try? await RemoteShard(peer: peer).search(searchRequest(), context: context())) == nil { await Task.yield() }
+        let page = metrics.render()
+        #expect(page.contains(#"covey_tls_handshakes_total{side="peer",outcome="full"} 1"#), "\(page)")
+        #expect(page.contains(#"covey_tls_handshakes_total{side="peer",outcome="resumed"} 1"#), "\(page)")
+        await peer.close()
+        await second.drain(timeout: .seconds(5))
     }
 
     @Test("a caller that says nothing is cut off when its time for the handshake is over")
