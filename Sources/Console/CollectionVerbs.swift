@@ -22,6 +22,37 @@ package struct SealVerb: Sendable {
     }
 }
 
+/// `covey split`: divides a shard in two while it is read and written.
+package struct SplitVerb: Sendable {
+    package var collection: String
+    package var shard: Int
+    package var isDry = false
+    package var json = false
+    package init(collection: String, shard: Int) {
+        self.collection = collection
+        self.shard = shard
+    }
+
+    package func run(_ client: CoveyClient, _ terminal: Terminal) async throws(ConsoleError) -> Int32 {
+        let answer = try await client.split(collection, shard: shard, isDry: isDry)
+        if json {
+            terminal.print(String(decoding: answer.serialized(), as: UTF8.self))
+            return 0
+        }
+        let halves = (answer["result"]?["shards"]?.array ?? []).compactMap { $0["shard"]?.integer }.map(String.init).joined(separator: " and ")
+        if isDry {
+            terminal.print("\(collection): shard \(shard) of \(answer["result"]?["points"]?.integer ?? 0) points would become shards \(halves)")
+            for half in answer["result"]?["shards"]?.array ?? [] {
+                let nodes = (half["nodes"]?.array ?? []).compactMap(\.string).joined(separator: ", ")
+                terminal.print("  shard \(half["shard"]?.integer ?? 0) on \(nodes)")
+            }
+        } else {
+            terminal.print("\(collection): shards \(halves) took the place of shard \(shard)")
+        }
+        return 0
+    }
+}
+
 /// `covey documents list|delete`.
 package struct DocumentsVerb: Sendable {
     package enum Action: Sendable {

@@ -36,12 +36,26 @@ extension Coordinator {
 
     /// Divides a shard in two, each with half its hash range, while it is read and written; returns when both serve.
     ///
-    /// - Parameter index: The shard's; one that was split already is `outOfRange`.
-    /// - Throws: `notFound` if there is no such collection or shard.
-    package func split(_ index: Int, of name: CollectionName, context: CallContext) async throws(ClusterError) -> (lower: Int, upper: Int) {
+    /// - Parameters:
+    ///   - index: The shard's.
+    ///   - isDry: Only say what would become of it.
+    /// - Returns: Points that it keeps, and the halves with the nodes that keep them.
+    /// - Throws: `notFound` if there is no such collection or shard; `outOfRange` if it was split already.
+    package func split(
+        _ index: Int, of name: CollectionName, isDry: Bool = false, context: CallContext
+    ) async throws(ClusterError) -> (points: Int, halves: [(index: Int, nodes: [NodeID])]) {
         let plan = try await plan(of: name, context: context)
         let shard = plan.schema.shard(index, of: plan.tenant)
         guard let target = target(of: shard, plan.schema) else { throw ClusterError(.notFound, "collection \"\(name)\" cannot have a shard \(index)") }
+        let looking = fanOut("status", context, deadline: deadline(context, configuration.readTimeout), mode: .inTurn)
+        let points = try await looking.ask([target]) { (target, context) throws(ClusterError) -> Int in
+            try await target.service.status(StatusRequest(shards: [target.shard]), context: context).shards.first?.points ?? 0
+        }[0].get()
+        let halves = ShardLayout.children(of: index, firstCount: plan.schema.shardCount)
+        let placed = [halves.lower, halves.upper].map { half in
+            (half, members.view.replicas(of: plan.schema.shard(half, of: plan.tenant), firstCount: plan.schema.shardCount))
+        }
+        guard !isDry else { return (points, placed) }
         let fanOut = fanOut("split", context, deadline: deadline(context, configuration.sealTimeout), mode: .chosen)
         _ = try await fanOut.ask([target]) { (target, context) throws(ClusterError) -> SealReply in
             try await self.atOwner(of: target, plan, context) { (service, takeover, context) throws(ClusterError) in
@@ -49,7 +63,7 @@ extension Coordinator {
             }
         }[0].get()
         log(.info, "shard split", ["collection": "\(name)", "shard": "\(shard)"], context)
-        return ShardLayout.children(of: index, firstCount: plan.schema.shardCount)
+        return (points, placed)
     }
 
     /// Whom to ask for a shard, whether a plan knows of it or not; `nil` for an index that no shard has.

@@ -195,6 +195,23 @@ struct SealCommand: AsyncParsableCommand {
     }
 }
 
+struct SplitCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "split", abstract: "Divide a shard in two, each with half its hash range; it is read and written meanwhile.",
+        discussion: "`covey status -c NAME` shows the shards. Shards split by themselves past shard.split_points; this does it now.")
+    @OptionGroup var collection: CollectionOption
+    @Argument(help: "The shard's number.") var shard: Int
+    @Flag(help: "Only say what would become of it.") var dryRun = false
+    @OptionGroup var output: JSONFlag
+    @OptionGroup var client: ClientOptions
+
+    func run() async throws {
+        var verb = SplitVerb(collection: collection.name, shard: shard)
+        (verb.json, verb.isDry) = (output.json, dryRun)
+        try await finish { [verb] in try await verb.run(client.client, .standard) }
+    }
+}
+
 struct EvalCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "eval", abstract: "Measure how well the cluster finds the right documents of a set with judgements.",

@@ -46,7 +46,7 @@ struct HashRangeTests {
         let ranges = HashRange.tiling(count)
         for i in 0..<500 {
             let id = PointID.integer(seed &* 1_000 &+ UInt64(i))
-            #expect(ranges[schema.shardIndex(of: id)].contains(id.hash))
+            #expect(ranges[schema.firstShardIndex(of: id)].contains(id.hash))
         }
     }
 }

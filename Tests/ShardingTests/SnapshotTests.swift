@@ -40,14 +40,14 @@ struct SnapshotTests {
 
         static func write(_ operations: [AppendRequest.Operation], _ schema: CollectionSchema, _ node: ShardNode, request: String? = nil) async throws {
             let context = CallContext(requestID: request.map { RequestID($0) } ?? .random(), tenant: .default)
-            for shard in schema.shards(of: .default) {
+            for shard in schema.firstShards(of: .default) {
                 let own = operations.compactMap { operation -> AppendRequest.Operation? in
                     switch operation {
                     case .upsert(let points):
-                        let own = points.filter { schema.shardIndex(of: $0.id) == shard.index }
+                        let own = points.filter { schema.firstShardIndex(of: $0.id) == shard.index }
                         return own.isEmpty ? nil : .upsert(own)
                     case .delete(let ids):
-                        let own = ids.filter { schema.shardIndex(of: $0) == shard.index }
+                        let own = ids.filter { schema.firstShardIndex(of: $0) == shard.index }
                         return own.isEmpty ? nil : .delete(own)
                     case .deleteWhere: return operation
                     }
@@ -57,7 +57,7 @@ struct SnapshotTests {
         }
 
         func seal(_ node: ShardNode) async throws {
-            for shard in schema.shards(of: .default) {
+            for shard in schema.firstShards(of: .default) {
                 _ = try await node.seal(SealRequest(shard: shard), context: CallContext(requestID: .random(), tenant: .default))
             }
         }
@@ -65,7 +65,7 @@ struct SnapshotTests {
 
     private static func contents(_ schema: CollectionSchema, _ node: ShardNode, tenant: TenantID = .default) async throws -> [StoredPoint] {
         var points: [StoredPoint] = []
-        for shard in schema.shards(of: tenant) {
+        for shard in schema.firstShards(of: tenant) {
             let request = FetchRequest(shard: shard, selection: .page(from: nil, limit: 100_000, filter: nil), withVector: true)
             points += try await node.fetch(request, context: CallContext(requestID: .random(), tenant: tenant)).points
         }
@@ -74,7 +74,7 @@ struct SnapshotTests {
 
     private static func search(_ schema: CollectionSchema, _ node: ShardNode, _ query: [Float], tenant: TenantID = .default) async throws -> [PointID] {
         var hits: [Hit] = []
-        for shard in schema.shards(of: tenant) {
+        for shard in schema.firstShards(of: tenant) {
             let request = SearchRequest(shard: shard, vector: query, limit: 10, effort: SearchEffort())
             hits += try await node.search(request, context: CallContext(requestID: .random(), tenant: tenant)).hits
         }
@@ -137,7 +137,7 @@ struct SnapshotTests {
         // A request that was applied before is not applied again, and writes go on.
         let attached = try await target.get(StoreKey.file("file-0123456789abcdef01234567", of: tenant) + "attached/\(schema.incarnation)")
         #expect(try JSONValue(parsing: attached)["collection"]?.string == "again")
-        for shard in schema.shards(of: tenant) {
+        for shard in schema.firstShards(of: tenant) {
             let context = CallContext(requestID: .random(), tenant: tenant)
             _ = try await restored.append(AppendRequest(shard: shard, operations: [.delete(before.map(\.id))]), context: context)
             _ = try await restored.seal(SealRequest(shard: shard), context: context)

@@ -33,7 +33,7 @@ struct QdrantCollectionInfo {
         return [
             "params": [
                 "vectors": vectors,
-                "shard_number": .integer(schema.shardCount), "replication_factor": 1, "write_consistency_factor": 1, "on_disk_payload": true,
+                "shard_number": .integer(collection.shards.count + collection.gaps.count), "replication_factor": 1, "write_consistency_factor": 1, "on_disk_payload": true,
             ],
             // Clients insist on these figures. There is no graph here: an `m` of 0 says so in Qdrant's own terms.
             "hnsw_config": ["m": 0, "ef_construct": 0, "full_scan_threshold": 0],
@@ -58,7 +58,7 @@ struct QdrantCollectionInfo {
             "datatype": .string(schema.datatype.rawValue),
             "embedding_model": schema.embeddingModel.map(JSONOutput.string) ?? .null,
             "created_at": .integer(Int(schema.createdAt)),
-            "shards_asked": .integer(schema.shardCount),
+            "shards_asked": .integer(collection.shards.count + collection.gaps.count),
             "shards_answered": .integer(collection.shards.count),
             "points_by_code": .integer(collection.pointsByCode),
             "points_exactly": .integer(collection.pointsExactly),

@@ -20,6 +20,7 @@ struct QdrantCollectionRoutes: Sendable {
         router.put("/collections/:name", use: create)
         router.patch("/collections/:name", use: update)
         router.delete("/collections/:name", use: drop)
+        router.post("/collections/:name/shards/:shard/split", use: split)
     }
 
     @Sendable private func root(_ request: Request, _ context: GatewayContext) async throws -> Response {
@@ -106,6 +107,21 @@ struct QdrantCollectionRoutes: Sendable {
         let replies = try await coordinator.seal(name, context: context.call)
         let shards = replies.map { reply -> JSONOutput in ["points": .integer(reply.points), "segments": .integer(reply.segments)] }
         return QdrantReply.ok(true, covey: ["shards": .array(shards)], context)
+    }
+
+    /// Not one of Qdrant's, which divides a collection's shards once and for all.
+    @Sendable private func split(_ request: Request, _ context: GatewayContext) async throws -> Response {
+        let name = try CollectionName(context.parameter("name"))
+        guard let shard = Int(try context.parameter("shard")), shard >= 0 else {
+            throw RequestError.invalid("shard", "shard must be a whole number from 0, found \"\(try context.parameter("shard").prefix(64))\"")
+        }
+        var parameters = try QueryParameters(request)
+        _ = parameters.take("timeout")
+        let isDry = try parameters.choice("dry_run", of: ["true", "false"]) == "true"
+        try parameters.finish()
+        let (points, halves) = try await coordinator.split(shard, of: name, isDry: isDry, context: context.call)
+        let shards = halves.map { half -> JSONOutput in ["shard": .integer(half.index), "nodes": .array(half.nodes.map { JSONOutput.string($0.rawValue) })] }
+        return QdrantReply.ok(["points": .integer(points), "shards": .array(shards)], context)
     }
 
     @Sendable private func drop(_ request: Request, _ context: GatewayContext) async throws -> Response {
