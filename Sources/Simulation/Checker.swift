@@ -38,7 +38,7 @@ final class Checker: @unchecked Sendable {  // one thread
         for (request, shard, position, at) in acknowledgements {
             let found = models[shard]!.applied[request] ?? []
             if !found.contains(position) {
-                report("request \(request) was acknowledged at position \(position) of shard \(shard) after \(at), but is applied at \(found)")
+                report("request \(request) was acknowledged at position \(position) of shard \(shard) after \(at), but is applied at \(found); the log there: \(history.story(of: shard, around: position))")
             }
         }
         for (request, shards) in refusals {

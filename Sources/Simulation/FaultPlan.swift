@@ -15,6 +15,8 @@ struct FaultPlan {
 
     enum Fault: CaseIterable {
         case kill, restart, pause, cutOneWay, cutBothWays, cutFromStore, diskFull, powerLoss, stopNode, changeMembers
+        /// The machines fall into two parts, each of which reaches the store.
+        case partition
     }
 
     init(_ scheduler: Scheduler) {

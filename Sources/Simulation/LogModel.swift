@@ -20,6 +20,8 @@ struct LogModel {
     /// Whether two other shards keep its halves.
     private(set) var isSplit = false
     private(set) var epoch: UInt64 = 0
+    /// Entries that count for nobody: their writer had been replaced.
+    private(set) var void = 0
     /// Positions of valid entries with operations, and who wrote them.
     private(set) var writers: [UInt64: LogWriterID] = [:]
     /// Things that must not be.
@@ -42,7 +44,10 @@ struct LogModel {
                 continue
             default: break
             }
-            guard !isOver, entry.epoch == epoch, entry.writer == holder else { continue }
+            guard !isOver, entry.epoch == epoch, entry.writer == holder else {
+                void += 1
+                continue
+            }
             switch entry.content {
             case .release: holder = nil
             case .terminal: isOver = true

@@ -79,17 +79,21 @@ final class SimulatedStore: ObjectStore, @unchecked Sendable {  // one thread
         try await through { store throws(StoreError) in try await store.size(key) }
     }
     func put(_ key: String, _ bytes: [UInt8], ifAbsent: Bool) async throws(StoreError) {
-        let history = history
+        let (history, machine) = (history, machine)
         try await through(isWrite: true) { store throws(StoreError) in
             try await store.put(key, bytes, ifAbsent: ifAbsent)
-            history.note(key, bytes)
+            history.note(key, bytes, by: machine)
         }
     }
     func list(prefix: String, after: String?, limit: Int) async throws(StoreError) -> [String] {
         try await through { store throws(StoreError) in try await store.list(prefix: prefix, after: after, limit: limit) }
     }
     func delete(_ keys: [String]) async throws(StoreError) {
-        try await through(isWrite: true) { store throws(StoreError) in try await store.delete(keys) }
+        let (history, machine) = (history, machine)
+        try await through(isWrite: true) { store throws(StoreError) in
+            try await store.delete(keys)
+            history.noteDeletion(keys, by: machine)
+        }
     }
     func scratchPath() async throws(StoreError) -> String { try await history.store.scratchPath() }
     func putFile(_ key: String, from path: String) async throws(StoreError) {

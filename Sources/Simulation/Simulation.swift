@@ -18,6 +18,8 @@ package struct Simulation: Sendable {
         package var faults = 0
         package var claims = 0
         package var splits = 0
+        /// Entries that no reader counts, as their writer had been replaced.
+        package var void = 0
         /// Time in the simulation.
         package var elapsed: Duration = .zero
         /// Equal for equal runs.
@@ -47,6 +49,7 @@ package struct Simulation: Sendable {
             report.faults = world.faults
             report.claims = workload.collections.flatMap(\.allShards).reduce(0) { $0 + world.history.model(of: $1).claims }
             report.splits = workload.collections.flatMap(\.allShards).count { world.history.model(of: $0).isSplit }
+            report.void = workload.collections.flatMap(\.allShards).reduce(0) { $0 + world.history.model(of: $1).void }
         } catch { report.violations = ["the cluster cannot be made: \(error)"] }
         report.elapsed = scheduler.elapsed
         report.trace = scheduler.trace

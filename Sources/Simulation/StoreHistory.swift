@@ -9,6 +9,8 @@ final class StoreHistory: @unchecked Sendable {  // one thread
     var requests = 0
     private var logs: [String: [UInt64: LogEntry]] = [:]
     private var bulk: [String: [UInt8]] = [:]
+    /// What was done to objects of logs, for people.
+    private var events: [String: [(Duration, String)]] = [:]
     private var models: [String: LogModel] = [:]
     /// Shards that each collection had at first.
     var firstCounts: [Incarnation: Int] = [:]
@@ -39,10 +41,11 @@ final class StoreHistory: @unchecked Sendable {  // one thread
     }
 
     /// An object is in the store.
-    func note(_ key: String, _ bytes: [UInt8]) {
+    func note(_ key: String, _ bytes: [UInt8], by machine: Machine? = nil) {
         guard let slash = key.lastIndex(of: "/") else { return }
         let folder = String(key[...slash])
         if folder.hasSuffix("/log/"), let position = StoreKey.number(at: key), let entry = try? LogEntry(decoding: bytes) {
+            events[key, default: []].append((machine?.scheduler.elapsed ?? .zero, "put by \(machine?.name.rawValue ?? "nobody"), nonce \(entry.nonce)"))
             // Of a position that was truncated and written again, what was first there is what counted.
             if logs[folder, default: [:]][position] == nil { logs[folder, default: [:]][position] = entry }
             models[folder] = nil
@@ -52,9 +55,29 @@ final class StoreHistory: @unchecked Sendable {  // one thread
         }
     }
 
+    func noteDeletion(_ keys: [String], by machine: Machine) {
+        for key in keys where key.contains("/log/") { events[key, default: []].append((machine.scheduler.elapsed, "deleted by \(machine.name)")) }
+    }
+
     /// Takes in what is there though nobody was told so.
     func takeInAll() async throws {
         for key in try await store.listAll(prefix: "") where key.contains("/log/") || key.contains("/bulk/") { note(key, try await store.get(key)) }
+    }
+
+    /// For people: what was put at a position and near it.
+    func story(of shard: ShardID, around position: UInt64) -> String {
+        let entries = logs[StoreKey.log(shard)] ?? [:]
+        return (max(position, 4) - 3...position + 3).compactMap { entries[$0] }.map { entry in
+            let kind = switch entry.content {
+            case .data(_, let requests): "data \(requests.map { "\($0.id)" })"
+            case .bulk(_, let request): "bulk \(request.id)"
+            case .claim: "claim"
+            case .release: "release"
+            case .terminal: "terminal"
+            }
+            let done = events[StoreKey.log(shard, position: entry.position)] ?? []
+            return "\(entry.position): \(kind) of \(entry.writer) in epoch \(entry.epoch) (\(done.map { "\($0): \($1)" }.joined(separator: "; ")))"
+        }.joined(separator: ", ")
     }
 
     /// What the log of a shard means.

@@ -29,7 +29,7 @@ final class World: @unchecked Sendable {  // one thread
         plan = FaultPlan(scheduler)
         shardMachines = (0..<scheduler.number(2..<5)).map { Machine(NodeID("shard-\($0)"), scheduler: scheduler) }
         let first = shardMachines.filter { _ in scheduler.chance(0.8) }
-        record = ClusterRecord(version: 1, replicas: 2, members: (first.count < 2 ? shardMachines : first).map { ClusterMember(node: $0.name) })
+        record = ClusterRecord(version: 1, replicas: scheduler.pick([2, 2, 3]), members: (first.count < 2 ? shardMachines : first).map { ClusterMember(node: $0.name) })
         coordinatorMachines = (0..<2).map { Machine(NodeID("coordinator-\($0)"), scheduler: scheduler) }
         var configuration = ShardConfiguration()
         configuration.searchThreads = 0
@@ -127,6 +127,11 @@ final class World: @unchecked Sendable {  // one thread
                 machine.cutFrom.remove(other.name)
                 other.cutFrom.remove(machine.name)
             }
+        case .partition:
+            let side = Set(machines.filter { _ in scheduler.chance(0.5) }.map(\.name))
+            let others = Set(machines.map(\.name)).subtracting(side)
+            for machine in machines { machine.cutFrom.formUnion(side.contains(machine.name) ? others : side) }
+            later(time) { [self] in for machine in machines { machine.cutFrom.subtract(side.contains(machine.name) ? others : side) } }
         case .cutFromStore:
             machine.reachesStore = false
             later(time) { machine.reachesStore = true }

@@ -22,13 +22,14 @@ struct SimulateCommand: ParsableCommand {
             unsafe execv("/proc/self/exe", &arguments)
             throw ValidationError("the program cannot be started again with a fixed hash seed: errno \(errno)")
         }
-        var (clean, failed, faults, claims, splits, acknowledged, reads) = (0, [UInt64](), 0, 0, 0, 0, 0)
+        var (clean, failed, faults, claims, splits, acknowledged, reads, void) = (0, [UInt64](), 0, 0, 0, 0, 0, 0)
         for seed in try range() {
             let report = Simulation.run(seed: seed, operations: operations)
             if report.violations.isEmpty { clean += 1 } else { failed.append(seed) }
             faults += report.faults
             claims += report.claims
             splits += report.splits
+            void += report.void
             acknowledged += report.acknowledged
             reads += report.reads
             if verbose || !report.violations.isEmpty || self.seed != nil {
@@ -39,7 +40,7 @@ struct SimulateCommand: ParsableCommand {
                 for violation in report.violations { print("    \(violation)") }
             }
         }
-        print("\(clean) seeds clean, \(failed.count) failed; \(acknowledged) writes acknowledged, \(reads) reads checked, \(faults) faults, \(claims) claims, \(splits) splits")
+        print("\(clean) seeds clean, \(failed.count) failed; \(acknowledged) writes acknowledged, \(reads) reads checked, \(faults) faults, \(claims) claims, \(splits) splits, \(void) void entries")
         guard failed.isEmpty else { throw ExitCode(1) }
     }
 
