@@ -42,17 +42,18 @@ def free_ports(count):
 
 
 class SeaweedFS:
-    """A real S3 server, started by cluster/seaweedfs; its bucket is `covey`."""
+    """A real S3 server, started by cluster/seaweedfs; its bucket is `covey`. Words of `prefix` stand before the command."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, prefix=()):
         self.folder = Path(folder)
+        self.prefix = prefix
         self.start()
         lines = (self.folder / "environment").read_text().split("\n")
         self.settings = dict(line.removeprefix("export COVEY_STORE_").lower().split("=", 1) for line in lines if line)
 
     def start(self):
         port = [self.settings["endpoint"].rsplit(":", 1)[1]] if hasattr(self, "settings") else []
-        subprocess.run([ROOT / "cluster/seaweedfs", "start", self.folder, *port], check=True, timeout=300)
+        subprocess.run([*self.prefix, ROOT / "cluster/seaweedfs", "start", self.folder, *port], check=True, timeout=300)
 
     def kill(self):
         """kill -9, as a crash of the process does it."""
@@ -94,8 +95,10 @@ def seaweedfs():
 class Cluster:
     """Processes of one cluster, their configuration file, logs and store, all in one folder."""
 
-    def __init__(self, folder, shards=4, coordinators=1, settings=None, serve=False, environment=None, authority=None):
+    def __init__(self, folder, shards=4, coordinators=1, settings=None, serve=False, environment=None, authority=None, flags=None):
         self.folder = Path(folder)
+        #: Of single processes, by name.
+        self.flags = flags or {}
         self.processes = {}
         self.environment = {**os.environ, **(environment or {}), **({"COVEY_AUTHORITY": str(authority)} if authority else {})}
         # With an authority the public API is https, and `settings` name a certificate of it for `localhost`.
@@ -121,17 +124,22 @@ class Cluster:
 
     def start(self, *names):
         for name in names or self.names:
-            command = [BINARY, name.split("-")[0], "--config", str(self.configuration)]
+            command = [*self.prefix(name), BINARY, name.split("-")[0], "--config", str(self.configuration)]
             if name != "serve":
                 command += ["--node", name]
             if name in self.more_gateways:
                 command += ["--gateway-address", self.more_gateways[name]]
+            command += self.flags.get(name, [])
             log = open(self.folder / f"{name}.log", "ab")
             self.processes[name] = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environment, start_new_session=True
             )
             log.close()
         return self
+
+    def prefix(self, name):
+        """Words that stand before a process's command."""
+        return []
 
     def wait_until_ready(self):
         self.wait_for(lambda: self.get("/readyz")[0] == 200, "the cluster to be ready")

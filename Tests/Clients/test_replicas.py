@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import threading
 import time
 
@@ -198,6 +199,61 @@ def test_while_the_store_is_away_reads_say_that_they_are_unverified(make_cluster
         seaweedfs.resume()
     cluster.wait_for(lambda: ask("")[1]["covey"]["coverage"]["consistency"] == "verified", "the store to be back")
     assert ask("?consistency=soon")[0] == 400
+
+
+class Wire:
+    """A TCP connection to a port that can be cut: nothing passes then, and nobody is told."""
+
+    def __init__(self, port):
+        self.target, self.whole = port, threading.Event()
+        self.whole.set()
+        self.server = socket.create_server(("127.0.0.1", 0))
+        self.port = self.server.getsockname()[1]
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            try:
+                near = self.server.accept()[0]
+            except OSError:
+                return
+            far = socket.create_connection(("127.0.0.1", self.target))
+            for a, b in ((near, far), (far, near)):
+                threading.Thread(target=self.carry, args=(a, b), daemon=True).start()
+
+    def carry(self, a, b):
+        try:
+            while data := a.recv(1 << 16):
+                self.whole.wait()
+                b.sendall(data)
+            b.shutdown(socket.SHUT_WR)
+        except OSError:
+            b.close()
+
+    def close(self):
+        self.whole.set()
+        self.server.close()
+
+
+def test_an_owner_that_lives_and_does_not_reach_the_store_is_replaced(make_cluster, seaweedfs, tmp_path):
+    settings = seaweedfs.store("owner-cut-off", tmp_path / "cache")
+    wire = Wire(int(settings["store.endpoint"].rsplit(":", 1)[1]))
+    cluster = make_cluster(shards=2, settings=settings, flags={"shard-1": ["--store-endpoint", f"http://127.0.0.1:{wire.port}"]})
+    points = make_points(36)
+    fill(cluster, "cut", points)
+    put = lambda id: cluster.json("PUT", "/collections/cut/points?wait=true", {"points": [{"id": id, "vector": [1.0] * DIMENSION}]})  # noqa: E731
+    owned = [id for id in range(10_000, 10_040) if put(id)[1]["covey"]["shards"][0]["node"] == "shard-1"]
+    assert owned
+    wire.whole.clear()
+    start = time.monotonic()
+    status, reply = put(owned[0])
+    assert status == 200 and reply["covey"]["shards"][0]["node"] == "shard-2", reply
+    assert time.monotonic() - start < 5
+    status, reply = query(cluster, "cut", points[0]["vector"])
+    assert status == 200 and reply["covey"]["coverage"]["complete"] and not reply["covey"]["coverage"]["unverified"]
+    wire.whole.set()
+    assert found(cluster, "cut", owned) == set(owned)
+    wire.close()
 
 
 @pytest.mark.skipif("BENCHMARK" not in os.environ, reason="a measurement: BENCHMARK=1 runs it")
