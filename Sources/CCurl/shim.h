@@ -1,5 +1,9 @@
 #pragma once
 #include <curl/curl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdint.h>
+#include <sys/socket.h>
 
 #pragma clang assume_nonnull begin
 
@@ -33,6 +37,21 @@ typedef int (*covey_curl_progress_function)(
     void *_Nullable context, curl_off_t total, curl_off_t received, curl_off_t uploadTotal, curl_off_t sent);
 static inline CURLcode covey_curl_set_progress_function(CURL *easy, covey_curl_progress_function function) {
     return curl_easy_setopt(easy, CURLOPT_XFERINFOFUNCTION, function);
+}
+
+/// A connection whose other side acknowledges nothing is closed after a while: `context` is that time in ms. A server that is only slow
+/// acknowledges; its silence is the matter of other bounds.
+static inline int covey_curl_socket_opened(void *_Nullable context, curl_socket_t socket, curlsocktype purpose) {
+    int on = 1, second = 1, timeout = (int)(intptr_t)context;
+    setsockopt(socket, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+    setsockopt(socket, IPPROTO_TCP, TCP_KEEPIDLE, &second, sizeof second);
+    setsockopt(socket, IPPROTO_TCP, TCP_KEEPINTVL, &second, sizeof second);
+    setsockopt(socket, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout, sizeof timeout);
+    return CURL_SOCKOPT_OK;
+}
+static inline CURLcode covey_curl_set_unacknowledged_limit(CURL *easy, long milliseconds) {
+    CURLcode code = curl_easy_setopt(easy, CURLOPT_SOCKOPTFUNCTION, covey_curl_socket_opened);
+    return code != CURLE_OK ? code : curl_easy_setopt(easy, CURLOPT_SOCKOPTDATA, (void *)(intptr_t)milliseconds);
 }
 
 static inline CURLcode covey_curl_get_private(CURL *easy, char *_Nullable *_Nonnull value) {

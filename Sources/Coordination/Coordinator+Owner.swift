@@ -9,17 +9,17 @@ extension AppendReply: OwnersReply {}
 extension SealReply: OwnersReply {}
 
 extension Coordinator {
-    /// Time after which a node that carries out an owner's call is asked whether it is there at all, and that its answer may take.
-    /// Reason: together they leave a takeover the second half of its two seconds.
-    private static let probeInterval: Duration = .milliseconds(500)
-    /// Rounds over all replicas when none can be reached.
-    private static let rounds = 3
+    /// Rounds over all replicas when none can be reached. Reason: with pauses that double, some five seconds, in which a node that is restarted is
+    /// back; where each attempt waits for a store that is away, some twenty.
+    private static let rounds = 8
 
     /// Has a shard's owner carry out a call: finds it if it moved, and lets another replica take over if it cannot be reached.
     ///
+    /// - Parameter isShort: Whether the call waits for the store and for nothing else: an owner that cannot reach the store is replaced, too.
+    ///
     /// The call may arrive more than once, with one request id and one body: it takes effect once (protocol, H19).
     func atOwner<Reply: OwnersReply>(
-        of target: ShardTarget, _ plan: CollectionPlan, _ context: CallContext,
+        of target: ShardTarget, _ plan: CollectionPlan, _ context: CallContext, isShort: Bool = false,
         _ call: @escaping @Sendable (any ShardService, _ takeover: Bool, CallContext) async throws(ClusterError) -> Reply
     ) async throws(ClusterError) -> Reply {
         var node = plan.owner(of: target.shard) ?? target.node
@@ -34,10 +34,22 @@ extension Coordinator {
                 node = target.node
                 continue
             }
-            let isTakeover = takeover
-            let result = await watched(node, service, context, isAlone: target.replicas.count == 1) { (context) throws(ClusterError) in
-                try await call(service, isTakeover, context)
+            let health = health(of: node)
+            if !takeover, health.expectation(now: clock.now()) == nil, let next = reachable(target, but: unreachable.union([node])) {
+                // It has not answered others: it is not waited for once more.
+                unreachable.insert(node)
+                node = next
+                continue
             }
+            let isTakeover = takeover
+            health.began(now: clock.now())
+            let result: Result<Reply, ClusterError>
+            if target.replicas.count == 1 {
+                do throws(ClusterError) { result = .success(try await call(service, isTakeover, context)) } catch { result = .failure(error) }
+            } else {
+                result = await service.watched(isShort ? target.shard : nil, context, clock: clock) { (context) throws(ClusterError) in try await call(service, isTakeover, context) }
+            }
+            health.ended(outcome(result), now: clock.now())
             switch result {
             case .success(let reply):
                 guard let owner = reply.owner else {
@@ -47,9 +59,9 @@ extension Coordinator {
                 hops += 1
                 guard hops < 16 else { throw ClusterError(.aborted, "shard \(target.shard) keeps moving") }
                 // Two that know different members send a caller to each other.
-                takeover = unreachable.contains(owner) || services[owner] == nil || hops > 4
+                takeover = unreachable.contains(owner) || services[owner] == nil || hops > 4 || self.health(of: owner).expectation(now: clock.now()) == nil
                 if takeover {
-                    log(.warning, "a shard's owner cannot be reached or is no member, another replica takes over", ["shard": "\(target.shard)", "owner": "\(owner)", "node": "\(node)"], context)
+                    log(.warning, "a shard's owner cannot be reached or is no member, another replica is to reach it or to take over", ["shard": "\(target.shard)", "owner": "\(owner)", "node": "\(node)"], context)
                 } else {
                     node = owner
                 }
@@ -75,58 +87,17 @@ extension Coordinator {
         }
     }
 
-    private enum Watched<Reply: Sendable>: Sendable {
-        case answered(Result<Reply, ClusterError>)
-        case silent(ClusterError)
+    /// A replica that is not left alone, and not one of these.
+    private func reachable(_ target: ShardTarget, but unreachable: Set<NodeID>) -> NodeID? {
+        target.replicas.first { !unreachable.contains($0.node) && $0.health.expectation(now: clock.now()) != nil }?.node
     }
 
-    /// A call that is given up when its node does not even say that it lives; a slow one is waited for.
-    private func watched<Reply: Sendable>(
-        _ node: NodeID, _ service: any ShardService, _ context: CallContext, isAlone: Bool,
-        _ call: @escaping @Sendable (CallContext) async throws(ClusterError) -> Reply
-    ) async -> Result<Reply, ClusterError> {
-        if isAlone {
-            do throws(ClusterError) { return .success(try await call(context)) } catch { return .failure(error) }
-        }
-        return await withTaskGroup(of: Watched<Reply>.self) { group in
-            group.addTask {
-                do throws(ClusterError) { return .answered(.success(try await call(context))) } catch { return .answered(.failure(error)) }
-            }
-            group.addTask { [self] in
-                while true {
-                    let now = clock.now()
-                    do { try await clock.sleep(now + Self.probeInterval) } catch { return .silent(ClusterError(.cancelled, "answered")) }
-                    if let error = await probe(service, context) { return .silent(error) }
-                }
-            }
-            let first = await group.next()!
-            group.cancelAll()
-            switch first {
-            case .answered(let result): return result
-            case .silent(let error):
-                // The call may have been answered while the probe ran out.
-                while let event = await group.next() { if case .answered(.success(let reply)) = event { return .success(reply) } }
-                return .failure(ClusterError(.unavailable, "node \(node) does not answer: \(error.message)"))
-            }
-        }
-    }
-
-    /// Why a node does not say that it lives.
-    private func probe(_ service: any ShardService, _ context: CallContext) async -> ClusterError? {
-        let end = clock.now() + Self.probeInterval
-        return await withTaskGroup(of: ClusterError?.self) { group in
-            group.addTask {
-                do throws(ClusterError) {
-                    _ = try await service.status(StatusRequest(nodeOnly: true), context: CallContext(requestID: context.requestID, tenant: context.tenant, deadline: end))
-                    return nil
-                } catch { return error }
-            }
-            group.addTask { [clock] in
-                do { try await clock.sleep(end) } catch { return nil }
-                return ClusterError(.deadlineExceeded, "no sign of life within \(Self.probeInterval.inSeconds)")
-            }
-            defer { group.cancelAll() }
-            return await group.next()!
+    private func outcome<Reply>(_ result: Result<Reply, ClusterError>) -> NodeHealth.Outcome {
+        guard case .failure(let error) = result else { return .lives }
+        switch error.code {
+        case .unavailable: return .failed
+        case .cancelled, .deadlineExceeded: return .abandoned
+        default: return .lives
         }
     }
 }

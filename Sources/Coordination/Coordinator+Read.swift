@@ -14,7 +14,7 @@ extension Coordinator {
         return try await onCurrentPlan(of: name, context: context) { (plan) throws(ClusterError) -> (Result<[StoredPoint], ClusterError>, [Coverage.Gap]) in
             let byShard = Dictionary(grouping: ids, by: plan.place(of:))
             let targets = byShard.keys.sorted().map { plan.targets[$0] }
-            let fanOut = fanOut("fetch", context, deadline: deadline(context, configuration.readTimeout))
+            let fanOut = fanOut("fetch", of: plan, context, deadline: deadline(context, configuration.readTimeout))
             let replies = await fanOut.ask(targets) { (target, context) throws(ClusterError) -> FetchReply in
                 let selection = FetchRequest.Selection.ids(byShard[target.place]!)
                 let request = FetchRequest(shard: target.shard, selection: selection, withPayload: withPayload, withVector: withVector)
@@ -42,7 +42,7 @@ extension Coordinator {
             throw ClusterError(.invalidArgument, "limit must be 1…\(configuration.maximumLimit), found \(limit)")
         }
         let page = try await onCurrentPlan(of: name, context: context) { (plan) throws(ClusterError) -> (Result<ScrollPage, ClusterError>, [Coverage.Gap]) in
-            let fanOut = fanOut("fetch", context, deadline: deadline(context, configuration.readTimeout), partial: partial)
+            let fanOut = fanOut("fetch", of: plan, context, deadline: deadline(context, configuration.readTimeout), partial: partial)
             var merge = ScrollMerge(shardCount: plan.targets.count, from: from, limit: limit)
             while case .fetch(let wanted) = merge.next() {
                 let replies = await fanOut.ask(wanted.map { plan.targets[$0.place] }) { (target, context) throws(ClusterError) -> FetchReply in
@@ -70,7 +70,7 @@ extension Coordinator {
     ) async throws(ClusterError) -> (count: Int, coverage: Coverage) {
         try await onCurrentPlan(of: name, context: context) { (plan) throws(ClusterError) -> (Result<(count: Int, coverage: Coverage), ClusterError>, [Coverage.Gap]) in
             let filter = filter?.isEmpty == true ? nil : filter
-            let fanOut = fanOut("count", context, deadline: deadline(context, configuration.readTimeout), partial: partial)
+            let fanOut = fanOut("count", of: plan, context, deadline: deadline(context, configuration.readTimeout), partial: partial)
             let replies = await fanOut.ask(plan.targets) { (target, context) throws(ClusterError) -> CountReply in
                 try await target.service.count(CountRequest(shard: target.shard, filter: filter), context: context)
             }

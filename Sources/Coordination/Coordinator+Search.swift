@@ -33,7 +33,7 @@ extension Coordinator {
         var plan = try await plan(of: name, context: context)
         let end = deadline(context, configuration.readTimeout)
         let margin = min(configuration.mergeMargin, started.duration(to: end) / 4)
-        let fanOut = fanOut("search", context, deadline: end - margin, partial: query.partial)
+        let fanOut = fanOut("search", of: plan, context, deadline: end - margin, partial: query.partial)
 
         for _ in 0..<Self.splitRounds {
             let found = await nearest(query, try prepared(query.vector, for: plan.schema), plan, fanOut)
@@ -44,7 +44,7 @@ extension Coordinator {
             try requireUsable(found.gaps, of: plan, partial: query.partial)
 
             let page = found.hits.dropFirst(query.offset)
-            var answer = await fetchWinners(page, query, plan, fanOut: self.fanOut("fetch", context, deadline: end, partial: query.partial))
+            var answer = await fetchWinners(page, query, plan, fanOut: self.fanOut("fetch", of: plan, context, deadline: end, partial: query.partial))
             if let divided = divided(plan, after: answer.gaps.map { ($0.shard, $0.reason) }) {
                 plan = divided
                 continue
@@ -53,7 +53,7 @@ extension Coordinator {
             answer.gaps.removeAll { gap in found.gaps.contains { $0.shard == gap.shard } }
             try requireUsable(found.gaps + answer.gaps, of: plan, partial: query.partial)
             let coverage = coverage(of: plan, work: found.work, gaps: found.gaps + answer.gaps, unverified: found.unverified)
-            let explanations = await explain(query, plan, found, answer.hits, fanOut: self.fanOut("explain", context, deadline: end))
+            let explanations = await explain(query, plan, found, answer.hits, fanOut: self.fanOut("explain", of: plan, context, deadline: end))
             return SearchAnswer(
                 hits: answer.hits, coverage: coverage, superseded: answer.superseded, took: started.duration(to: clock.now()), explanations: explanations)
         }

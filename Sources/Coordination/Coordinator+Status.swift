@@ -9,7 +9,7 @@ extension Coordinator {
     @discardableResult
     package func seal(_ name: CollectionName, context: CallContext) async throws(ClusterError) -> [SealReply] {
         var plan = try await plan(of: name, context: context)
-        let fanOut = fanOut("seal", context, deadline: deadline(context, configuration.sealTimeout), mode: .chosen)
+        let fanOut = fanOut("seal", context, deadline: deadline(context, configuration.sealTimeout), mode: .owner)
         var results: [Result<SealReply, ClusterError>] = []
         for _ in 0..<Self.splitRounds {
             let current = plan

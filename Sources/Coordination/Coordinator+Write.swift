@@ -45,11 +45,11 @@ extension Coordinator {
         _ writes: WritePlan, _ plan: CollectionPlan, _ end: ContinuousClock.Instant, _ context: CallContext
     ) async -> [ShardWrite] {
         let targets = plan.targets.filter { !writes.entries[$0.place].isEmpty }
-        let fanOut = fanOut("append", context, deadline: end, mode: .chosen)
+        let fanOut = fanOut("append", context, deadline: end, mode: .owner)
         let results = await fanOut.ask(targets) { (target, context) throws(ClusterError) -> AppendReply in
             var total = AppendReply(position: 0, superseded: 0)
             for entry in writes.entries[target.place] {
-                let reply = try await self.atOwner(of: target, plan, context) { (service, takeover, context) throws(ClusterError) in
+                let reply = try await self.atOwner(of: target, plan, context, isShort: true) { (service, takeover, context) throws(ClusterError) in
                     let request = AppendRequest(shard: target.shard, operations: entry.operations, takeover: takeover, bodyHash: entry.bodyHash)
                     return try await service.append(request, context: context)
                 }

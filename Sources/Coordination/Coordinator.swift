@@ -198,12 +198,15 @@ package final class Coordinator: Sendable {
     }
 
     func replica(_ node: NodeID, in view: Members.View) -> ShardTarget.Replica {
-        let health = health.withLock { known in
+        ShardTarget.Replica(node: node, service: view.services[node]!, health: health(of: node))
+    }
+
+    func health(of node: NodeID) -> NodeHealth {
+        health.withLock { known in
             let health = known[node] ?? NodeHealth()
             known[node] = health
             return health
         }
-        return ShardTarget.Replica(node: node, service: view.services[node]!, health: health)
     }
 
     @discardableResult
@@ -242,10 +245,11 @@ package final class Coordinator: Sendable {
     func deadline(_ context: CallContext, _ timeout: Duration) -> ContinuousClock.Instant { context.deadline ?? clock.now() + timeout }
 
     func fanOut(
-        _ method: String, _ context: CallContext, deadline: ContinuousClock.Instant, mode: FanOut.Mode = .read, partial: PartialPolicy = .fail
+        _ method: String, of plan: CollectionPlan? = nil, _ context: CallContext, deadline: ContinuousClock.Instant, mode: FanOut.Mode = .read,
+        partial: PartialPolicy = .fail
     ) -> FanOut {
         FanOut(
-            clock: clock, metrics: metrics, hedging: hedging, method: method, context: context, deadline: deadline, mode: mode,
+            clock: clock, metrics: metrics, hedging: hedging, plan: plan, method: method, context: context, deadline: deadline, mode: mode,
             mayBeUnverified: partial == .degrade)
     }
 

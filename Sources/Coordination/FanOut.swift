@@ -15,11 +15,15 @@ struct FanOut: Sendable {
         case inTurn
         /// The one that is chosen.
         case chosen
+        /// The call finds the shard's owner itself.
+        case owner
     }
 
     let clock: DeadlineClock
     let metrics: Metrics
     let hedging: HedgeRule
+    /// Knows who owns the shards.
+    let plan: CollectionPlan?
     let method: String
     let context: CallContext
     let deadline: ContinuousClock.Instant
@@ -85,7 +89,7 @@ struct FanOut: Sendable {
         var context = context
         context.deadline = deadline
         switch mode {
-        case .chosen: return await observed(target, context, call)
+        case .chosen, .owner: return await observed(target, context, call)
         case .inTurn:
             var result = await observed(target, context, call)
             for replica in target.replicas.indices.dropFirst() {
@@ -109,13 +113,14 @@ struct FanOut: Sendable {
         case answered(Result<Reply, ClusterError>)
         case slow
         case suspect
+        case late
         case timerStopped
     }
 
     /// Asks the replica that is likely to answer soonest; then others, when it fails or is slow. The first answer counts, the other calls
     /// are cancelled.
     private func read<Reply: Sendable>(_ target: ShardTarget, _ context: CallContext, _ call: @escaping Call<Reply>) async -> Result<Reply, ClusterError> {
-        let order = target.order(now: clock.now())
+        let order = target.order(now: clock.now(), leaseHolder: context.consistency == .eventual ? nil : plan?.owner(of: target.shard))
         guard order.count > 1 else {
             // A connection that broke because its node was restarted: the next one works.
             let result = await observed(target, context, call)
@@ -127,6 +132,9 @@ struct FanOut: Sendable {
         return await withTaskGroup(of: ReplicaEvent<Reply>.self) { group in
             var asked = 1
             var failures: [ClusterError] = []
+            var isLate = false
+            // One that cannot tell what is current, and one that says nothing: an older answer is better than to wait for the latter.
+            let mayBeOlder = mayBeUnverified && context.consistency != .eventual
             group.addTask { .answered(await observed(target.asking(order[0]), context, call)) }
             group.addTask { await timer(began + hedgeAfter, .slow) }
             while let event = await group.next() {
@@ -138,19 +146,19 @@ struct FanOut: Sendable {
                 case .answered(.failure(let error)):
                     failures.append(error)
                     isMoreWanted = error.isRetryable && !Task.isCancelled
-                    if !isMoreWanted || asked == order.count && failures.count == asked {
-                        group.cancelAll()
-                        return .failure(failures.count == 1 ? error : ClusterError(error.code, failures.map(\.message).joined(separator: "; ")))
-                    }
+                    if !isMoreWanted || asked == order.count && failures.count == asked { return fail(failures, &group) }
                 case .slow:
                     isMoreWanted = asked == 1 && hedging.take()
                     if isMoreWanted { metrics.counter("covey_shard_calls_hedged_total", help: "Reads sent to a second replica as well.", labels: [("method", method)]).add() }
                     group.addTask { await timer(began + HedgeRule.suspicion, .suspect) }
                 case .suspect:
-                    target.replicas[order[0]].health.suspect(now: clock.now())
-                    isMoreWanted = true
+                    // One that answers others is slow, as many may be at once: asking elsewhere as well would make all of them slower.
+                    isMoreWanted = target.replicas[order[0]].health.suspect(since: began, now: clock.now()) || asked == 1 && hedging.take()
+                    group.addTask { await timer(began + HedgeRule.patience, .late) }
+                case .late: (isMoreWanted, isLate) = (true, true)
                 case .timerStopped: break
                 }
+                if isLate, mayBeOlder, asked == order.count, !failures.isEmpty { return fail(failures, &group) }
                 if isMoreWanted, asked < order.count {
                     let next = order[asked]
                     asked += 1
@@ -161,6 +169,12 @@ struct FanOut: Sendable {
         }
     }
 
+    private func fail<Reply: Sendable>(_ failures: [ClusterError], _ group: inout TaskGroup<ReplicaEvent<Reply>>) -> Result<Reply, ClusterError> {
+        group.cancelAll()
+        let last = failures[failures.count - 1]
+        return .failure(failures.count == 1 ? last : ClusterError(last.code, failures.map(\.message).joined(separator: "; ")))
+    }
+
     private func timer<Reply: Sendable>(_ end: ContinuousClock.Instant, _ event: ReplicaEvent<Reply>) async -> ReplicaEvent<Reply> {
         do { try await clock.sleep(end) } catch { return .timerStopped }
         return event
@@ -169,12 +183,13 @@ struct FanOut: Sendable {
     /// One call to one node, counted.
     private func observed<Reply: Sendable>(_ target: ShardTarget, _ context: CallContext, _ call: Call<Reply>) async -> Result<Reply, ClusterError> {
         let started = clock.now()
-        target.health.began(now: started)
+        if mode != .owner { target.health.began(now: started) }
         let result: Result<Reply, ClusterError>
         do throws(ClusterError) { result = .success(try await call(target, context)) } catch { result = .failure(error) }
         let ended = clock.now()
         let time = started.duration(to: ended)
         switch result {
+        case _ where mode == .owner: break
         case .failure(let error) where error.code == .cancelled || Task.isCancelled: target.health.ended(.abandoned, now: ended)
         case .failure(let error) where error.code == .unavailable || error.code == .deadlineExceeded: target.health.ended(.failed, now: ended)
         default:

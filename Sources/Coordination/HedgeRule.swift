@@ -14,8 +14,10 @@ final class HedgeRule: Sendable {
     private static let saved = 10.0
     /// Nobody hedges earlier. Reason: what a timer and a call cost.
     private static let floor: Duration = .milliseconds(2)
-    /// A node that has not answered by then may have stopped: the second replica is asked whatever the budget says.
+    /// A node that has answered nobody for so long may have stopped: the second replica is asked whatever the budget says.
     static let suspicion: Duration = .milliseconds(250)
+    /// After so long it is asked even if the first answers others.
+    static let patience: Duration = .seconds(1)
 
     private struct Times {
         var ring: [Double] = []

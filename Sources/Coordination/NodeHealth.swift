@@ -18,6 +18,8 @@ final class NodeHealth: Sendable {
         var mean = 0.0
         var underWay = 0
         var failures = 0
+        /// When it last answered anybody.
+        var answeredAt: ContinuousClock.Instant?
         var pause = NodeHealth.firstPause
         /// Nobody calls before then, but one.
         var closedUntil: ContinuousClock.Instant?
@@ -42,6 +44,8 @@ final class NodeHealth: Sendable {
 
     enum Outcome {
         case answered(Duration)
+        /// Answered, but the time says nothing about reads.
+        case lives
         case failed
         /// Nobody waits for it any more, which says nothing about the node.
         case abandoned
@@ -53,15 +57,28 @@ final class NodeHealth: Sendable {
             switch outcome {
             case .answered(let time):
                 state.mean += Self.weight * (time / .seconds(1) - state.mean)
-                (state.failures, state.pause, state.closedUntil) = (0, Self.firstPause, nil)
+                Self.live(&state, now)
+            case .lives: Self.live(&state, now)
             case .failed: Self.fail(&state, now)
             case .abandoned: break
             }
         }
     }
 
-    /// A call is taking so long that the node may have stopped.
-    func suspect(now: ContinuousClock.Instant) { state.withLock { Self.fail(&$0, now) } }
+    /// A call that began then is taking so long that the node may have stopped.
+    ///
+    /// - Returns: Whether it has answered nobody since: if it has, it is slow and nothing else.
+    func suspect(since began: ContinuousClock.Instant, now: ContinuousClock.Instant) -> Bool {
+        state.withLock { state in
+            if let at = state.answeredAt, at > began { return false }
+            Self.fail(&state, now)
+            return true
+        }
+    }
+
+    private static func live(_ state: inout State, _ now: ContinuousClock.Instant) {
+        (state.failures, state.pause, state.closedUntil, state.answeredAt) = (0, Self.firstPause, nil, now)
+    }
 
     private static func fail(_ state: inout State, _ now: ContinuousClock.Instant) {
         state.failures += 1

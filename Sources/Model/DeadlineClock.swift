@@ -14,3 +14,22 @@ package struct DeadlineClock: Sendable {
     /// `CLOCK_BOOTTIME`: it goes on while the machine sleeps, and nobody can set it.
     package static let continuous = DeadlineClock(now: { ContinuousClock.now }, sleep: { try await ContinuousClock().sleep(until: $0) })
 }
+
+extension DeadlineClock {
+    /// What the body returns, or an error once the time is up: the body is cancelled then.
+    package func limited<Value: Sendable>(
+        until end: ContinuousClock.Instant, else error: ClusterError, _ body: @escaping @Sendable () async throws(ClusterError) -> Value
+    ) async throws(ClusterError) -> Value {
+        try await withTaskGroup(of: Result<Value, ClusterError>.self) { group in
+            group.addTask {
+                do throws(ClusterError) { return .success(try await body()) } catch { return .failure(error) }
+            }
+            group.addTask {
+                try? await sleep(end)
+                return .failure(error)
+            }
+            defer { group.cancelAll() }
+            return await group.next()!
+        }.get()
+    }
+}

@@ -254,7 +254,7 @@ package struct CountReply: Hashable, Sendable {
 package struct StatusRequest: Hashable, Sendable {
     /// Shards to describe (they are opened if need be); empty asks for all that are open.
     package var shards: [ShardID]
-    /// Only whether the node answers, and its counters.
+    /// Only whether the node answers, and its counters; with a shard, also whether the store answers the node (else it throws `unavailable`).
     package var nodeOnly: Bool
     package init(shards: [ShardID] = [], nodeOnly: Bool = false) {
         self.shards = shards

@@ -100,6 +100,7 @@ import CCurl
         set(CURLOPT_FOLLOWLOCATION, 0)
         set(CURLOPT_NOPROGRESS, 0)
         set(CURLOPT_CONNECTTIMEOUT_MS, max(1, Int(clamping: request.connectTimeout.milliseconds)))
+        unsafe _ = covey_curl_set_unacknowledged_limit(pointer, Int(clamping: configuration.unacknowledgedLimit.milliseconds))
         unsafe _ = covey_curl_set_headers(pointer, headerList)
         switch request.method {
         case .get where request.body.isEmpty: set(CURLOPT_HTTPGET, 1)

@@ -7,6 +7,9 @@ package struct HTTPClientConfiguration: Sendable {
     package var maximumWaiting: Int = 1024
     /// Bytes of a streamed body kept for a reader that is slower than the network; then the transfer pauses. Default: 256 KiB.
     package var maximumBufferedBytes: Int = 256 << 10
+    /// A connection whose other side acknowledges nothing for so long is taken for dead, whatever a request's own bounds. Default: 3 s: four
+    /// repeats of a packet; a server that is busy, even one that is stopped, acknowledges.
+    package var unacknowledgedLimit: Duration = .seconds(3)
     /// A proxy's URL for every request; `nil`: none, whatever the environment says. Default: `nil`.
     package var proxy: String?
     /// A PEM file of trusted authorities in place of the system's. Default: `nil`.

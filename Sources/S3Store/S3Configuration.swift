@@ -21,8 +21,8 @@ package struct S3Configuration: Sendable {
     package var addressing = Addressing.path
     package var credentials: S3Credentials
 
-    /// Time for name look-up, TCP and TLS. Default: 5 s.
-    package var connectTimeout: Duration = .seconds(5)
+    /// Time for name look-up, TCP and TLS. Default: 2 s: two attempts of TCP; a network that is whole again is used soon.
+    package var connectTimeout: Duration = .seconds(2)
     /// Time for one attempt at a request. Default: 30 s: SeaweedFS stands still for 20 s when it elects a new master.
     package var timeout: Duration = .seconds(30)
     /// Attempts at a request, the first included. Default: 5, which with their pauses outlast a restart of a server.

@@ -41,6 +41,9 @@ package final class Followers: Sendable {
         self.clock = clock
     }
 
+    /// Another node of the cluster, if it is one.
+    func service(of node: NodeID) -> (any ShardService)? { members?.view.services[node] }
+
     /// The nodes that keep a shard, as of one version of the members.
     struct Replicas: Sendable {
         let version: UInt64

@@ -9,6 +9,8 @@ struct Freshness {
     var verifiedAt: ContinuousClock.Instant?
     /// The owner's: nobody else has claimed the shard before then.
     var leaseEnd: ContinuousClock.Instant?
+    /// When the first listing began of those in a row that failed.
+    var failingSince: ContinuousClock.Instant?
     /// When the listing began that is under way.
     var checkBegan: ContinuousClock.Instant?
 

@@ -38,6 +38,12 @@ struct LogStore: Sendable {
         return keys.compactMap { StoreKey.number(at: $0) }
     }
 
+    /// The same, unless it takes too long: a listing whose answer is lost is given up, so that the next one goes another way.
+    func positions(from first: UInt64, within timeout: Duration) async throws(ClusterError) -> [UInt64] {
+        let error = ClusterError(.unavailable, "the store did not list the log of shard \(shard) within \(timeout)")
+        return try await clock.limited(until: clock.now() + timeout, else: error) { () throws(ClusterError) in try await positions(from: first) }
+    }
+
     enum Found: Sendable {
         /// - Parameter byteCount: Of all objects that it is made of.
         case entry(LogEntry, byteCount: Int)

@@ -69,8 +69,10 @@ extension Shard {
     private nonisolated func verify(_ context: CallContext) async throws(ClusterError) {
         let (clock, timeout) = (environment.clock, environment.configuration.verifyTimeout)
         let now = clock.now()
-        if let began = freshness.withLock({ $0.checkBegan }), began.duration(to: now) > timeout {
-            throw ClusterError(.unavailable, "shard \(id): the store has not answered for \(began.duration(to: now)), so that nobody knows what is current")
+        // While the store is away one read at a time finds out whether it is back; the others do not wait.
+        let (began, failingSince) = freshness.withLock { ($0.checkBegan, $0.failingSince) }
+        if began != nil, let failingSince {
+            throw ClusterError(.unavailable, "shard \(id): the store has not answered for \(failingSince.duration(to: now)), so that nobody knows what is current")
         }
         let check = PendingWrite(.check)
         let end = min(now + timeout, context.deadline ?? now + timeout)
@@ -120,11 +122,20 @@ extension Shard {
         let (position, base) = state.withLock { ($0.cursor.position, $0.basePosition) }
         do throws(ClusterError) {
             // From the last known entry on, which is never truncated: an empty listing proves nothing (H10).
-            let listed = try await log.positions(from: position)
-            guard listed == [position] || position == base && listed.isEmpty else { return .success(false) }
-            freshness.withLock { $0.verifiedAt = max($0.verifiedAt ?? start, start) }
+            let listed = try await log.positions(from: position, within: environment.configuration.verifyTimeout)
+            guard listed == [position] || position == base && listed.isEmpty else {
+                freshness.withLock { $0.failingSince = nil }
+                return .success(false)
+            }
+            freshness.withLock {
+                $0.verifiedAt = max($0.verifiedAt ?? start, start)
+                $0.failingSince = nil
+            }
             return .success(true)
-        } catch { return .failure(error) }
+        } catch {
+            freshness.withLock { $0.failingSince = $0.failingSince ?? start }
+            return .failure(error)
+        }
     }
 
     /// Applies what others have written since. Nothing else applies entries meanwhile: it runs in its turn among the writes.
@@ -132,17 +143,27 @@ extension Shard {
         let start = environment.clock.now()
         let (position, base) = state.withLock { ($0.cursor.position, $0.basePosition) }
         // The log's last entry is never truncated: a listing that does not show it shows that others went on and truncated (H10).
-        let listed = try await log.positions(from: position)
+        let listed = try await log.positions(from: position, within: environment.configuration.verifyTimeout)
         guard position == base || listed.first == position else {
             throw fail(ClusterError(.unavailable, "shard \(id): position \(position) is not in the log any more; it is opened anew"))
         }
-        var next = position
-        for found in listed where found > position {
-            next += 1
-            guard found == next, case .entry(let entry, let byteCount) = try await log.entry(at: found) else {
-                throw fail(ClusterError(.unavailable, "shard \(id): the log changed at position \(next); it is opened anew"))
+        var rest = listed.drop { $0 <= position }
+        guard rest.isEmpty || Array(rest) == Array(position + 1...position + UInt64(rest.count)) else {
+            throw fail(ClusterError(.unavailable, "shard \(id): positions after \(position) are not in the log any more; it is opened anew"))
+        }
+        while !rest.isEmpty {
+            let batch = Array(rest.prefix(Self.readAhead))
+            rest = rest.dropFirst(batch.count)
+            for (found, read) in zip(batch, try await Self.read(batch, log: log)) {
+                guard case .entry(let entry, let byteCount) = read else {
+                    throw fail(ClusterError(.unavailable, "shard \(id): the log changed at position \(found); it is opened anew"))
+                }
+                if case .claim = entry.content, try await log.newestManifest()?.position ?? 0 >= found {
+                    // At a position that had been truncated, perhaps: then it is void, and what follows it is not (H3).
+                    throw fail(ClusterError(.unavailable, "shard \(id): a manifest covers the claim at position \(found); it is opened anew"))
+                }
+                try learn(entry, byteCount: byteCount)
             }
-            try learn(entry, byteCount: byteCount)
         }
         freshness.withLock { $0.verifiedAt = start }
     }

@@ -3,7 +3,7 @@ import Storage
 
 extension Shard {
     /// Entries read at once while a log is replayed. Reason: hides the latency of a store, bounds memory to 16 requests.
-    private static let readAhead = 16
+    static let readAhead = 16
 
     /// Opens a shard from the store alone: schema, newest manifest, its segments, then the tail of the log.
     ///
@@ -24,6 +24,8 @@ extension Shard {
             let version = manifest?.version ?? 0
             let state = try await replay(
                 after: manifest, log: log, schema: schema, writer: writer, environment: environment, toleratesGaps: version == previousVersion)
+            // A claim that a later manifest covers may be one at a position that had been truncated: void, unlike what follows it (H3).
+            if let state, state.cursor.epoch > manifest?.epoch ?? 0, try await log.newestManifest()?.version ?? 0 > version { continue }
             if let state {
                 let shard = Shard(id: id, schema: schema, environment: environment, log: log, writer: writer, state: state)
                 await shard.watchDrift()
@@ -98,7 +100,7 @@ extension Shard {
         return state
     }
 
-    private static func read(_ positions: [UInt64], log: LogStore) async throws(ClusterError) -> [LogStore.Found] {
+    static func read(_ positions: [UInt64], log: LogStore) async throws(ClusterError) -> [LogStore.Found] {
         let found = await withTaskGroup(of: (UInt64, Result<LogStore.Found, ClusterError>).self) { group in
             for position in positions { group.addTask { (position, await log.result(at: position)) } }
             return await group.reduce(into: [UInt64: Result<LogStore.Found, ClusterError>]()) { $0[$1.0] = $1.1 }

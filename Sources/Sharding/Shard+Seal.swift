@@ -1,3 +1,4 @@
+import Glibc
 import Logging
 import Model
 import Storage
@@ -172,6 +173,9 @@ extension Shard {
 }
 
 extension ShardState.Segment {
+    /// What a machine can be short of.
+    private static let wants: Set<Int32> = [ENOSPC, EDQUOT, EMFILE, ENFILE, ENOMEM]
+
     /// Maps a segment of the store; one that cannot be read becomes a damaged one.
     ///
     /// - Throws: `unavailable` if the store does not answer, which says nothing about the segment.
@@ -192,6 +196,8 @@ extension ShardState.Segment {
             switch error as? StoreError {
             case .unavailable: throw ClusterError(.unavailable, "\(key): \(error)")
             case .notFound: isMissing = true
+            // Of this node's disk, not of the segment: another replica has room.
+            case .system(let errno, _, _) where Self.wants.contains(errno): throw ClusterError(.unavailable, "\(key): \(error)")
             default: break
             }
             let reason = (error as? SegmentDamage)?.description ?? "\(error)"

@@ -27,6 +27,7 @@ final class ShardEnvironment: Sendable {
     let codesScanned = Atomic<UInt64>(0)
 
     let entriesWritten: Counter
+    let storeCheck: StoreCheck
     let bytesWritten: Counter
     let appendSeconds: Histogram
     let searchSeconds: Histogram
@@ -43,6 +44,7 @@ final class ShardEnvironment: Sendable {
         self.store = store
         self.configuration = configuration
         self.logger = logger
+        storeCheck = StoreCheck(store: store, clock: clock)
         searchThreads = WorkerThreads(name: "search", count: configuration.searchThreads, limit: configuration.searchQueue)
         // None at all in the simulation.
         let one = min(1, configuration.searchThreads)

@@ -74,7 +74,32 @@ package final class ShardNode: ShardService {
     }
 
     package func append(_ request: AppendRequest, context: CallContext) async throws(ClusterError) -> AppendReply {
-        try await with(request.shard, context) { shard throws(ClusterError) in try await shard.append(request, context: context) }
+        if request.takeover {
+            var forwarded = request
+            forwarded.takeover = false
+            let reply = try await throughHolder(of: request.shard, isShort: true, context) { [forwarded] (holder, context) throws(ClusterError) in
+                try await holder.append(forwarded, context: context)
+            }
+            if let reply, reply.owner == nil { return reply }
+        }
+        return try await with(request.shard, context) { shard throws(ClusterError) in try await shard.append(request, context: context) }
+    }
+
+    /// Has the node that holds a shard carry out a call whose caller cannot reach it: from one that it can reach this node takes nothing over.
+    ///
+    /// - Returns: `nil` if there is nobody else, or it says nothing.
+    private func throughHolder<Reply: Sendable>(
+        of id: ShardID, isShort: Bool = false, _ context: CallContext, _ call: @escaping @Sendable (any ShardService, CallContext) async throws(ClusterError) -> Reply
+    ) async throws(ClusterError) -> Reply? {
+        let holder = try await with(id, context) { shard throws(ClusterError) in shard.state.withLock { $0.cursor.holder?.node } }
+        guard let holder, holder != environment.node, let service = environment.followers.service(of: holder) else { return nil }
+        let result = await service.watched(isShort ? id : nil, context, clock: environment.clock, probesFirst: true) { (context) throws(ClusterError) in try await call(service, context) }
+        switch result {
+        case .success(let reply): return reply
+        case .failure(let error):
+            guard error.code == .unavailable else { throw error }
+            return nil
+        }
     }
 
     package func search(_ request: SearchRequest, context: CallContext) async throws(ClusterError) -> SearchReply {
@@ -141,6 +166,8 @@ package final class ShardNode: ShardService {
 
     /// Shards of other tenants are not described; of a shard that cannot be opened, ``ShardStatus/damaged`` names the file.
     package func status(_ request: StatusRequest, context: CallContext) async throws(ClusterError) -> StatusReply {
+        // Who asks waits for a call that needs the store.
+        if request.nodeOnly, let shard = request.shards.first { try await environment.storeCheck.run(StoreKey.log(shard)) }
         var statuses: [ShardStatus] = []
         let ids = request.nodeOnly ? [] : request.shards.isEmpty ? hosted.ids.filter { $0.tenant == context.tenant } : request.shards
         for id in ids {
@@ -159,7 +186,15 @@ package final class ShardNode: ShardService {
     }
 
     package func seal(_ request: SealRequest, context: CallContext) async throws(ClusterError) -> SealReply {
-        try await with(request.shard, context) { shard throws(ClusterError) in
+        if request.takeover {
+            var forwarded = request
+            forwarded.takeover = false
+            let reply = try await throughHolder(of: request.shard, context) { [forwarded] (holder, context) throws(ClusterError) in
+                try await holder.seal(forwarded, context: context)
+            }
+            if let reply, reply.owner == nil { return reply }
+        }
+        return try await with(request.shard, context) { shard throws(ClusterError) in
             try await shard.seal(request: context.requestID, takeover: request.takeover, split: request.split)
         }
     }

@@ -6,6 +6,9 @@ import TLS
 package struct PeerConfiguration: Sendable {
     /// Time for a connection to open. Default: 1 s: loopback and one data centre need milliseconds.
     package var connectTimeout: Duration = .seconds(1)
+    /// A connection whose other side acknowledges nothing for so long is closed, to be opened anew. Default: 3 s: four repeats of a packet. A
+    /// cut network that is whole again is used within the pauses below, not when the kernel tries again.
+    package var unacknowledgedLimit: Duration = .seconds(3)
     /// Pause before the second attempt to reconnect (the first is made at once); it doubles from there. Default: 50 ms.
     package var initialBackOff: Duration = .milliseconds(50)
     /// Longest pause between attempts, before jitter takes up to half of it away. Default: 1 s, so a node that is back is
@@ -29,7 +32,7 @@ package struct PeerConfiguration: Sendable {
     package func validate() throws(ClusterError) {
         try requirePositive(maximumCalls, "maximumCalls")
         try requirePositive(maximumMessageBytes, "maximumMessageBytes")
-        for (field, value) in [("connectTimeout", connectTimeout), ("initialBackOff", initialBackOff), ("keepAliveInterval", keepAliveInterval)] {
+        for (field, value) in [("connectTimeout", connectTimeout), ("unacknowledgedLimit", unacknowledgedLimit), ("initialBackOff", initialBackOff), ("keepAliveInterval", keepAliveInterval)] {
             guard value > .zero else { throw ClusterError(.invalidArgument, "\(field) must be positive, found \(value)") }
         }
         guard maximumBackOff >= initialBackOff else {

@@ -1,3 +1,4 @@
+import Glibc
 import Logging
 import Model
 import NIOCore
@@ -105,6 +106,7 @@ final class PeerCore {
         ClientBootstrap(group: eventLoop)
             .connectTimeout(TimeAmount(configuration.connectTimeout))
             .channelOption(.tcpOption(.tcp_nodelay), value: 1)
+            .channelOption(.tcpOption(.init(rawValue: TCP_USER_TIMEOUT)), value: .init(configuration.unacknowledgedLimit / .milliseconds(1)))
             .channelOption(.writeBufferWaterMark, value: .init(low: 128 << 10, high: 512 << 10))
             .connect(host: host, port: port)
             .assumeIsolated()

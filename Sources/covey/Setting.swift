@@ -68,7 +68,7 @@ struct Setting: Sendable {
         Setting(key: "store.profile", kind: .text, fallback: "", help: "its section; else AWS_PROFILE, then default"),
         Setting(key: "store.ca_file", kind: .text, fallback: "", help: "PEM file of the authorities to trust for an s3:// store, in place of the system's"),
         Setting(
-            key: "store.connect_timeout_ms", kind: .wholeNumber(1...600_000), fallback: "5000",
+            key: "store.connect_timeout_ms", kind: .wholeNumber(1...600_000), fallback: "2000",
             help: "time for a connection to an s3:// store, TLS included, in ms"),
         Setting(
             key: "store.timeout_ms", kind: .wholeNumber(1...3_600_000), fallback: "30000",

@@ -25,8 +25,8 @@ import Testing
             #expect(answer.coverage.isComplete && answer.hits.count == 1)
         }
         #expect(second.calls.count { $0 == "search" } == 50)
-        // Three failures, of searches or of fetches, then at most a probe now and then.
-        #expect(first.calls.count { $0 == "search" || $0 == "fetch" } <= 5)
+        // Three failures, of searches or of fetches, then a probe now and then: after half a second, one, two, four.
+        #expect(first.calls.count { $0 == "search" || $0 == "fetch" } <= 10)
     }
 
     @Test("a node that says nothing costs no read: the other replica is asked, too")
@@ -110,5 +110,23 @@ import Testing
         // One that can is enough.
         second.isCutOff.withLock { $0 = false }
         #expect(try await cluster.coordinator.search(strict, in: name, context: cluster.context).coverage.unverified.isEmpty)
+    }
+
+    @Test("a read does not wait for a silent replica when the other cannot tell what is current: it says so")
+    func silentAndUnsure() async throws {
+        let (cluster, name, first, second) = try await cluster(clock: .hasty)
+        for node in [first, second] { node.isCutOff.withLock { $0 = true } }
+        first.fail { method, _ in method == "search" || method == "fetch" ? .hang : nil }
+        let answer = try await cluster.coordinator.search(query, in: name, context: cluster.context)
+        #expect(answer.hits.count == 1 && answer.coverage.unverified.count == 1)
+    }
+
+    @Test("strong reads go to the owner, which needs not ask the store, unless it is much slower")
+    func prefersOwner() async throws {
+        let (cluster, name, first, second) = try await cluster()
+        first.owner.withLock { $0 = second.name }
+        _ = try await cluster.coordinator.write([.upsert([point])], to: name, context: cluster.context)
+        for _ in 0..<200 { _ = try await cluster.coordinator.search(query, in: name, context: cluster.context) }
+        #expect(second.calls.count { $0 == "search" } > first.calls.count { $0 == "search" })
     }
 }

@@ -91,7 +91,7 @@ import Testing
         await #expect(throws: ClusterError(.unavailable, "0 of 1 shards of \"c\" wrote; shard 0 on node node-0: unavailable: connection reset")) {
             try await cluster.coordinator.write([.deleteWhere(Filter())], to: name, context: cluster.context)
         }
-        #expect(node.calls.count { $0 == "append" } == 5)
+        #expect(node.calls.count { $0 == "append" } == 10)
     }
 
     @Test("a failed shard is named; the others have written")

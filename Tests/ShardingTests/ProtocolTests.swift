@@ -70,6 +70,44 @@ struct ProtocolTests {
         await owner.close()
     }
 
+    @Test("H3: a claim that fills a hole of the truncated log misleads no replica that stood before it", arguments: [UInt64(3), 4])
+    func claimInAHole(last: UInt64) async throws {
+        let memory = MemoryObjectStore()
+        let (slow, late) = (FaultObjectStore(memory), FaultObjectStore(memory))
+        let harness = try await Harness(store: memory)
+        let (owner, reader) = (harness.node("owner"), harness.node("reader"))
+        try await harness.upsert([harness.point(1)], on: owner)
+        // The taker sleeps between its claim, at position 3, and its first entry: the others stand at the claim.
+        let takerSleeps = Gate()
+        let puts = Atomic(0)
+        slow.replace { call in
+            if case .put = call, puts.wrappingAdd(1, ordering: .relaxed).newValue == 2 { await takerSleeps.wait() }
+            return .none
+        }
+        let taker = try await Harness(store: slow).node("taker")
+        let first = Task { try await harness.upsert([harness.point(2)], on: taker) }
+        await takerSleeps.reached()
+        let candidate = try await Harness(store: late).node("candidate")
+        for node in [candidate, reader] { #expect(try await harness.contents(node).count == 1) }
+        // One of them is about to put its claim at 4, and sleeps.
+        let candidateSleeps = Gate()
+        let sleeps = Atomic(true)
+        late.replace { call in
+            if case .put = call, sleeps.exchange(false, ordering: .relaxed) { await candidateSleeps.wait() }
+            return .none
+        }
+        let write = Task { try await harness.upsert([harness.point(50)], on: candidate) }
+        await candidateSleeps.reached()
+        takerSleeps.open()
+        _ = try await first.value
+        for number in 3...last { try await harness.upsert([harness.point(number)], on: taker) }
+        try await harness.seal(taker)
+        candidateSleeps.open()
+        await #expect(throws: ClusterError.self) { try await write.value }
+        for node in [reader, candidate] { #expect(try await harness.contents(node).map(\.id) == (1...last).map(PointID.integer)) }
+        for node in [owner, taker, candidate, reader] { await node.close() }
+    }
+
     @Test("H3: a claim at a position that was truncated is void")
     func claimOnTruncatedPosition() async throws {
         let gate = Gate()

@@ -1,0 +1,87 @@
+import Logging
+import Model
+import Observability
+import Sharding
+import Storage
+import Synchronization
+import Testing
+
+@Suite("A replica that is asked to take a shard over") struct TakeoverTests {
+    /// The owner `a`, and `b`, which reaches it through `link`.
+    private func pair(
+        isCut: @escaping @Sendable () -> Bool = { false }, link: (ShardNode) -> any ShardService
+    ) async throws -> (Harness, a: ShardNode, b: ShardNode) {
+        let harness = try await Harness()
+        let ownersStore = FaultObjectStore(harness.store)
+        ownersStore.replace { _ in isCut() ? .lost : .none }
+        var configuration = ShardConfiguration()
+        configuration.searchThreads = 1
+        configuration.lease = .zero
+        let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+        let a = ShardNode(node: NodeID("a"), store: ownersStore, configuration: configuration, metrics: Metrics(), logger: logger)
+        let followers = Followers(of: NodeID("b"), nodes: [NodeID("a"): link(a)])
+        let b = ShardNode(node: NodeID("b"), store: harness.store, configuration: configuration, followers: followers, metrics: Metrics(), logger: logger)
+        return (harness, a, b)
+    }
+
+    @Test("passes the call on to an owner that it can reach, and leaves the shard with it")
+    func passesOn() async throws {
+        let (harness, a, b) = try await pair { $0 }
+        try await harness.upsert([harness.point(1)], on: a)
+        for id in UInt64(2)...4 { #expect(try await harness.upsert([harness.point(id)], on: b, request: "r\(id)").owner == nil) }
+        #expect(try await harness.seal(b).points == 4)
+        for node in [a, b] {
+            #expect(try await harness.status(node).epoch == 1)
+            #expect(try await harness.contents(node).count == 4)
+        }
+        // What comes again took effect already.
+        #expect(try await harness.upsert([harness.point(2)], on: b, request: "r2").position == 3)
+        await b.close()
+        await a.close()
+    }
+
+    @Test("takes over from one that says nothing")
+    func silent() async throws {
+        let (harness, a, b) = try await pair { _ in Unreachable() }
+        try await harness.upsert([harness.point(1)], on: a)
+        try await harness.upsert([harness.point(2)], on: b)
+        #expect(try await harness.status(b).epoch == 2)
+        #expect(try await harness.contents(a).count == 2)
+        await b.close()
+        await a.close()
+    }
+
+    @Test("takes over from one that lives and does not reach the store")
+    func cutFromStore() async throws {
+        let isCut = Flag()
+        let (harness, a, b) = try await pair(isCut: { isCut.value.withLock { $0 } }) { $0 }
+        try await harness.upsert([harness.point(1)], on: a)
+        isCut.value.withLock { $0 = true }
+        await #expect(throws: ClusterError.self) { try await a.status(StatusRequest(shards: [harness.shard], nodeOnly: true), context: harness.context()) }
+        #expect(try await a.status(StatusRequest(nodeOnly: true), context: harness.context()).node == NodeID("a"))
+        try await harness.upsert([harness.point(2)], on: b)
+        #expect(try await harness.status(b).epoch == 2)
+        isCut.value.withLock { $0 = false }
+        #expect(try await harness.contents(a).count == 2)
+        await b.close()
+        await a.close()
+    }
+}
+
+private final class Flag: Sendable {
+    let value = Mutex(false)
+}
+
+/// A node behind a network that refuses.
+private struct Unreachable: ShardService {
+    private func refuse() throws(ClusterError) -> Never { throw ClusterError(.unavailable, "connection refused") }
+    func append(_ request: AppendRequest, context: CallContext) async throws(ClusterError) -> AppendReply { try refuse() }
+    func search(_ request: SearchRequest, context: CallContext) async throws(ClusterError) -> SearchReply { try refuse() }
+    func explain(_ request: ExplainRequest, context: CallContext) async throws(ClusterError) -> ExplainReply { try refuse() }
+    func fetch(_ request: FetchRequest, context: CallContext) async throws(ClusterError) -> FetchReply { try refuse() }
+    func count(_ request: CountRequest, context: CallContext) async throws(ClusterError) -> CountReply { try refuse() }
+    func status(_ request: StatusRequest, context: CallContext) async throws(ClusterError) -> StatusReply { try refuse() }
+    func seal(_ request: SealRequest, context: CallContext) async throws(ClusterError) -> SealReply { try refuse() }
+    func drop(_ request: DropRequest, context: CallContext) async throws(ClusterError) { try refuse() }
+    func follow(_ request: FollowRequest, context: CallContext) async throws(ClusterError) { try refuse() }
+}
