@@ -127,7 +127,10 @@ final class PeerCore {
             do {
                 try pipeline.addHandler(connection.makeHandler())
                 ready.succeed(channel)
-            } catch { ready.fail(error) }
+            } catch {
+                connection.closed(ClusterError(.unavailable, "the connection was closed as it opened"))  // the two hold each other until then
+                ready.fail(error)
+            }
         }
         guard let tls = configuration.tls else {
             addHTTP2()

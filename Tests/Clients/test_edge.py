@@ -6,6 +6,7 @@ import socket
 import ssl
 import subprocess
 import threading
+from pathlib import Path
 
 import httpx
 import openai
@@ -287,6 +288,23 @@ def test_what_clients_do_wrong_is_named(edge, cluster, folder):
     edge.wait_for(lambda: re.search("the peer refused: tlsv1 alert unknown ca", edge.log("serve")), "the line")
     assert subprocess.run(["curl", "-sS", cluster.url.replace("http:", "https:") + "/healthz"], capture_output=True, timeout=30).returncode == 35
     cluster.wait_for(lambda: "TLS to a plaintext port: there is no gateway.tls.certificate" in cluster.log("coordinator"), "the line")
+
+
+def test_connections_that_end_after_their_handshake_leave_nothing_behind(edge, folder):
+    host, port = edge.url.removeprefix("https://").split(":")
+    context = ssl.create_default_context(cafile=folder / "authority.pem")
+    context.set_alpn_protocols(["h2"])
+
+    def connect(count):
+        for _ in range(count):
+            with socket.create_connection((host, int(port)), timeout=20) as plain, context.wrap_socket(plain, server_hostname=host):
+                pass
+        assert edge.get("/healthz")[0] == 200
+        status = Path(f"/proc/{edge.processes['serve'].pid}/status").read_text()
+        return int(re.search(r"VmRSS:\s+(\d+)", status)[1])
+
+    before = connect(500)
+    assert connect(1_500) - before < 8_000, "KiB; a session that nobody lets go of has 15"
 
 
 def test_a_flood_of_cancelled_requests_ends_the_connection(client):

@@ -2,6 +2,7 @@ import HTTP2
 import HTTPTypes
 import HummingbirdCore
 import Logging
+import Model
 import NIOCore
 import Observability
 import Transport
@@ -42,7 +43,12 @@ struct HTTP2Edge: Sendable {
             session: try HTTP2Session(.server, configuration: configuration), side: connection, keepAliveInterval: Self.keepAliveInterval,
             metrics: metrics, logger: logger)
         connection.begin(handler)
-        try channel.pipeline.syncOperations.addHandlers([handler, Quiescence(connection)])
+        do {
+            try channel.pipeline.syncOperations.addHandlers([handler, Quiescence(connection)])
+        } catch {
+            connection.closed(ClusterError(.unavailable, "the client has left already"))  // the two hold each other until then
+            throw error
+        }
         return connection.ended.futureResult
     }
 
