@@ -22,6 +22,8 @@ package struct TLSFailure: Error, Hashable, CustomStringConvertible {
         case refused
         /// The peer went away.
         case closed
+        /// A client went away without a word, as probes of a port do.
+        case silent
         case timedOut = "timed_out"
         /// Anything else, in OpenSSL's words.
         case broken

@@ -30,7 +30,8 @@ package struct TLSNegotiation: Hashable, Sendable {
     private let context: TLSContext
     private let record: TLSRecord  // released after `deinit` has run, so the last callback still finds it
     private let resumption: TLSResumption?
-    private var hasReceived = false
+    /// Whether the peer has said anything.
+    package private(set) var hasReceived = false
 
     /// The largest record's plaintext: RFC 8446 § 5.1.
     package static let recordBytes = 16 << 10
@@ -65,6 +66,8 @@ package struct TLSNegotiation: Hashable, Sendable {
         self.record = record
         self.resumption = resumption
     }
+
+    package var isServer: Bool { context.role == .server }
 
     deinit {
         // Else OpenSSL would forbid to resume the session of a connection that broke.

@@ -85,7 +85,13 @@ package final class TLSHandler: ChannelDuplexHandler {
     private func ended(_ context: ChannelHandlerContext) {
         phase = .over
         timeout?.cancel()
-        finishHandshake(.failure(TLSFailure(.closed, "the peer closed the connection during the handshake; does it expect TLS?")))
+        let failure =
+            switch (session.isServer, session.hasReceived) {
+            case (true, false): TLSFailure(.silent, "the client closed the connection without a word")
+            case (true, true): TLSFailure(.closed, "the client closed the connection during the handshake")
+            case (false, _): TLSFailure(.closed, "the peer closed the connection during the handshake; does it expect TLS?")
+            }
+        finishHandshake(.failure(failure))
     }
 
     // MARK: From the peer

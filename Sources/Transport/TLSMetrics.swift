@@ -26,7 +26,7 @@ package struct TLSMetrics: Sendable {
 }
 
 extension TLSHandler {
-    /// The handler of a server's side, which counts its handshake and logs one that fails.
+    /// The handler of a server's side, which counts its handshake and logs one that fails; a probe's only at `debug`.
     ///
     /// - Throws: ``TLSFailure`` for want of memory.
     package static func server(
@@ -36,7 +36,7 @@ extension TLSHandler {
         return TLSHandler(try TLSSession(identity.context(.server))) { result in
             metrics.ended(result)
             guard case .failure(let failure) = result else { return }
-            logger.log(level: level, "TLS handshake failed", metadata: ["peer": "\(peer)", "reason": "\(failure)"])
+            logger.log(level: failure.reason == .silent ? .debug : level, "TLS handshake failed", metadata: ["peer": "\(peer)", "reason": "\(failure)"])
         }
     }
 }

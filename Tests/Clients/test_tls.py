@@ -133,6 +133,18 @@ def test_plaintext_to_a_tls_port_and_tls_to_a_plaintext_port_are_named(secure, c
     wait_for_line(cluster, "shard-1", "TLS to a plaintext port: this node has no tls.certificate")
 
 
+def test_a_probe_of_the_port_is_counted_but_no_line(secure, folder):
+    def silent():
+        page = subprocess.run(curl(secure, "shard-2", folder, "monitoring", "/metrics"), capture_output=True, text=True, timeout=30).stdout
+        return int(re.search(r'covey_tls_handshakes_total\{side="node",outcome="silent"\} (\d+)', page)[1])
+
+    before = silent()
+    host, port = secure.addresses["shard-2"].split(":")
+    socket.create_connection((host, int(port)), timeout=20).close()
+    secure.wait_for(lambda: silent() > before, "the probe to be counted")
+    assert "without a word" not in secure.log("shard-2")
+
+
 def test_a_client_that_never_speaks_is_cut_off(secure):
     host, port = secure.addresses["shard-2"].split(":")
     with socket.create_connection((host, int(port)), timeout=20) as connection:
@@ -174,6 +186,20 @@ def test_certificates_are_changed_without_a_restart(make_cluster, tmp_path):
     cluster.kill("shard-2")
     cluster.start("shard-2")
     cluster.wait_for(lambda: query(cluster, "lasting", [1.0] * 16)[1]["covey"]["coverage"]["shards_answered"] == 2, "the restarted node to answer")
+    cluster.stop()
+
+
+def test_with_a_domain_every_name_of_it_is_of_the_cluster_and_no_other(make_cluster, tmp_path, protos):  # noqa: F811
+    folder = certificates(tmp_path, "--domain", "covey.test", *NODES, "newcomer")
+    certificates(folder, "shard-9")  # of the same authority, for a cluster without a domain
+    cluster = make_cluster(shards=2, settings={**settings(folder), "tls.domain": "covey.test"})
+    fill(cluster, "named", make_points(5))
+    assert query(cluster, "named", [1.0] * 16)[1]["covey"]["coverage"]["shards_answered"] == 2
+    own = ["-alpn", "h2", "-cert", folder / "newcomer.pem", "-key", folder / "newcomer.key", "-verify_hostname", "shard-1.covey.test"]
+    assert "Verification: OK" in s_client(cluster, "shard-1", folder, *own).stdout
+    assert "newcomer" not in cluster.log("shard-1")
+    s_client(cluster, "shard-1", folder, "-alpn", "h2", "-cert", folder / "shard-9.pem", "-key", folder / "shard-9.key")
+    wait_for_line(cluster, "shard-1", "name shard-9 is not of this cluster")
     cluster.stop()
 
 
