@@ -71,7 +71,7 @@ extension Shard {
         let now = clock.now()
         // While the store is away one read at a time finds out whether it is back; the others do not wait.
         let (began, failingSince) = freshness.withLock { ($0.checkBegan, $0.failingSince) }
-        if began != nil, let failingSince {
+        if began != nil, let failingSince, failingSince.duration(to: now) > timeout * 2 {
             throw ClusterError(.unavailable, "shard \(id): the store has not answered for \(failingSince.duration(to: now)), so that nobody knows what is current")
         }
         let check = PendingWrite(.check)

@@ -74,6 +74,7 @@ final class StoreHistory: @unchecked Sendable {  // one thread
             case .claim: "claim"
             case .release: "release"
             case .terminal: "terminal"
+            case .split: "split"
             }
             let done = events[StoreKey.log(shard, position: entry.position)] ?? []
             return "\(entry.position): \(kind) of \(entry.writer) in epoch \(entry.epoch) (\(done.map { "\($0): \($1)" }.joined(separator: "; ")))"

@@ -1,6 +1,7 @@
 import Logging
 import Model
 import Observability
+import Placement
 import Sharding
 import Storage
 import Synchronization
@@ -19,7 +20,9 @@ import Testing
         configuration.lease = .zero
         let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         let a = ShardNode(node: NodeID("a"), store: ownersStore, configuration: configuration, metrics: Metrics(), logger: logger)
-        let followers = Followers(of: NodeID("b"), nodes: [NodeID("a"): link(a)])
+        let service = link(a)
+        let record = ClusterRecord(version: 1, replicas: 2, members: [ClusterMember(node: NodeID("a")), ClusterMember(node: NodeID("b"))])
+        let followers = Followers(of: NodeID("b"), members: try Members(record) { $0.node == NodeID("a") ? service : nil })
         let b = ShardNode(node: NodeID("b"), store: harness.store, configuration: configuration, followers: followers, metrics: Metrics(), logger: logger)
         return (harness, a, b)
     }
