@@ -44,7 +44,7 @@ extension Coordinator {
             try requireUsable(found.gaps, of: plan, partial: query.partial)
 
             let page = found.hits.dropFirst(query.offset)
-            var answer = await fetchWinners(page, query, plan, fanOut: self.fanOut("fetch", of: plan, context, deadline: end, partial: query.partial))
+            var answer = await fetchWinners(page, of: found, query, plan, fanOut: self.fanOut("fetch", of: plan, context, deadline: end, partial: query.partial))
             if let divided = divided(plan, after: answer.gaps.map { ($0.shard, $0.reason) }) {
                 plan = divided
                 continue
@@ -73,10 +73,26 @@ extension Coordinator {
         /// What every shard was asked, in the last round.
         var request: SearchRequest
         var hits: [RankedHit]
+        /// What each shard found, by place.
+        var byShard: [[Hit]]
         /// By place; `nil` for the shards in `gaps`.
         var work: [SearchWork?]
         var gaps: [Coverage.Gap]
         var unverified: [Coverage.Unverified] = []
+
+        /// Leaves in ``byShard`` what was not a candidate yet: a shard's candidates are its first hits.
+        mutating func take(_ candidates: ArraySlice<RankedHit>) {
+            let last = Dictionary(candidates.map { ($0.place, $0.hit) }) { $1 }
+            for (place, hit) in last { byShard[place] = Array(byShard[place].drop { $0 != hit }.dropFirst()) }
+        }
+
+        /// What is left of the shards that are not silent, the best first; nothing of it is left afterwards.
+        mutating func rest(without silent: Set<ShardID>, _ plan: CollectionPlan) -> [RankedHit] {
+            var ranked = RankedHits(capacity: .max, metric: plan.schema.metric)
+            for target in plan.targets where !silent.contains(target.shard) { ranked.merge(byShard[target.place], from: target.place) }
+            byShard = byShard.map { _ in [] }
+            return ranked.hits
+        }
     }
 
     /// Hits ranked over all shards, the query's offset included, and spare ones that take the places of those that change meanwhile.
@@ -98,6 +114,7 @@ extension Coordinator {
             }
             var ranked = RankedHits(capacity: query.collapseDuplicates ? .max : depth * 2, metric: plan.schema.metric)
             var work = [SearchWork?](repeating: nil, count: plan.targets.count)
+            var byShard = [[Hit]](repeating: [], count: plan.targets.count)
             var gaps: [Coverage.Gap] = []
             var isExhausted = true
             let reasons = fanOut.unverified.all
@@ -107,6 +124,7 @@ extension Coordinator {
                 case .success(let reply):
                     ranked.merge(reply.hits, from: target.place)
                     work[target.place] = reply.work
+                    byShard[target.place] = reply.hits
                     plan.note(points: reply.work.pointsHeld, in: target.shard)
                     if reply.hits.count >= depth { isExhausted = false }
                     if let reason = reasons[target.shard] {
@@ -127,7 +145,7 @@ extension Coordinator {
                     work[first]!.candidatesRescored += spent.candidatesRescored
                     work[first]!.listsScanned += spent.listsScanned
                 }
-                return Found(request: template, hits: hits, work: work, gaps: gaps, unverified: unverified)
+                return Found(request: template, hits: hits, byShard: byShard, work: work, gaps: gaps, unverified: unverified)
             }
             for work in work { if let work { spent += work } }
             depth = min(depth * 4, configuration.maximumLimit * 4)
@@ -157,7 +175,7 @@ extension Coordinator {
     ///
     /// Those that were overwritten or deleted meanwhile are left out, and the next candidates take their places.
     private func fetchWinners(
-        _ candidates: ArraySlice<RankedHit>, _ query: SearchQuery, _ plan: CollectionPlan, fanOut: FanOut
+        _ candidates: ArraySlice<RankedHit>, of found: Found, _ query: SearchQuery, _ plan: CollectionPlan, fanOut: FanOut
     ) async -> Winners {
         guard query.withPayload != .none || query.withVector else {
             let hits = candidates.prefix(query.limit).map {
@@ -167,8 +185,15 @@ extension Coordinator {
         }
         var winners = Winners(hits: [], superseded: 0, gaps: [])
         var rest = candidates
+        var found = found
+        found.take(found.hits[...])
         // Each round uses candidates up, and those of a shard that fails are used up at once.
-        while winners.hits.count < query.limit, !rest.isEmpty, !Task.isCancelled {
+        while winners.hits.count < query.limit, !Task.isCancelled {
+            if rest.isEmpty, !winners.gaps.isEmpty, !query.collapseDuplicates {
+                // The spare ones were not enough for the places of whole shards.
+                rest = found.rest(without: Set(winners.gaps.map(\.shard)), plan)[...]
+            }
+            guard !rest.isEmpty else { break }
             let wanted = rest.prefix(query.limit - winners.hits.count)
             rest = rest.dropFirst(wanted.count)
             let byShard = Dictionary(grouping: wanted, by: \.place)
