@@ -35,7 +35,10 @@ extension Request {
     /// Runs `work` on a request whose body has been read, and cancels it when the client goes away. Over HTTP/1.1 that takes the connection, which
     /// must be closed afterwards.
     func whileClientStays<Value: Sendable>(_ context: GatewayContext, _ work: () async throws -> Value) async throws -> Value {
-        if context.isCancelledWithClient { return try await work() }
+        if context.isCancelledWithClient {
+            // Whatever the work makes of its cancellation.
+            do { return try await work() } catch where Task.isCancelled { throw CancellationError() }
+        }
         return try await body.consumeWithCancellationOnInboundClose { _ in try await work() }
     }
 }
