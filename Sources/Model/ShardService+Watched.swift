@@ -5,7 +5,7 @@ extension ShardService {
     /// - Parameters:
     ///   - shard: The one that the call is about, if it waits for the store and for nothing that takes long: then the node is asked whether it reaches it.
     ///   - probesFirst: Whether it is asked for a sign of life before the call, too.
-    /// - Returns: What the call does, or `unavailable` with the reason, at most twice ``NodeProbe/interval`` after the last sign of life.
+    /// - Returns: What the call does, or `unavailable` with the reason, at most twice ``NodeProbe/interval`` after the last sign of life, or `deadlineExceeded`.
     package func watched<Reply: Sendable>(
         _ shard: ShardID?, _ context: CallContext, clock: DeadlineClock, probesFirst: Bool = false,
         _ call: @escaping @Sendable (CallContext) async throws(ClusterError) -> Reply
@@ -19,6 +19,8 @@ extension ShardService {
             group.addTask {
                 while true {
                     do { try await clock.sleep(clock.now() + NodeProbe.interval) } catch { return .silent(ClusterError(.cancelled, "answered")) }
+                    // Nobody waits for the answer any more, whatever became of it.
+                    if let deadline = context.deadline, clock.now() >= deadline { return .silent(ClusterError(.deadlineExceeded, "the deadline passed before the answer came")) }
                     if let error = await probe.failure() { return .silent(error) }
                 }
             }
