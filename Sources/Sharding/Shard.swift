@@ -162,8 +162,6 @@ actor Shard {
             case .follow(let entries): try follow(entries)
             case .release:
                 if state.withLock({ $0.cursor.isOwner && !$0.cursor.isOver }) {
-                    // From the moment that the entry may be in the log, another may claim without waiting: the lease ends before.
-                    freshness.withLock { $0.leaseEnd = nil }
                     _ = try await commit(.release)
                 }
             case .claim, .anchor, .terminal, .operations, .split:
@@ -285,9 +283,15 @@ actor Shard {
     ) async throws(ClusterError) -> (position: UInt64, superseded: [Int]) {
         let bytes = entry.encoded()
         let start = environment.clock.now()
+        // From the moment that an end may be in the log, others may go on without waiting: the lease ends before.
+        let isEnd = switch entry.content {
+        case .release, .terminal, .split: true
+        case .data, .bulk, .claim: false
+        }
+        if isEnd { freshness.withLock { $0.leaseEnd = nil } }
         switch await log.append(entry, bytes: bytes) {
         case .committed:
-            renewLease(from: start)
+            if !isEnd { renewLease(from: start) }
             environment.entriesWritten.add()
             environment.bytesWritten.add(bytes.count)
             var applied = entry
