@@ -66,7 +66,8 @@ def shard_id(cluster, protos, shard_channel):
     points = [{**point, "id": i} for i in range(1, 65)]  # one at least for every shard, so that all are open
     assert cluster.json("PUT", "/collections/foreign/points?wait=true", {"points": points})[0] == 200
     status = protos.shard_stub(shard_channel).Status(protos.shard.StatusRequest(tenant="default"), timeout=10)
-    held = [shard for shard in status.shards if shard.shard.tenant == "default"]
+    incarnation = int(cluster.json("GET", "/collections/foreign")[1]["result"]["covey"]["incarnation"], 16)
+    held = [shard for shard in status.shards if shard.shard.incarnation == incarnation]
     assert held, "shard-1 keeps no shard of the collection"
     return max(held, key=lambda shard: shard.points).shard
 

@@ -18,12 +18,16 @@ import Testing
         var configuration = ShardConfiguration()
         configuration.searchThreads = 1
         configuration.lease = .zero
+        configuration.retryDelay = .zero
+        configuration.verifyTimeout = .seconds(600)
+        // Nobody runs out of time, however long this test waits for a processor.
+        let clock = DeadlineClock(now: { ContinuousClock.now }, sleep: { _ in try await Task.sleep(for: .seconds(3_600)) })
         let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
-        let a = ShardNode(node: NodeID("a"), store: ownersStore, configuration: configuration, metrics: Metrics(), logger: logger)
+        let a = ShardNode(node: NodeID("a"), store: ownersStore, configuration: configuration, clock: clock, metrics: Metrics(), logger: logger)
         let service = link(a)
         let record = ClusterRecord(version: 1, replicas: 2, members: [ClusterMember(node: NodeID("a")), ClusterMember(node: NodeID("b"))])
         let followers = Followers(of: NodeID("b"), members: try Members(record) { $0.node == NodeID("a") ? service : nil })
-        let b = ShardNode(node: NodeID("b"), store: harness.store, configuration: configuration, followers: followers, metrics: Metrics(), logger: logger)
+        let b = ShardNode(node: NodeID("b"), store: harness.store, configuration: configuration, followers: followers, clock: clock, metrics: Metrics(), logger: logger)
         return (harness, a, b)
     }
 
