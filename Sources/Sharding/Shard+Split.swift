@@ -18,7 +18,7 @@ struct SplitHalves: Sendable {
 }
 
 extension Shard {
-    /// Rows that may be left for the moment in which no write is taken. Reason: a segment of so many is built in some 10 ms.
+    /// Rows that may be left for the moment in which no write is taken. Reason: so few are scanned exactly, and make a small segment.
     private static let finalRows = 2_000
     /// Rounds of building beside writes, at most: each takes what was written during the one before.
     private static let rounds = 6

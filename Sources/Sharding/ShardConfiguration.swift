@@ -8,7 +8,7 @@ package struct ShardConfiguration: Sendable {
     package var sealBytes: Int = 64 << 20
     /// Log entries after which a shard seals by itself. Default: 4,096, so that many small writes do not slow a restart.
     package var sealEntries: Int = 4_096
-    /// Points of a shard from which on it splits by itself. Default: 20 million, whose index takes a node of two cores well under an hour to build; 0 never.
+    /// Points of a shard from which on it splits by itself. Default: 20 million; 0 never.
     package var splitPoints: Int = 20_000_000
     /// Live points of a segment up to which it is scanned exactly instead of by code. Default: 2,000, where both
     /// take well below a millisecond and the exact scan loses nothing. 0 always searches by code.
