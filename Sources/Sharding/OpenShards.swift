@@ -110,10 +110,16 @@ final class OpenShards: Sendable {
     }
 
     /// Closes the open shards that `condition` holds for; their next use opens them again.
-    func close(where condition: @Sendable (Shard) -> Bool) async {
+    ///
+    /// - Returns: How many there were.
+    func close(where condition: (Shard) -> Bool) async -> Int {
+        var count = 0
         for (id, opening) in state.withLock({ $0.slots.map { ($0.key, $0.value.opening) } }) {
-            if case .success(let shard) = await opening.value, condition(shard) { remove(id, opening) }
+            guard case .success(let shard) = await opening.value, condition(shard) else { continue }
+            remove(id, opening)
+            count += 1
         }
+        return count
     }
 
     private func remove(_ id: ShardID, _ opening: Task<Result<Shard, ClusterError>, Never>) {

@@ -20,7 +20,7 @@ extension Shard {
         while true {
             // A half of a split shard that was never sealed begins with what the split says.
             var manifest = try await log.newestManifest()
-            if manifest == nil { manifest = try await beginning(of: id, schema, environment) }
+            if manifest == nil { manifest = try await log.beginning(in: schema) }
             let version = manifest?.version ?? 0
             let state = try await replay(
                 after: manifest, log: log, schema: schema, writer: writer, environment: environment, toleratesGaps: version == previousVersion)
@@ -50,16 +50,6 @@ extension Shard {
             throw ClusterError(.notFound, "collection \(schema.name) cannot have a shard \(id.index)")
         }
         return schema
-    }
-
-    /// What a half of a split shard begins with; `nil` for one of the first shards.
-    private static func beginning(of id: ShardID, _ schema: CollectionSchema, _ environment: ShardEnvironment) async throws(ClusterError) -> Manifest? {
-        guard let parent = id.parent(in: schema) else { return nil }
-        let log = LogStore(shard: parent, store: environment.store, retryDelay: environment.configuration.retryDelay, clock: environment.clock)
-        guard let halves = try await log.halves() else {
-            throw ClusterError(.notFound, "collection \(schema.name) has no shard \(id.index): shard \(parent.index) was not split")
-        }
-        return id == parent.halves(in: schema).lower ? halves.lower : halves.upper
     }
 
     /// The state after the last entry; `nil` if an entry or a segment is missing and `toleratesGaps` is false.

@@ -63,14 +63,7 @@ package final class ShardNode: ShardService {
     /// - Returns: How many there were.
     @discardableResult
     package func handOver() async -> Int {
-        let count = Atomic<Int>(0)
-        let node = environment.node
-        await hosted.close { shard in
-            guard !shard.replicas.contains(node) else { return false }
-            count.add(1, ordering: .relaxed)
-            return true
-        }
-        return count.load(ordering: .relaxed)
+        await hosted.close { !$0.replicas.contains(environment.node) }
     }
 
     package func append(_ request: AppendRequest, context: CallContext) async throws(ClusterError) -> AppendReply {

@@ -23,6 +23,19 @@ struct ShardTree: Sendable {
     }
 }
 
+extension LogStore {
+    /// What this shard begins with, as its parent's log says; `nil` for one of the first shards.
+    ///
+    /// - Throws: `notFound` if the parent was not split.
+    func beginning(in schema: CollectionSchema) async throws(ClusterError) -> Manifest? {
+        guard let parent = shard.parent(in: schema) else { return nil }
+        guard let halves = try await LogStore(shard: parent, store: store, retryDelay: retryDelay, clock: clock).halves() else {
+            throw ClusterError(.notFound, "collection \(schema.name) has no shard \(shard.index): shard \(parent.index) was not split")
+        }
+        return shard == parent.halves(in: schema).lower ? halves.lower : halves.upper
+    }
+}
+
 extension ShardID {
     func halves(in schema: CollectionSchema) -> (lower: ShardID, upper: ShardID) {
         let halves = ShardLayout.children(of: index, firstCount: schema.shardCount)

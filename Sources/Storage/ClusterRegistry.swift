@@ -50,18 +50,9 @@ package struct ClusterRegistry: Sendable {
         let stored = Stored(
             replicas: record.replicas,
             members: record.members.map { Stored.Member(name: $0.node.rawValue, address: $0.address, weight: $0.weight, zone: $0.zone) })
-        let (key, bytes): (String, [UInt8])
-        do throws(FormatError) { (key, bytes) = (StoreKey.clusterRecord(record.version), try Self.frame.wrap(json: stored)) } catch {
-            throw ClusterError(.internal, "\(error)")
-        }
-        do throws(StoreError) {
-            try await store.put(key, bytes, ifAbsent: true)
-            return true
-        } catch {
-            if case .alreadyExists = error { return false }
-            // Without an outcome the object itself decides, if it is there.
-            do throws(StoreError) { return try await store.get(key) == bytes } catch { throw ClusterError(.unavailable, "whether \(key) was stored is not known: \(error)") }
-        }
+        let bytes: [UInt8]
+        do throws(FormatError) { bytes = try Self.frame.wrap(json: stored) } catch { throw ClusterError(.internal, "\(error)") }
+        return try await store.create(StoreKey.clusterRecord(record.version), bytes)
     }
 
     /// What the object at a key of the chain says.

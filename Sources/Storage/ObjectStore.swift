@@ -53,6 +53,21 @@ package final class LocalFile: Sendable {
 extension ObjectStore {
     package func delete(_ key: String) async throws(StoreError) { try await delete([key]) }
 
+    /// Puts an object that nobody has put before: the next version of a chain, say.
+    ///
+    /// - Returns: False if somebody else was first.
+    /// - Throws: `unavailable` if whether it is there is not known.
+    func create(_ key: String, _ bytes: [UInt8]) async throws(ClusterError) -> Bool {
+        do throws(StoreError) {
+            try await put(key, bytes, ifAbsent: true)
+            return true
+        } catch {
+            if case .alreadyExists = error { return false }
+            // Without an outcome the object itself decides, if it is there.
+            do throws(StoreError) { return try await get(key) == bytes } catch { throw ClusterError(.unavailable, "whether \(key) was stored is not known: \(error)") }
+        }
+    }
+
     /// Keys that begin with `prefix`, all of them, in the store's order; one request for each 1,000.
     package func listAll(prefix: String, after: String? = nil) async throws(StoreError) -> [String] {
         var keys: [String] = []

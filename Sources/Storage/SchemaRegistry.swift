@@ -153,15 +153,7 @@ package struct SchemaRegistry: Sendable {
     /// Puts the record's version; `false` if somebody else was first.
     private func publish(_ record: Record, named name: CollectionName, tenant: TenantID) async throws(ClusterError) -> Bool {
         let bytes = try encoded(Self.frame, StoredRecord(dropped: record.isDropped, schema: record.schema))
-        let key = StoreKey.name(of: tenant, collection: name, version: record.version)
-        do throws(StoreError) {
-            try await store.put(key, bytes, ifAbsent: true)
-            return true
-        } catch {
-            if case .alreadyExists = error { return false }
-            // Without an outcome the object itself decides, if it is there.
-            do throws(StoreError) { return try await store.get(key) == bytes } catch { throw ClusterError(.unavailable, "whether \(key) was stored is not known: \(error)") }
-        }
+        return try await store.create(StoreKey.name(of: tenant, collection: name, version: record.version), bytes)
     }
 
     /// `nil` if there is no such object.

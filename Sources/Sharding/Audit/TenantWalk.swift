@@ -124,18 +124,18 @@ struct TenantWalk {
         var known: Set<Int> = []
         while let (id, beginning) = waiting.popLast() {
             known.insert(id.index)
-            var walk = ShardWalk(id: id, schema: schema, beginning: beginning, audit: audit)
-            // Which is the case may change between two looks: then the walk finds an end, and the second look the halves.
-            if let halves = try await halves(of: id) {
+            var halves = try await halves(of: id)
+            var shard = ShardWalk.Report()
+            if halves == nil {
+                var walk = ShardWalk(id: id, schema: schema, beginning: beginning, audit: audit)
+                shard = try await walk.run()
+                // It may have been split between the two looks.
+                if shard.isOver { halves = try await self.halves(of: id) }
+            }
+            if let halves {
                 let ids = id.halves(in: schema)
                 waiting += [(ids.upper, halves.upper), (ids.lower, halves.lower)]
                 try await checkEnd(of: id, &collection)
-                continue
-            }
-            let shard = try await walk.run()
-            if shard.isOver, let halves = try await halves(of: id) {
-                let ids = id.halves(in: schema)
-                waiting += [(ids.upper, halves.upper), (ids.lower, halves.lower)]
                 continue
             }
             // A drop takes everything away without another manifest.

@@ -108,10 +108,7 @@ package struct SnapshotWriter: Sendable {
             }
             // A half of a split shard that was never sealed has none; what it begins with is in the other's log.
             var manifest = try await log.newestManifest()
-            if manifest == nil, let parent = shard.parent(in: schema) {
-                let halves = try await LogStore(shard: parent, store: source, retryDelay: .milliseconds(20)).halves()
-                manifest = shard == parent.halves(in: schema).lower ? halves?.lower : halves?.upper
-            }
+            if manifest == nil { manifest = try await log.beginning(in: schema) }
             var needed: Set<String> = []
             var missing: String?
             let position = try await copy(shard, manifest, log, &copies, &needed, &missing)
