@@ -9,9 +9,11 @@ extension AppendReply: OwnersReply {}
 extension SealReply: OwnersReply {}
 
 extension Coordinator {
-    /// Rounds over all replicas when none can be reached. Reason: with pauses that double, some five seconds, in which a node that is restarted is
-    /// back; where each attempt waits for a store that is away, some twenty.
-    private static let rounds = 8
+    /// Rounds over all replicas when none can be reached. Reason: with the pauses between them some five seconds, in which a node that is restarted
+    /// is back; where each attempt waits for a store that is away, as long as the caller's deadline allows.
+    private static let rounds = 12
+    /// Between two rounds, at most. Reason: a store or a node that is back is noticed so much later.
+    private static let longestPause: Duration = .milliseconds(640)
 
     /// Has a shard's owner carry out a call: finds it if it moved, and lets another replica take over if it cannot be reached.
     ///
@@ -78,11 +80,11 @@ extension Coordinator {
                     unreachable = []
                     node = target.node
                 }
-                hops += 1
+                if error.code == .aborted { hops += 1 }
                 let now = clock.now()
                 guard hops < 16, context.deadline.map({ now + pause < $0 }) ?? true else { throw error }
                 try? await clock.sleep(now + pause)
-                pause *= 2
+                pause = min(pause * 2, Self.longestPause)
             }
         }
     }

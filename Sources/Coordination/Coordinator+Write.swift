@@ -7,11 +7,18 @@ extension Coordinator {
     /// Within a shard the operations take effect in order; between shards there is no order and no atomicity. Points of one
     /// document, and deletions directly before them, change in one log entry. Vectors are brought to unit length when the metric is cosine.
     ///
-    /// - Throws: `invalidArgument` naming the point, before anything is written; otherwise the first failing shard's code
+    /// - Throws: `invalidArgument` naming the point, before anything is written; `unavailable` with ``CoordinatorConfiguration/maximumWrites``
+    ///   writes at work; otherwise the first failing shard's code
     ///   with a message that says which shards failed and how many wrote: ids and operations are the same when the caller
     ///   tries again, so repeating the batch does no harm.
     @discardableResult
     package func write(
+        _ operations: [AppendRequest.Operation], to name: CollectionName, context: CallContext
+    ) async throws(ClusterError) -> WriteOutcome {
+        try await writing { () throws(ClusterError) in try await written(operations, to: name, context: context) }
+    }
+
+    private func written(
         _ operations: [AppendRequest.Operation], to name: CollectionName, context: CallContext
     ) async throws(ClusterError) -> WriteOutcome {
         let started = clock.now()

@@ -23,6 +23,8 @@ package final class Coordinator: Sendable {
     private let erasures = Mutex<[Incarnation: ContinuousClock.Instant]>([:])
     private let health = Mutex<[NodeID: NodeHealth]>([:])
     private let hedging = HedgeRule()
+    /// At most ``CoordinatorConfiguration/maximumWrites``.
+    private let writesAtWork = Mutex(0)
 
     /// - Parameters:
     ///   - members: The cluster's shard nodes, alive or not.
@@ -251,6 +253,18 @@ package final class Coordinator: Sendable {
         FanOut(
             clock: clock, metrics: metrics, hedging: hedging, plan: plan, method: method, context: context, deadline: deadline, mode: mode,
             mayBeUnverified: partial == .degrade)
+    }
+
+    /// Does something that waits for the store, unless many do already.
+    func writing<Value>(_ body: () async throws(ClusterError) -> Value) async throws(ClusterError) -> Value {
+        let limit = configuration.maximumWrites
+        let isFull = writesAtWork.withLock { count in
+            if count < limit { count += 1 } else { return true }
+            return false
+        }
+        if isFull { throw ClusterError(.unavailable, "\(limit) writes are at work, which is the limit; try again") }
+        defer { writesAtWork.withLock { $0 -= 1 } }
+        return try await body()
     }
 
     func log(_ level: Logger.Level, _ message: Logger.Message, _ metadata: Logger.Metadata, _ context: CallContext) {

@@ -29,6 +29,9 @@ package struct CoordinatorConfiguration: Sendable {
     package var schemaTimeout: Duration = .seconds(1)
     /// Schemas kept in memory. Default: 10,000, a few kilobytes each.
     package var schemaCacheLimit: Int = 10_000
+    /// Writes at work at once; one more is refused with `unavailable`. Default: 256, half of the requests that a gateway lets in: however many
+    /// writes wait for a store that is away, there is room for reads that need not wait.
+    package var maximumWrites: Int = 256
     /// Shards of a new collection that does not say; `nil`: one per shard node.
     package var defaultShardCount: Int?
 
@@ -60,6 +63,7 @@ package struct CoordinatorConfiguration: Sendable {
         }
         let counts: [(String, Int)] = [
             ("schemaCacheLimit", schemaCacheLimit), ("dropsPerSweep", dropsPerSweep), ("maximumLimit", maximumLimit), ("maximumBatchPoints", maximumBatchPoints),
+            ("maximumWrites", maximumWrites),
             ("maximumPayloadBytes", maximumPayloadBytes), ("maximumEntryBytes", maximumEntryBytes), ("maximumDocumentBytes", maximumDocumentBytes),
         ]
         for (name, value) in counts where value < 1 { throw ClusterError(.invalidArgument, "\(name) must be at least 1, found \(value)") }

@@ -4,6 +4,9 @@ import Synchronization
 /// The shards that a node has open: each opened once, however many ask, and closed when it is the one idle for longest
 /// and there are too many.
 final class OpenShards: Sendable {
+    /// Shards opened at once that nobody waits for. Reason: those that somebody waits for come first.
+    private static let warmingLimit = 2
+
     private let limit: Int
     private let open: @Sendable (ShardID) async throws(ClusterError) -> Shard
     private let state = Mutex(State())
@@ -15,6 +18,8 @@ final class OpenShards: Sendable {
         var isClosed = false
         /// Shards being opened anew.
         var refreshing: [ShardID: Task<Void, Never>] = [:]
+        /// How many are being opened for nobody who waits.
+        var warming = 0
         /// Shards on their way out.
         var closing: [UInt64: Task<Void, Never>] = [:]
     }
@@ -130,10 +135,31 @@ final class OpenShards: Sendable {
         }
     }
 
-    /// Calls `body` if the shard is open and usable.
-    func withOpen(_ id: ShardID, _ body: (Shard) async throws(ClusterError) -> Void) async throws(ClusterError) {
-        guard let opening = state.withLock({ $0.slots[id]?.opening }), case .success(let shard) = await opening.value, shard.isUsable else { return }
-        try await body(shard)
+    /// Calls `body` if the shard is open and usable; this counts as use.
+    ///
+    /// - Returns: Whether it is open, or being opened.
+    func withOpen(_ id: ShardID, _ body: (Shard) async throws(ClusterError) -> Void) async throws(ClusterError) -> Bool {
+        let opening = state.withLock { state in
+            state.slots[id]?.idleSince = .now
+            return state.slots[id]?.opening
+        }
+        guard let opening else { return false }
+        if case .success(let shard) = await opening.value, shard.isUsable { try await body(shard) }
+        return true
+    }
+
+    /// Opens a shard that is in use elsewhere, so that whoever comes need not wait; not if others would have to be closed, or several are being
+    /// opened so already.
+    func warm(_ id: ShardID) {
+        state.withLock { state in
+            guard !state.isClosed, state.slots[id] == nil, state.slots.count < limit, state.warming < Self.warmingLimit else { return }
+            state.warming += 1
+            // What it opens belongs to this object, and `close` waits for that.
+            Task { [weak self] in
+                try? await self?.with(id, repeats: false) { _ throws(ClusterError) in }
+                self?.state.withLock { $0.warming -= 1 }
+            }
+        }
     }
 
     /// Opens the shard anew beside the opening in use, which serves until then.

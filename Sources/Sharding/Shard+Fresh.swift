@@ -168,11 +168,14 @@ extension Shard {
         freshness.withLock { $0.verifiedAt = start }
     }
 
-    /// Applies entries that their writer says are in the log, up to the first that does not follow.
-    func follow(_ entries: [(entry: LogEntry, byteCount: Int)]) throws(ClusterError) {
-        for (entry, byteCount) in entries where entry.position == state.withLock({ $0.cursor.position }) + 1 {
-            // Operations in objects beside the log are read when somebody has to know.
-            if case .bulk = entry.content { return }
+    /// Applies entries that their writer says are in the log; reads from the log what it did not send: what a lost message had, and operations
+    /// in objects beside the log.
+    func follow(_ entries: [(entry: LogEntry, byteCount: Int)]) async throws(ClusterError) {
+        for (entry, byteCount) in entries {
+            let next = state.withLock { $0.cursor.position } + 1
+            if entry.position < next { continue }
+            if entry.position > next { return try await catchUp() }
+            if case .bulk = entry.content { return try await catchUp() }
             try learn(entry, byteCount: byteCount)
         }
     }

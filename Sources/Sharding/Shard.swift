@@ -159,7 +159,7 @@ actor Shard {
         do throws(ClusterError) {
             switch group[0].work {
             case .check: try await catchUp()
-            case .follow(let entries): try follow(entries)
+            case .follow(let entries): try await follow(entries)
             case .release:
                 if state.withLock({ $0.cursor.isOwner && !$0.cursor.isOver }) {
                     _ = try await commit(.release)

@@ -200,13 +200,15 @@ package final class ShardNode: ShardService {
         for (index, bytes) in request.entries.enumerated() {
             do throws(FormatError) { entries.append((try LogEntry(decoding: bytes), bytes.count)) } catch { throw ClusterError(.invalidArgument, "entries[\(index)]: \(error)") }
         }
-        try await hosted.withOpen(request.shard) { shard throws(ClusterError) in
+        let isOpen = try await hosted.withOpen(request.shard) { shard throws(ClusterError) in
             if !entries.isEmpty { _ = try await shard.submit(PendingWrite(.follow(entries))) }
             // A new manifest names segments that take the place of what is in memory here.
             if !shard.state.withLock({ $0.cursor.isOwner }), shard.isBehind || request.manifestVersion > shard.snapshot.manifestVersion {
                 hosted.refresh(request.shard)
             }
         }
+        // Its log grows: a replica that had to read all of it when the owner dies would be late.
+        if !isOpen { hosted.warm(request.shard) }
     }
 
     /// Dropping what is gone already succeeds.

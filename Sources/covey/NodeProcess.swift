@@ -162,6 +162,7 @@ struct NodeProcess {
         var coordination = CoordinatorConfiguration()
         coordination.erasureDeadline = erasureDeadline
         coordination.readTimeout = .milliseconds(configuration.number("coordinator.deadline_ms"))
+        coordination.maximumWrites = max(1, configuration.number("gateway.concurrent_requests") / 2)
         let coordinator = try Coordinator(store: store, members: members, configuration: coordination, logger: logger, metrics: metrics)
         let address = try configuration.address("gateway.address")
         var gateway = GatewayConfiguration()

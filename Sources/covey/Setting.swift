@@ -98,7 +98,7 @@ struct Setting: Sendable {
             help: "largest request body in MiB; 64 holds 10,000 points of 768 dimensions"),
         Setting(
             key: "gateway.concurrent_requests", kind: .wholeNumber(1...100_000), fallback: "512",
-            help: "requests served at once; more are answered 429, so that those accepted stay fast"),
+            help: "requests served at once, half of them writes at most; more are answered 503, so that those accepted stay fast"),
         Setting(
             key: "gateway.drain_seconds", kind: .wholeNumber(0...3_600), fallback: "30",
             help: "time that accepted requests get to finish after SIGTERM"),

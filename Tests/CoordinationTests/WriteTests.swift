@@ -91,7 +91,25 @@ import Testing
         await #expect(throws: ClusterError(.unavailable, "0 of 1 shards of \"c\" wrote; shard 0 on node node-0: unavailable: connection reset")) {
             try await cluster.coordinator.write([.deleteWhere(Filter())], to: name, context: cluster.context)
         }
-        #expect(node.calls.count { $0 == "append" } == 10)
+        #expect(node.calls.count { $0 == "append" } == 14)
+    }
+
+    @Test("however many writes wait, there is room for reads; one write more is refused with the limit")
+    func room() async throws {
+        let cluster = try FakeCluster(nodes: 1) { $0.maximumWrites = 2 }
+        let name = try await cluster.make("c")
+        let node = cluster.nodes[0]
+        node.fail { method, _ in method == "append" ? .hang : nil }
+        let waiting = (0..<2).map { id in Task { try await cluster.coordinator.write([.delete([.integer(id)])], to: name, context: cluster.context) } }
+        while node.calls.count(where: { $0 == "append" }) < 2 { await Task.yield() }
+        await #expect(throws: ClusterError(.unavailable, "2 writes are at work, which is the limit; try again")) {
+            try await cluster.coordinator.write([.delete([.integer(3)])], to: name, context: cluster.context)
+        }
+        #expect(try await cluster.coordinator.count(name, context: cluster.context).count == 0)
+        for task in waiting { task.cancel() }
+        for task in waiting { _ = await task.result }
+        node.heal()
+        try await cluster.coordinator.write([.delete([.integer(3)])], to: name, context: cluster.context)
     }
 
     @Test("a failed shard is named; the others have written")

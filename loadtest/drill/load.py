@@ -141,8 +141,7 @@ def between(rows, start, end):
 
 
 def longest_gap(acknowledgements, start, end):
-    """Longest time without an acknowledgement that touches a span, given the sorted times of all."""
+    """Longest time without an acknowledgement in a span, from the last one before it on, given the sorted times of all."""
     first = max(0, bisect.bisect_left(acknowledgements, start) - 1)
-    last = bisect.bisect_right(acknowledgements, end) + 1
-    times = acknowledgements[first:last]
+    times = acknowledgements[first : bisect.bisect_right(acknowledgements, end)] + [end]
     return max((b - a for a, b in zip(times, times[1:])), default=end - start)
