@@ -7,7 +7,11 @@ final class OpenShards: Sendable {
     /// Shards opened at once that nobody waits for. Reason: those that somebody waits for come first.
     private static let warmingLimit = 2
 
+    /// After so long without an opening that came about, one call tries and the others are refused at once. Reason: what a long log takes to read.
+    private static let patience: Duration = .seconds(2)
+
     private let limit: Int
+    private let clock: DeadlineClock
     private let open: @Sendable (ShardID) async throws(ClusterError) -> Shard
     private let state = Mutex(State())
 
@@ -20,19 +24,32 @@ final class OpenShards: Sendable {
         var refreshing: [ShardID: Task<Void, Never>] = [:]
         /// How many are being opened for nobody who waits.
         var warming = 0
+        /// Shards that the store did not let be opened when they were last tried.
+        var leftovers: [ShardID: Leftover] = [:]
         /// Shards on their way out.
         var closing: [UInt64: Task<Void, Never>] = [:]
     }
     private struct Slot {
         let opening: Task<Result<Shard, ClusterError>, Never>
+        /// Tells this opening from others of the same shard.
+        let number: UInt64
+        /// What stands in for it while it is under way; `nil` once it is done.
+        var leftover: Leftover?
         var users = 0
         var lastUse: UInt64
         let openedAt = ContinuousClock.now
         var idleSince = ContinuousClock.now
     }
+    private struct Leftover {
+        /// An opening that cannot be written to, nor tell what is current; good for reads that may be old.
+        var shard: Shard?
+        /// When the first attempt began to open it anew.
+        let since: ContinuousClock.Instant
+    }
 
-    init(limit: Int, open: @escaping @Sendable (ShardID) async throws(ClusterError) -> Shard) {
+    init(limit: Int, clock: DeadlineClock, open: @escaping @Sendable (ShardID) async throws(ClusterError) -> Shard) {
         self.limit = limit
+        self.clock = clock
         self.open = open
     }
 
@@ -41,51 +58,100 @@ final class OpenShards: Sendable {
 
     /// Calls `body` with the shard, opened if need be; it is not closed meanwhile.
     ///
-    /// - Parameter repeats: Whether `body` may run again, with the shard opened anew, after it found that this opening is of no use any more.
+    /// - Parameters:
+    ///   - repeats: Whether `body` may run again, with the shard opened anew, after it found that this opening is of no use any more.
+    ///   - mayBeOld: Whether an opening will do that cannot tell what is current, while a new one is under way.
+    /// - Throws: What `body` or the opening throws; `unavailable` at once while the store has not let others open it for long.
     func with<Value: Sendable>(
-        _ id: ShardID, repeats: Bool, _ body: (Shard) async throws(ClusterError) -> Value
+        _ id: ShardID, repeats: Bool, mayBeOld: Bool = false, _ body: (Shard) async throws(ClusterError) -> Value
     ) async throws(ClusterError) -> Value {
         // A shard that lost its log is opened anew by the next call: twice at most here, as it was usable a moment ago.
         for attempt in 0..<3 {
-            guard let opening = enter(id) else { throw ClusterError(.unavailable, "the node is shutting down") }
-            defer { leave(id, opening) }
-            switch await opening.value {
-            case .failure(let error):
-                remove(id, opening)
-                throw error
+            guard let (slot, isFirst) = enter(id) else { throw ClusterError(.unavailable, "the node is shutting down") }
+            defer { leave(id, slot.number) }
+            if let leftover = slot.leftover {
+                if mayBeOld, let shard = leftover.shard { return try await body(shard) }
+                let time = leftover.since.duration(to: clock.now())
+                if !isFirst, time > Self.patience { throw ClusterError(.unavailable, "shard \(id) could not be opened for \(time): the store does not answer") }
+            }
+            switch await slot.opening.value {
+            case .failure(let error): throw error
             case .success(let shard):
                 if shard.isUsable || attempt == 2 {
                     do throws(ClusterError) { return try await body(shard) } catch {
                         guard repeats, attempt < 2, !shard.isUsable, error.code != .cancelled, !Task.isCancelled else { throw error }
                     }
                 }
-                remove(id, opening)
+                leaveBehind(shard, id, slot.number)
             }
         }
         throw ClusterError(.unavailable, "shard \(id) cannot be kept open")
     }
 
-    private func enter(_ id: ShardID) -> Task<Result<Shard, ClusterError>, Never>? {
+    /// - Returns: The shard's slot, and whether this call made it; `nil` once all are closed.
+    private func enter(_ id: ShardID) -> (slot: Slot, isFirst: Bool)? {
         state.withLock { state in
             guard !state.isClosed else { return nil }
             state.clock += 1
-            if state.slots[id] == nil {
+            let isFirst = state.slots[id] == nil
+            if isFirst {
                 if state.slots.count >= limit { evict(&state) }
+                let number = state.clock
                 // Its parent is this object: all who ask wait for it, and `close` does.
                 let task = Task { [open] in
-                    do throws(ClusterError) { return Result<Shard, ClusterError>.success(try await open(id)) } catch { return .failure(error) }
+                    let result: Result<Shard, ClusterError>
+                    do throws(ClusterError) { result = .success(try await open(id)) } catch { result = .failure(error) }
+                    ended(result, id, number)
+                    return result
                 }
-                state.slots[id] = Slot(opening: task, lastUse: state.clock)
+                state.slots[id] = Slot(opening: task, number: number, leftover: state.leftovers.removeValue(forKey: id), lastUse: number)
             }
             state.slots[id]!.users += 1
             state.slots[id]!.lastUse = state.clock
-            return state.slots[id]!.opening
+            return (state.slots[id]!, isFirst)
         }
     }
 
-    private func leave(_ id: ShardID, _ opening: Task<Result<Shard, ClusterError>, Never>) {
+    /// An opening came about, or did not: then the next call tries again.
+    private func ended(_ result: Result<Shard, ClusterError>, _ id: ShardID, _ number: UInt64) {
         state.withLock { state in
-            guard state.slots[id]?.opening == opening else { return }
+            guard var slot = state.slots[id], slot.number == number else { return }
+            let leftover = slot.leftover
+            slot.leftover = nil
+            state.slots[id] = slot
+            if case .failure(let error) = result {
+                state.slots[id] = nil
+                if error.code == .unavailable {
+                    state.leftovers[id] = leftover ?? Leftover(since: clock.now())
+                    return
+                }
+            }
+            discard(leftover, &state)
+        }
+    }
+
+    /// An opening is of no use any more but for reads that may be old: the next call opens the shard anew.
+    private func leaveBehind(_ shard: Shard, _ id: ShardID, _ number: UInt64) {
+        state.withLock { state in
+            guard state.slots[id]?.number == number else { return }
+            state.slots[id] = nil
+            state.leftovers[id] = Leftover(shard: shard, since: clock.now())
+        }
+    }
+
+    private func discard(_ leftover: Leftover?, _ state: inout State) {
+        guard let shard = leftover?.shard else { return }
+        finish(Task { .success(shard) }, &state)
+    }
+
+    private func discard(_ slot: Slot, _ state: inout State) {
+        finish(slot.opening, &state)
+        discard(slot.leftover, &state)
+    }
+
+    private func leave(_ id: ShardID, _ number: UInt64) {
+        state.withLock { state in
+            guard state.slots[id]?.number == number else { return }
             state.slots[id]!.users -= 1
             state.slots[id]!.idleSince = .now
         }
@@ -95,17 +161,21 @@ final class OpenShards: Sendable {
     private func evict(_ state: inout State) {
         guard let (id, slot) = state.slots.filter({ $0.value.users == 0 }).min(by: { $0.value.lastUse < $1.value.lastUse }) else { return }
         state.slots[id] = nil
-        finish(slot.opening, &state)
+        discard(slot, &state)
     }
 
     /// Lets go of segments that may have been deleted from the store: closes the shards that nobody used for so long, and opens those anew that
     /// are in use and another node's.
     func letGo(after time: Duration) async {
-        let now = ContinuousClock.now
+        let (now, clockNow) = (ContinuousClock.now, clock.now())
         let old = state.withLock { state in
             for (id, slot) in state.slots where slot.users == 0 && slot.idleSince.duration(to: now) >= time {
                 state.slots[id] = nil
-                finish(slot.opening, &state)
+                discard(slot, &state)
+            }
+            for (id, leftover) in state.leftovers where leftover.since.duration(to: clockNow) >= time {
+                state.leftovers[id] = nil
+                discard(leftover, &state)
             }
             return state.slots.filter { $0.value.openedAt.duration(to: now) >= time }
         }
@@ -119,20 +189,16 @@ final class OpenShards: Sendable {
     /// - Returns: How many there were.
     func close(where condition: (Shard) -> Bool) async -> Int {
         var count = 0
-        for (id, opening) in state.withLock({ $0.slots.map { ($0.key, $0.value.opening) } }) {
-            guard case .success(let shard) = await opening.value, condition(shard) else { continue }
-            remove(id, opening)
+        for (id, slot) in state.withLock({ $0.slots }) {
+            guard case .success(let shard) = await slot.opening.value, condition(shard) else { continue }
+            state.withLock { state in
+                guard let now = state.slots[id], now.number == slot.number else { return }
+                state.slots[id] = nil
+                discard(now, &state)
+            }
             count += 1
         }
         return count
-    }
-
-    private func remove(_ id: ShardID, _ opening: Task<Result<Shard, ClusterError>, Never>) {
-        state.withLock { state in
-            guard state.slots[id]?.opening == opening else { return }
-            state.slots[id] = nil
-            finish(opening, &state)
-        }
     }
 
     /// Calls `body` if the shard is open and usable; this counts as use.
@@ -183,8 +249,9 @@ final class OpenShards: Sendable {
         let isKept = state.withLock { state in
             state.refreshing[id] = nil
             guard case .success = opened, !isOwner, !state.isClosed, let old = state.slots[id] else { return false }
-            state.slots[id] = Slot(opening: Task { opened }, lastUse: old.lastUse)
-            finish(old.opening, &state)
+            state.clock += 1
+            state.slots[id] = Slot(opening: Task { opened }, number: state.clock, lastUse: old.lastUse)
+            discard(old, &state)
             return true
         }
         if !isKept, case .success(let shard) = opened { await shard.close() }
@@ -192,7 +259,8 @@ final class OpenShards: Sendable {
 
     func forget(_ id: ShardID) {
         state.withLock { state in
-            if let slot = state.slots.removeValue(forKey: id) { finish(slot.opening, &state) }
+            if let slot = state.slots.removeValue(forKey: id) { discard(slot, &state) }
+            discard(state.leftovers.removeValue(forKey: id), &state)
         }
     }
 
@@ -209,8 +277,9 @@ final class OpenShards: Sendable {
     func close() async {
         let waiting = state.withLock { state in
             state.isClosed = true
-            for slot in state.slots.values { finish(slot.opening, &state) }
-            state.slots = [:]
+            for slot in state.slots.values { discard(slot, &state) }
+            for leftover in state.leftovers.values { discard(leftover, &state) }
+            (state.slots, state.leftovers) = ([:], [:])
             return Array(state.closing.values) + Array(state.refreshing.values)
         }
         for task in waiting { await task.value }

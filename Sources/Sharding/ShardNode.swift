@@ -22,7 +22,7 @@ package final class ShardNode: ShardService {
         let environment = ShardEnvironment(
             node: node, store: store, configuration: configuration, followers: followers ?? Followers(of: node), clock: clock, metrics: metrics, logger: logger)
         self.environment = environment
-        hosted = OpenShards(limit: configuration.openShards) { id throws(ClusterError) in try await Shard.open(id, environment: environment) }
+        hosted = OpenShards(limit: configuration.openShards, clock: clock) { id throws(ClusterError) in try await Shard.open(id, environment: environment) }
         let open = metrics.gauge("covey_shard_open", help: "Shards open on this node.")
         let scanned = metrics.gauge("covey_shard_codes_scanned", help: "Codes scanned since the node started.")
         let sealing = metrics.gauge("covey_shard_seal_progress", help: "Share that is done of the seal that is furthest, 0 to 1; 0 if none runs.")
@@ -98,7 +98,7 @@ package final class ShardNode: ShardService {
     package func search(_ request: SearchRequest, context: CallContext) async throws(ClusterError) -> SearchReply {
         let start = ContinuousClock.now
         defer { environment.searchSeconds.observe(start.duration(to: .now)) }
-        return try await with(request.shard, context, repeats: true) { shard throws(ClusterError) in
+        return try await reading(request.shard, context) { shard throws(ClusterError) in
             try Self.check(request, shard.schema)
             let snapshot = try await shard.snapshot(for: context)
             let age = shard.age
@@ -114,7 +114,7 @@ package final class ShardNode: ShardService {
     }
 
     package func explain(_ request: ExplainRequest, context: CallContext) async throws(ClusterError) -> ExplainReply {
-        try await with(request.search.shard, context, repeats: true) { shard throws(ClusterError) in
+        try await reading(request.search.shard, context) { shard throws(ClusterError) in
             try Self.check(request.search, shard.schema)
             guard request.ids.count <= ExplainRequest.maximumCount else {
                 throw ClusterError(.invalidArgument, "ids: \(ExplainRequest.maximumCount) points can be explained at a time, found \(request.ids.count)")
@@ -130,7 +130,7 @@ package final class ShardNode: ShardService {
     }
 
     package func fetch(_ request: FetchRequest, context: CallContext) async throws(ClusterError) -> FetchReply {
-        try await with(request.shard, context, repeats: true) { shard throws(ClusterError) in
+        try await reading(request.shard, context) { shard throws(ClusterError) in
             if case .page(_, let limit, _) = request.selection { try Self.check(limit: limit) }
             let snapshot: ShardSnapshot
             if case .versions(let versions) = request.selection {
@@ -151,7 +151,7 @@ package final class ShardNode: ShardService {
     }
 
     package func count(_ request: CountRequest, context: CallContext) async throws(ClusterError) -> CountReply {
-        try await with(request.shard, context, repeats: true) { shard throws(ClusterError) in
+        try await reading(request.shard, context) { shard throws(ClusterError) in
             let snapshot = try await shard.snapshot(for: context)
             return CountReply(count: try await environment.compute(context) { stop throws(ClusterError) in try snapshot.count(request.filter, stop: stop) })
         }
@@ -224,14 +224,20 @@ package final class ShardNode: ShardService {
         hosted.forget(request.shard)
     }
 
+    private func reading<Value: Sendable>(
+        _ id: ShardID, _ context: CallContext, _ body: (Shard) async throws(ClusterError) -> Value
+    ) async throws(ClusterError) -> Value {
+        try await with(id, context, repeats: true, mayBeOld: context.consistency == .eventual, body)
+    }
+
     private func with<Value: Sendable>(
-        _ id: ShardID, _ context: CallContext, repeats: Bool = false, _ body: (Shard) async throws(ClusterError) -> Value
+        _ id: ShardID, _ context: CallContext, repeats: Bool = false, mayBeOld: Bool = false, _ body: (Shard) async throws(ClusterError) -> Value
     ) async throws(ClusterError) -> Value {
         guard context.tenant == id.tenant else {
             throw ClusterError(.permissionDenied, "shard \(id) is not one of tenant \(context.tenant)")
         }
         if let remaining = context.remaining, remaining == .zero { throw ClusterError(.deadlineExceeded, "the deadline passed before the shard was reached") }
-        return try await hosted.with(id, repeats: repeats, body)
+        return try await hosted.with(id, repeats: repeats, mayBeOld: mayBeOld, body)
     }
 
     /// Most hits or points of one reply. Reason: bounds the memory of a reply.

@@ -37,6 +37,15 @@ import Testing
             return try await b.count(CountRequest(shard: harness.shard), context: context).count
         }
 
+        /// Whether `b` comes to have so many.
+        func sees(_ count: Int) async throws -> Bool {
+            for _ in 0..<100_000 {
+                if try await seen() == count { return true }
+                await Task.yield()
+            }
+            return false
+        }
+
         func isClosed() async throws -> Bool { try await b.status(StatusRequest(), context: harness.context()).shards.isEmpty }
 
         func close() async {
@@ -68,8 +77,7 @@ import Testing
         #expect(try await pair.seen() == 1)
         pair.link.isCut.withLock { $0 = false }
         try await pair.harness.upsert([pair.harness.point(6)], on: pair.a)
-        for _ in 0..<1_000_000 where try await pair.seen() < 6 { await Task.yield() }
-        #expect(try await pair.seen() == 6)
+        #expect(try await pair.sees(6))
         await pair.close()
     }
 
@@ -80,8 +88,7 @@ import Testing
         #expect(try await pair.harness.contents(pair.b).count == 1)
         let text = JSONValue.string(String(repeating: "x", count: 1 << 20))
         try await pair.harness.upsert((2...11).map { pair.harness.point($0, 0, ["text": text]) }, on: pair.a)
-        for _ in 0..<1_000_000 where try await pair.seen() < 11 { await Task.yield() }
-        #expect(try await pair.seen() == 11)
+        #expect(try await pair.sees(11))
         await pair.close()
     }
 }
