@@ -138,9 +138,10 @@ extension Shard {
         }
     }
 
-    /// Applies what others have written since. Nothing else applies entries meanwhile: it runs in its turn among the writes.
+    /// Applies what others have written since, which is what the checks that wait want. Nothing else applies entries meanwhile: it runs in its turn
+    /// among the writes.
     func catchUp() async throws(ClusterError) {
-        let start = environment.clock.now()
+        let (start, checks) = (environment.clock.now(), waitingChecks)
         let (position, base) = state.withLock { ($0.cursor.position, $0.basePosition) }
         // The log's last entry is never truncated: a listing that does not show it shows that others went on and truncated (H10).
         let listed = try await log.positions(from: position, within: environment.configuration.verifyTimeout)
@@ -166,6 +167,7 @@ extension Shard {
             }
         }
         freshness.withLock { $0.verifiedAt = start }
+        finish(checks)
     }
 
     /// Applies entries that their writer says are in the log; reads from the log what it did not send: what a lost message had, and operations

@@ -121,6 +121,16 @@ actor Shard {
         if writing == nil { writing = Task { await drain() } }
     }
 
+    /// The checks among those that wait.
+    var waitingChecks: [PendingWrite] { queue.filter(\.isCheck) }
+
+    /// Finishes some of those that wait before their turn.
+    func finish(_ checks: [PendingWrite]) {
+        queue.removeAll { write in checks.contains { $0 === write } }
+        let position = state.withLock { $0.cursor.position }
+        checks.forEach { $0.finish(.success(AppendReply(position: position, superseded: 0))) }
+    }
+
     /// Writes group after group until the queue is empty.
     private func drain() async {
         while !queue.isEmpty {
@@ -320,6 +330,7 @@ actor Shard {
     ///
     /// - Returns: The owner, if that is another node and this one is not to take over.
     private func becomeOwner(for request: RequestID, takeover: Bool) async throws(ClusterError) -> NodeID? {
+        var isCurrent = false
         // Each round that fails has applied what somebody else wrote; a shard contended for longer is given up.
         for _ in 0..<8 {
             let cursor = state.withLock { $0.cursor }
@@ -334,6 +345,12 @@ actor Shard {
                     try await catchUp()
                     guard state.withLock({ $0.cursor.position }) == cursor.position else { continue }
                     return holder.node
+                }
+                // A claim at a position that the owner wrote last would fail, after the wait; and reads wait behind this.
+                if !isCurrent {
+                    try await catchUp()
+                    isCurrent = true
+                    continue
                 }
                 if await waitForLease() { continue }
             } else if !takeover, !replicas.contains(environment.node) {

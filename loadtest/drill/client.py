@@ -3,6 +3,7 @@
 import asyncio
 import collections
 import itertools
+import random
 import time
 
 #: Time for which a coordinator that did not answer is spared, but for one request.
@@ -36,16 +37,17 @@ class Client:
             f"{method} {path} HTTP/1.1\r\nhost: drill\r\ncontent-type: application/json\r\nx-request-id: {request_id}\r\n"
             f"content-length: {len(body)}\r\n\r\n"
         ).encode()
-        asked = []
+        asked, pause = [], 0.05
         while (now := time.monotonic()) < end:
             port = self._choose(asked, now)
             if len(asked) >= len(self.ports):
                 asked = []
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(pause)
+                pause = 0.05
             asked.append(port)
             try:
                 async with asyncio.timeout(min(attempt_seconds, end - now)):
-                    reply = await self._exchange(port, head + body)
+                    *reply, retry_after = await self._exchange(port, head + body)
             except (OSError, EOFError, asyncio.TimeoutError, ValueError):
                 retries += 1
                 self.rest[port] = time.monotonic() + REST_SECONDS
@@ -54,6 +56,8 @@ class Client:
             if reply[0] < 500 and reply[0] != 429:
                 return Reply(*reply, errors, retries)
             errors.append(reply[1])
+            # As a service asks its clients to; each a little different.
+            pause = max(0.05, retry_after * random.uniform(0.5, 1))
         return Reply(*reply, errors, retries) if errors else Reply(0, b"", errors, retries)
 
     def _choose(self, asked, now):
@@ -80,11 +84,12 @@ class Client:
             status = int(head[9:12])
             start = head.index(b"content-length:") + 15
             body = await reader.readexactly(int(head[start : head.index(b"\r\n", start)]))
+            retry_after = head.partition(b"retry-after:")[2].partition(b"\r\n")[0]
         except BaseException:
             writer.close()
             raise
         self.idle[port].append((reader, writer))
-        return status, body
+        return status, body, float(retry_after or 0)
 
     def close(self):
         for connections in self.idle.values():

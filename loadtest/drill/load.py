@@ -77,6 +77,7 @@ class Load:
             expected, body = self.acknowledged[id], b'{"ids":[%d]}' % id
         else:
             kind = "strong" if kind == "lookup" else kind
+            # With `degrade`, which a search has unless told otherwise: an older answer, named as such, is better than none.
             path += f"/query?consistency={kind}"
         start, request = time.monotonic(), uuid.uuid4().hex
         reply = await self.client.call("POST", path, body, request, READ_ATTEMPT, READ_SECONDS)

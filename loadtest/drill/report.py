@@ -5,7 +5,7 @@ from load import between, longest_gap, percentile
 #: Promised for the time that a shard takes no writes when its owner dies.
 TAKEOVER_P50, TAKEOVER_P99 = 2.0, 5.0
 COLUMNS = [
-    "fault", "times", "reads sent", "failed", "5xx", "partial", "unverified", "stale", "p99 ms", "writes sent", "failed", "acknowledged", "missing",
+    "fault", "times", "reads sent", "failed", "5xx", "5xx where no older answer may do", "partial", "unverified", "stale", "p99 ms", "writes sent", "failed", "acknowledged", "missing",
     "longest gap without a write, p50 / p99 s", "recovered after s",
 ]
 
@@ -20,7 +20,8 @@ class Row:
         reads, writes = between(load.reads, self.start, self.end), between(load.writes, self.start, self.end)
         self.reads = len(reads)
         self.failed_reads = sum(read.status != 200 for read in reads)
-        self.errors = sum(len(read.errors) for read in reads)
+        self.errors = sum(len(read.errors) for read in reads if read.consistency != "lookup")
+        self.strict_errors = sum(len(read.errors) for read in reads if read.consistency == "lookup")
         self.partial = sum(read.gaps for read in reads)
         self.unverified = sum(read.unverified for read in reads)
         self.stale = sum(read.stale for read in reads)
@@ -47,12 +48,12 @@ class Row:
     def line(self):
         gaps = ", ".join(f"{gap:.2f}" for gap in sorted(self.gaps))
         return (
-            f"{self.fault.name} ({', '.join(self.fault.owners)}): reads {self.reads}, failed {self.failed_reads}, 5xx {self.errors}, partial {self.partial}, unverified {self.unverified}, "
+            f"{self.fault.name} ({', '.join(self.fault.owners)}): reads {self.reads}, failed {self.failed_reads}, 5xx {self.errors} + {self.strict_errors}, partial {self.partial}, unverified {self.unverified}, "
             f"stale {self.stale}, p99 {self.read_p99 * 1000:.0f} ms; writes {self.writes}, failed {self.failed_writes}; gaps {gaps} s; recovered after "
             f"{self.recovered:.1f} s" + "".join(f"\n          {reason}" for reason in self.reasons))
 
     def values(self):
-        names = ["reads", "failed_reads", "errors", "partial", "unverified", "stale", "read_p99", "writes", "failed_writes", "acknowledged", "missing", "gaps", "recovered"]
+        names = ["reads", "failed_reads", "errors", "strict_errors", "partial", "unverified", "stale", "read_p99", "writes", "failed_writes", "acknowledged", "missing", "gaps", "recovered"]
         return {"fault": self.fault.name, "owners": self.fault.owners} | {name: getattr(self, name) for name in names}
 
 
@@ -66,7 +67,7 @@ def table(rows):
         total = lambda field: sum(getattr(row, field) for row in same)  # noqa: E731
         gaps = [gap for row in same for gap in row.gaps]
         cells = [
-            name, len(same), total("reads"), total("failed_reads"), total("errors"), total("partial"), total("unverified"), total("stale"),
+            name, len(same), total("reads"), total("failed_reads"), total("errors"), total("strict_errors"), total("partial"), total("unverified"), total("stale"),
             f"{max(row.read_p99 for row in same) * 1000:.0f}", total("writes"), total("failed_writes"), total("acknowledged"), total("missing"),
             f"{percentile(gaps, 0.5):.1f} / {percentile(gaps, 0.99):.1f}" if gaps else "–", f"{max(row.recovered for row in same):.1f}",
         ]
@@ -94,7 +95,7 @@ def problems(rows, summary, missing, verified):
         if row.stale:
             found.append(f"{name}: {row.stale} strong reads did not show a write acknowledged before")
         if row.fault.is_single:
-            for count, what in [(row.failed_reads, "reads failed"), (row.errors, "replies to reads were 5xx"), (row.partial, "answers were partial"), (row.failed_writes, "writes failed")]:
+            for count, what in [(row.failed_reads, "reads failed"), (row.errors + row.strict_errors, "replies to reads were 5xx"), (row.partial, "answers were partial"), (row.failed_writes, "writes failed")]:
                 if count:
                     found.append(f"{name}: {count} {what}" + (f", the first: {row.reasons[0]}" if row.reasons else ""))
     if summary.p50 > TAKEOVER_P50 or summary.p99 > TAKEOVER_P99:
