@@ -68,13 +68,15 @@ package struct Gateway: Sendable {
             routes: makeRouter(readiness).buildResponder(), keys: keys, gate: gate, readiness: readiness, configuration: configuration, metrics: metrics, logger: logger)
         let http2 = HTTP2Edge(
             respond: { [logger] in await responder.respond(to: $0, over: $1, logger: logger) },
-            configuration: HTTP2Edge.configuration(maximumHeaderBytes: configuration.maximumHeaderBytes), idleTimeout: configuration.idleTimeout,
+            configuration: HTTP2Edge.configuration(configuration), idleTimeout: configuration.idleTimeout,
             metrics: ConnectionMetrics(prefix: "covey_http2_", metrics: metrics), logger: logger)
         let tlsMetrics = TLSMetrics(side: "gateway", metrics: metrics)
+        let places = ConnectionPlaces(limit: configuration.maximumConnections)
+        let evictions = metrics.counter("covey_gateway_evicted_connections_total", help: "Idle connections closed for new ones, few places being left.")
         let server = HTTPServerBuilder { [configuration] in
             EdgeChannel(
                 http1: HTTP1Channel(responder: $0, configuration: http1), http2: http2, tls: configuration.tls, tlsMetrics: tlsMetrics,
-                idleTimeout: configuration.idleTimeout)
+                places: places, evictions: evictions, configuration: configuration)
         }
         let application = Application(
             responder: responder, server: server,

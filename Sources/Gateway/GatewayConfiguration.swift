@@ -21,7 +21,8 @@ package struct GatewayConfiguration: Sendable {
     package var maximumEmbeddingInputs = 2_048
     /// Most bytes of a request's line and headers together, and of one of them. Default: 16 KiB.
     package var maximumHeaderBytes = 16 << 10
-    /// Most open connections. Default: 1,024; more wait in the listening socket's queue.
+    /// Most open connections. Default: 1,024; more wait in the listening socket's queue. From seven eighths of it on each new connection ends the
+    /// one that has had no request for the longest time.
     package var maximumConnections = 1_024
     /// Most requests at work; one more is answered 503 with `Retry-After`. Default: 256.
     package var maximumConcurrentRequests = 256
@@ -34,6 +35,11 @@ package struct GatewayConfiguration: Sendable {
     package var maximumTimeout: Duration = .seconds(600)
     /// Time for a body to arrive once its headers have. Default: 60 s: 64 MiB at 9 Mbit/s.
     package var bodyTimeout: Duration = .seconds(60)
+    /// Time for a TLS handshake, for HTTP/2's preface and each of its frames, for a request's line and headers in HTTP/1.1. Default: 20 s: every
+    /// message may be lost twice.
+    package var arrivalTimeout: Duration = .seconds(20)
+    /// A client that takes less than 256 bytes a second of what waits for it, for so long, loses its stream or its connection. Default: 60 s.
+    package var stallTimeout: Duration = .seconds(60)
     /// A connection without a request for this long is closed. Default: 120 s, above clients' keep-alive of mostly 60 s.
     package var idleTimeout: Duration = .seconds(120)
     /// After SIGTERM, answers under way may take this long. Default: 25 s, below the 30 s after which supervisors kill.
@@ -59,7 +65,7 @@ package struct GatewayConfiguration: Sendable {
         // NIO's parser counts sizes in its own units below a kilobyte; no real client fits there anyway.
         try require((1 << 10...1 << 20).contains(maximumHeaderBytes), "maximumHeaderBytes must be 1024…1048576, found \(maximumHeaderBytes)")
         for (name, value) in [
-            ("maximumTimeout", maximumTimeout), ("bodyTimeout", bodyTimeout), ("idleTimeout", idleTimeout),
+            ("maximumTimeout", maximumTimeout), ("bodyTimeout", bodyTimeout), ("idleTimeout", idleTimeout), ("arrivalTimeout", arrivalTimeout), ("stallTimeout", stallTimeout),
         ] {
             try require(value > .zero, "\(name) must be positive, found \(value)")
         }

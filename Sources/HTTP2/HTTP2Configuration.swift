@@ -16,6 +16,19 @@ package struct HTTP2Configuration: Sendable {
     /// when it is overloaded, the deadlines of all of them may pass.
     package var resetBurst = 10_000
     package var resetsPerSecond = 10_000
+    /// Frames that lead to nothing (pings, settings, priorities, window updates, resets, requests that are reset, data of few bytes or of padding,
+    /// continuations, unknown ones) that a client may send at once, and per second from then on; one that exceeds it is cut off. Each frame of
+    /// an answer earns a few more. Default: 40,000 of both: four for each of the queries above.
+    package var frameBurst = 40_000
+    package var framesPerSecond = 40_000
+    /// Time for the preface, for a frame of anything but data, for a header block and for the answer to the first settings; a client that needs
+    /// longer is cut off. Default: 20 s.
+    package var arrivalTime: Duration = .seconds(20)
+    /// A client that keeps a window shut while there is something for it, or opens it by less than ``minimumReadRate``, for so long (up to twice as
+    /// long: it is looked at so often) loses the stream, or the connection where it is that one's window. Default: 60 s.
+    package var stallTime: Duration = .seconds(60)
+    /// Bytes per second. Default: 256.
+    package var minimumReadRate = 256
 
     package init() {}
 
@@ -26,8 +39,12 @@ package struct HTTP2Configuration: Sendable {
             ("maximumConcurrentStreams", maximumConcurrentStreams), ("streamWindowBytes", streamWindowBytes),
             ("connectionWindowBytes", connectionWindowBytes), ("maximumHeaderListBytes", maximumHeaderListBytes),
             ("maximumQueuedAcknowledgements", maximumQueuedAcknowledgements), ("resetBurst", resetBurst), ("resetsPerSecond", resetsPerSecond),
+            ("frameBurst", frameBurst), ("framesPerSecond", framesPerSecond), ("minimumReadRate", minimumReadRate),
         ] where !windows.contains(value) {
             throw .invalidConfiguration("\(field) must be 1…\(Int32.max), found \(value)")
+        }
+        for (field, value) in [("arrivalTime", arrivalTime), ("stallTime", stallTime)] where value <= .zero {
+            throw .invalidConfiguration("\(field) must be positive, found \(value)")
         }
     }
 }

@@ -41,6 +41,17 @@ package struct HTTP2Header: Hashable, Sendable {
 extension [HTTP2Header] {
     /// The value of the first field of this name.
     package subscript(name: String) -> String? { first { $0.name == name }?.value }
+
+    /// Whether a request says for whom it is in two ways that differ, or names a user there: RFC 9113, 8.3.1. The library does not look.
+    package var isAuthorityMalformed: Bool {
+        guard let authority = self[":authority"] else { return false }
+        let port = self[":scheme"] == "https" ? ":443" : ":80"
+        func entity(_ text: String) -> String {
+            let text = text.lowercased()
+            return text.hasSuffix(port) ? String(text.dropLast(port.count)) : text
+        }
+        return authority.contains("@") || contains { $0.name == "host" && entity($0.value) != entity(authority) }
+    }
 }
 
 /// Why a stream or a connection ends: RFC 9113 § 7.
@@ -52,6 +63,9 @@ package struct HTTP2ErrorCode: RawRepresentable, Hashable, Sendable, CustomStrin
     package static let protocolError = HTTP2ErrorCode(rawValue: 1)
     package static let internalError = HTTP2ErrorCode(rawValue: 2)
     package static let flowControlError = HTTP2ErrorCode(rawValue: 3)
+    package static let settingsTimeout = HTTP2ErrorCode(rawValue: 4)
+    package static let streamClosed = HTTP2ErrorCode(rawValue: 5)
+    package static let frameSizeError = HTTP2ErrorCode(rawValue: 6)
     package static let refusedStream = HTTP2ErrorCode(rawValue: 7)
     package static let cancel = HTTP2ErrorCode(rawValue: 8)
     package static let enhanceYourCalm = HTTP2ErrorCode(rawValue: 11)

@@ -1,9 +1,9 @@
 import CNGHTTP2
 
-/// One end of an HTTP/2 connection as a codec: bytes in, events out; calls in, bytes out. No socket, no clock, no thread.
+/// One end of an HTTP/2 connection as a codec: bytes in, events out; calls in, bytes out. No socket, no timer, no thread.
 ///
-/// libnghttp2 keeps the protocol: framing, header compression, flow control, limits. Bodies lie here until the peer's
-/// window takes them. Used from one thread at a time.
+/// libnghttp2 keeps the protocol: framing, header compression, flow control, limits; what a server must refuse beside that a ``FrameInspector`` finds.
+/// Bodies lie here until the peer's window takes them. Used from one thread at a time.
 @safe package struct HTTP2Session: ~Copyable {
     package enum Role: Sendable { case client, server }
 
@@ -16,6 +16,7 @@ import CNGHTTP2
     package init(_ role: Role, configuration: HTTP2Configuration = HTTP2Configuration()) throws(HTTP2Error) {
         try configuration.validate()
         let record = SessionRecord(maximumHeaderListBytes: configuration.maximumHeaderListBytes)
+        if role == .server { record.inspector = FrameInspector(configuration, now: .now) }
         let pointer = unsafe try makeSession(role, configuration, record)
         self.record = record
         unsafe self.pointer = pointer
@@ -28,14 +29,25 @@ import CNGHTTP2
     /// Feeds bytes from the peer, cut anywhere; returns what they meant. Then ``send(limit:_:)``: there may be answers.
     ///
     /// - Throws: ``HTTP2Error/library(code:operation:)`` when nothing more can be said on this connection: close it.
-    package func receive(_ bytes: RawSpan) throws(HTTP2Error) -> [HTTP2Event] {
+    package func receive(_ bytes: RawSpan, at now: ContinuousClock.Instant = .now) throws(HTTP2Error) -> [HTTP2Event] {
+        record.changesWindows = false
+        let (byteCount, fault) = record.inspector?.inspect(bytes, at: now) ?? (bytes.byteCount, nil)
+        try feed(bytes.extracting(0..<byteCount))
+        if let fault { terminate(fault.code, fault.reason) }
+        if record.isHeaderListAbsurd { terminate(.enhanceYourCalm, "a header list of more than four times \(record.maximumHeaderListBytes) bytes") }
+        return takeEvents()
+    }
+
+    private func feed(_ bytes: RawSpan) throws(HTTP2Error) {
         let consumed = unsafe bytes.withUnsafeBytes { bytes in
             record.inputAddress = UInt(bitPattern: bytes.baseAddress)
             return unsafe nghttp2_session_mem_recv(pointer, bytes.baseAddress?.assumingMemoryBound(to: UInt8.self), bytes.count)
         }
+        if Self.floods.contains(consumed) { return terminate(.enhanceYourCalm, unsafe String(cString: nghttp2_strerror(CInt(consumed)))) }
         guard consumed >= 0 else { throw .library(code: CInt(consumed), operation: complaint ?? "receive") }
-        return takeEvents()
     }
+
+    private static let floods = [NGHTTP2_ERR_FLOODED, NGHTTP2_ERR_TOO_MANY_CONTINUATIONS].map { Int($0.rawValue) }
 
     /// Hands over about `limit` bytes for the peer, if there are so many, and what was learned by sending them.
     ///
@@ -48,6 +60,10 @@ import CNGHTTP2
             guard count >= 0 else { throw .library(code: CInt(count), operation: complaint ?? "send") }
             if count > 0 { unsafe record.output.append(contentsOf: UnsafeBufferPointer(start: bytes, count: count)) }
             if count == 0 { break }  // nothing left, or frames of data, which go around the library's buffer, reached the limit
+        }
+        if record.hasWindowOverflow {
+            record.hasWindowOverflow = false
+            terminate(.flowControlError, "a SETTINGS_INITIAL_WINDOW_SIZE that takes a stream's window beyond 2^31 - 1")
         }
         if !record.output.isEmpty { unsafe write(record.output.span.bytes) }
         record.output.removeAll(keepingCapacity: record.output.capacity <= 1 << 20)
@@ -67,6 +83,25 @@ import CNGHTTP2
     /// Streams that the peer lets this client have open.
     package var maximumStreamsOfPeer: Int {
         Int(unsafe nghttp2_session_get_remote_settings(pointer, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS))
+    }
+
+    /// When the preface, frame or header block that the client has begun and not ended began.
+    package var incompleteSince: ContinuousClock.Instant? { record.inspector?.incompleteSince }
+    /// Whether the peer has answered the first settings.
+    package var areSettingsAcknowledged: Bool { record.areSettingsAcknowledged }
+
+    /// Finds what the peer has kept from being sent since the last look, although it was there all the time: streams whose window it keeps shut, or
+    /// opens by less than `minimumBytes`; or that the whole connection's window stands still like that.
+    package func takeStalled(minimumBytes: Int) -> (streams: [HTTP2StreamID], isConnection: Bool) {
+        let isConnectionShut = unsafe nghttp2_session_get_remote_window_size(pointer) <= 0 && record.takenBytes < minimumBytes
+        record.takenBytes = 0
+        var stalled: [HTTP2StreamID] = []
+        var isConnection = false
+        for stream in Array(record.bodies.keys) where record.bodies[stream]!.hasStalled(minimum: minimumBytes) {
+            if unsafe nghttp2_session_get_stream_remote_window_size(pointer, stream) <= 0 { stalled.append(stream) }
+            isConnection = isConnection || isConnectionShut
+        }
+        return (stalled, isConnection)
     }
 
     // MARK: Streams
@@ -98,7 +133,10 @@ import CNGHTTP2
     /// Adds to the body of an open stream; on a closed one it does nothing.
     package func append(_ chunks: [[UInt8]], to stream: HTTP2StreamID) {
         guard record.bodies[stream] != nil else { return }
-        for chunk in chunks { record.bodies[stream]!.append(chunk) }
+        for chunk in chunks {
+            record.bodies[stream]!.append(chunk)
+            record.pendingBytes += chunk.count
+        }
         resume(stream)
     }
 
@@ -113,9 +151,12 @@ import CNGHTTP2
     /// Bytes of a stream's body that the peer has not let through yet; 0 for a closed one.
     package func pendingBytes(of stream: HTTP2StreamID) -> Int { record.bodies[stream]?.byteCount ?? 0 }
 
+    /// The same for all streams together.
+    package var pendingBytes: Int { record.pendingBytes }
+
     /// Ends a stream at once; what it had to send is dropped. A closed one stays closed.
     package func reset(_ stream: HTTP2StreamID, _ code: HTTP2ErrorCode) {
-        record.bodies[stream] = nil
+        record.dropBody(of: stream)
         unsafe nghttp2_submit_rst_stream(pointer, UInt8(NGHTTP2_FLAG_NONE.rawValue), stream, code.rawValue)
     }
 
@@ -125,6 +166,12 @@ import CNGHTTP2
     package func consumeOnConnection(_ count: Int) { unsafe nghttp2_session_consume_connection(pointer, count) }
 
     // MARK: Connection
+
+    /// Gives the connection up and tells the peer why; what it sends from now on is ignored.
+    package func terminate(_ code: HTTP2ErrorCode, _ reason: String) {
+        record.complaint = reason
+        unsafe nghttp2_session_terminate_session(pointer, code.rawValue)
+    }
 
     /// Asks the peer for a sign of life; `mark` comes back in ``HTTP2Event/pingAcknowledged(mark:)``.
     package func ping(mark: UInt8 = 0) {
@@ -155,6 +202,7 @@ import CNGHTTP2
         body.trailers = trailers
         body.isEnded = isEnded
         record.bodies[stream] = body
+        record.pendingBytes += body.byteCount
     }
 
     private func resume(_ stream: HTTP2StreamID) {
@@ -238,7 +286,7 @@ private func setCallbacks(_ callbacks: OpaquePointer?) {
     }
     unsafe nghttp2_session_callbacks_set_on_stream_close_callback(callbacks) { _, stream, code, userData in
         let record = unsafe SessionRecord.behind(userData)
-        record.bodies[stream] = nil
+        record.dropBody(of: stream)
         record.events.append(.streamClosed(stream: stream, code: HTTP2ErrorCode(rawValue: code)))
         return 0
     }
@@ -263,7 +311,9 @@ private func recordFrame(_ frame: UnsafePointer<nghttp2_frame>, in record: Sessi
     switch UInt32(header.type) {
     case NGHTTP2_HEADERS.rawValue: record.endHeaders(header.stream_id, endsStream: endsStream)
     case NGHTTP2_DATA.rawValue where endsStream: record.events.append(.dataEnded(stream: header.stream_id))
-    case NGHTTP2_PING.rawValue where UInt32(header.flags) & NGHTTP2_FLAG_ACK.rawValue != 0: 
+    case NGHTTP2_SETTINGS.rawValue where UInt32(header.flags) & NGHTTP2_FLAG_ACK.rawValue != 0: record.areSettingsAcknowledged = true
+    case NGHTTP2_SETTINGS.rawValue: record.changesWindows = true
+    case NGHTTP2_PING.rawValue where UInt32(header.flags) & NGHTTP2_FLAG_ACK.rawValue != 0:
         record.events.append(unsafe .pingAcknowledged(mark: frame.pointee.ping.opaque_data.0))
     case NGHTTP2_GOAWAY.rawValue:
         let goAway = unsafe frame.pointee.goaway
@@ -274,6 +324,13 @@ private func recordFrame(_ frame: UnsafePointer<nghttp2_frame>, in record: Sessi
 
 private func recordSentFrame(_ frame: UnsafePointer<nghttp2_frame>, in record: SessionRecord) {
     let header = unsafe frame.pointee.hd
+    switch UInt32(header.type) {
+    case NGHTTP2_HEADERS.rawValue: record.inspector?.earn(FrameInspector.earnedByHeaders)
+    case NGHTTP2_DATA.rawValue: record.inspector?.earn(FrameInspector.earnedByData)
+    case NGHTTP2_RST_STREAM.rawValue where record.changesWindows:  // the library ends the stream, RFC 9113, 6.9.2 the connection
+        if unsafe frame.pointee.rst_stream.error_code == HTTP2ErrorCode.flowControlError.rawValue { record.hasWindowOverflow = true }
+    default: break
+    }
     switch UInt32(header.type) {
     case NGHTTP2_HEADERS.rawValue where UInt32(header.flags) & NGHTTP2_FLAG_END_STREAM.rawValue != 0,
         NGHTTP2_DATA.rawValue where UInt32(header.flags) & NGHTTP2_FLAG_END_STREAM.rawValue != 0:

@@ -10,6 +10,9 @@ struct OutgoingBody {
     var isEnded = false
     /// Whether the library waits to be told that there is more.
     var isDeferred = false
+    /// Since the last look: bytes that were taken, and whether there was something to take all the time.
+    private var takenBytes = 0
+    private var wasWaiting = false
 
     mutating func append(_ chunk: [UInt8]) {
         if chunk.isEmpty { return }
@@ -29,6 +32,17 @@ struct OutgoingBody {
             if offset == chunks[next].count { advance() }
         }
         byteCount -= count
+        takenBytes += count
+        if byteCount == 0 { wasWaiting = false }
+    }
+
+    /// Whether bytes have been waiting since the last look and fewer than `minimum` of them were taken.
+    mutating func hasStalled(minimum: Int) -> Bool {
+        defer {
+            wasWaiting = byteCount > 0
+            takenBytes = 0
+        }
+        return wasWaiting && takenBytes < minimum
     }
 
     private mutating func advance() {

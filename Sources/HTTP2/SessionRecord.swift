@@ -11,6 +11,19 @@ final class SessionRecord {
     /// The library is told to pause once `output` holds so many bytes.
     var outputLimit = 0
     var bodies: [HTTP2StreamID: OutgoingBody] = [:]
+    /// What is left of all bodies.
+    var pendingBytes = 0
+    /// Of a server's end only.
+    var inspector: FrameInspector?
+    /// Whether the peer has answered the first settings.
+    var areSettingsAcknowledged = false
+    /// Bytes of bodies sent since the last look for stalled ones.
+    var takenBytes = 0
+    /// Whether the bytes that came last change the windows of all streams, and one of them was too large for that.
+    var changesWindows = false
+    var hasWindowOverflow = false
+    /// A header list is so large that reading it to its end is work for nothing.
+    private(set) var isHeaderListAbsurd = false
     /// Address of the bytes that are being received: chunks of data are named by their offsets from it.
     var inputAddress: UInt = 0
     private var headers: [HTTP2Header] = []
@@ -22,6 +35,11 @@ final class SessionRecord {
         unsafe Unmanaged<SessionRecord>.fromOpaque(userData!).takeUnretainedValue()
     }
 
+    func dropBody(of stream: HTTP2StreamID) {
+        guard let body = bodies.removeValue(forKey: stream) else { return }
+        pendingBytes -= body.byteCount
+    }
+
     func beginHeaders() {
         headers = []
         headerListBytes = 0
@@ -31,6 +49,7 @@ final class SessionRecord {
         headerListBytes += name.count + value.count + 32
         guard headerListBytes <= maximumHeaderListBytes else {
             headers = []
+            isHeaderListAbsurd = isHeaderListAbsurd || headerListBytes > 4 * maximumHeaderListBytes
             return
         }
         unsafe headers.append(HTTP2Header(String(decoding: name, as: UTF8.self), String(decoding: value, as: UTF8.self)))
@@ -71,6 +90,8 @@ final class SessionRecord {
         guard bodies[stream] != nil else { return CInt(NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue) }
         unsafe output.append(contentsOf: frameHeader)
         bodies[stream]!.take(count, into: &output)
+        takenBytes += count
+        pendingBytes -= count
         return output.count < outputLimit ? 0 : CInt(NGHTTP2_ERR_PAUSE.rawValue)
     }
 }

@@ -33,7 +33,7 @@ final class ClientConnection: HTTP2Side {
 
     func makeHandler() throws(HTTP2Error) -> HTTP2Handler {
         let handler = HTTP2Handler(
-            session: try HTTP2Session(.client, configuration: configuration.http2), side: self,
+            session: try HTTP2Session(.client, configuration: configuration.http2), configuration: configuration.http2, side: self,
             keepAliveInterval: configuration.keepAliveInterval, metrics: metrics.connection, logger: logger)
         self.handler = handler
         return handler

@@ -47,6 +47,7 @@ final class FirstBytesHandler: ChannelInboundHandler, RemovableChannelHandler {
         guard received.readableBytes >= 3 else { return }
         timeout?.cancel()
         hasChosen = true
+        connection.place?.setBusy(true)
         do {
             let pipeline = context.pipeline.syncOperations
             if received.readableBytesView.prefix(3).elementsEqual("PRI".utf8) {

@@ -22,6 +22,7 @@ package final class HTTP2Handler: ChannelInboundHandler {
     /// Call ``scheduleFlush()`` after having changed it.
     package private(set) var session: HTTP2Session
     private let side: any HTTP2Side
+    private let configuration: HTTP2Configuration
     private let keepAliveInterval: Duration
     private let metrics: ConnectionMetrics
     private let logger: Logger
@@ -29,6 +30,9 @@ package final class HTTP2Handler: ChannelInboundHandler {
     private var isReading = false
     private var isFlushScheduled = false
     private var keepAlive: Scheduled<Void>?
+    private var patrolTimer: Scheduled<Void>?
+    private var beganAt = ContinuousClock.now
+    private var lookedAt = ContinuousClock.now
     private var heardSinceTick = true
     private var isPingUnanswered = false
     private var closeReason: ClusterError?
@@ -37,8 +41,13 @@ package final class HTTP2Handler: ChannelInboundHandler {
     private static let writeBytes = 128 << 10
     private static let keepAliveMark: UInt8 = 1
 
-    package init(session: consuming HTTP2Session, side: any HTTP2Side, keepAliveInterval: Duration, metrics: ConnectionMetrics, logger: Logger) {
+    /// - Parameter configuration: The session's.
+    package init(
+        session: consuming HTTP2Session, configuration: HTTP2Configuration, side: any HTTP2Side, keepAliveInterval: Duration, metrics: ConnectionMetrics,
+        logger: Logger
+    ) {
         self.session = session
+        self.configuration = configuration
         self.side = side
         self.keepAliveInterval = keepAliveInterval
         self.metrics = metrics
@@ -67,6 +76,7 @@ package final class HTTP2Handler: ChannelInboundHandler {
         guard keepAlive == nil else { return }
         metrics.connections.add(1)
         scheduleKeepAlive()
+        schedulePatrol()
         scheduleFlush()
     }
 
@@ -120,6 +130,7 @@ package final class HTTP2Handler: ChannelInboundHandler {
         closeReason = reason
         _ = context
         self.context = nil
+        patrolTimer?.cancel()
         if let keepAlive {
             keepAlive.cancel()
             metrics.connections.add(-1)
@@ -191,5 +202,44 @@ package final class HTTP2Handler: ChannelInboundHandler {
         }
         heardSinceTick = false
         scheduleKeepAlive()
+    }
+
+    // MARK: Slow peers
+
+    private func schedulePatrol() {
+        let interval = min(configuration.arrivalTime / 2, configuration.stallTime)
+        patrolTimer = context?.eventLoop.assumeIsolated().scheduleTask(in: TimeAmount(interval)) { self.patrol() }
+    }
+
+    /// Ends what a peer begins and does not end, or asks for and does not take.
+    private func patrol() {
+        let now = ContinuousClock.now
+        if let since = session.incompleteSince, since.duration(to: now) >= configuration.arrivalTime {
+            terminate(.enhanceYourCalm, "a preface, frame or header block took longer than \(configuration.arrivalTime)")
+        } else if !session.areSettingsAcknowledged, beganAt.duration(to: now) >= configuration.arrivalTime {
+            terminate(.settingsTimeout, "no answer to the first settings for \(configuration.arrivalTime)")
+        }
+        if lookedAt.duration(to: now) >= configuration.stallTime {
+            lookForStalls(Double(configuration.minimumReadRate) * (lookedAt.duration(to: now) / .seconds(1)))
+            lookedAt = now
+        }
+        schedulePatrol()
+    }
+
+    private func lookForStalls(_ minimumBytes: Double) {
+        let (streams, isConnection) = session.takeStalled(minimumBytes: Int(minimumBytes))
+        if isConnection {
+            return terminate(.enhanceYourCalm, "the connection's window stood still for \(configuration.stallTime) with answers waiting")
+        }
+        for stream in streams {
+            logger.info("reset a stream", metadata: ["peer": "\(peer)", "reason": "its window stood still for \(configuration.stallTime) with an answer waiting"])
+            session.reset(stream, .cancel)
+        }
+        if !streams.isEmpty { scheduleFlush() }
+    }
+
+    private func terminate(_ code: HTTP2ErrorCode, _ reason: String) {
+        session.terminate(code, reason)
+        scheduleFlush()
     }
 }

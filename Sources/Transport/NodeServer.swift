@@ -74,10 +74,11 @@ package final class NodeServer: Sendable {
             }
             do {
                 let pipeline = channel.pipeline.syncOperations
+                try pipeline.addHandler(StalledWriteHandler(shared.configuration.http2, logger: shared.logger))
                 if let identity = shared.configuration.tls {
                     try pipeline.addHandler(TLSHandler.server(identity, channel, metrics: shared.tlsMetrics!, logger: shared.logger, level: .warning))
                 }
-                try pipeline.addHandler(FirstBytesHandler(connection, shared.operations, logger: shared.logger, patience: shared.configuration.keepAliveInterval))
+                try pipeline.addHandler(FirstBytesHandler(connection, shared.operations, logger: shared.logger, patience: shared.configuration.http2.arrivalTime))
             } catch {
                 shared.connectionClosed(connection)
                 throw error

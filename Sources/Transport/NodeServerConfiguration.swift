@@ -16,6 +16,11 @@ package struct NodeServerConfiguration: Sendable {
     /// Bytes of requests that are arriving, over all connections; a request beyond is refused. Default: 512 MiB, eight of
     /// the largest.
     package var maximumBufferedBytes = 512 << 20
+    /// Time for a request's message to arrive once its headers have. Default: 60 s: the largest at 9 Mbit/s.
+    package var messageTimeout: Duration = .seconds(60)
+    /// Bytes of all replies on a connection that wait for a reader who does not read; further requests are refused then. Default: 512 MiB, eight
+    /// of the largest.
+    package var maximumPendingBytes = 512 << 20
     /// Bytes of a streamed answer that wait for a reader before its producer is suspended. Default: 64 KiB.
     package var streamHighWaterBytes = 64 << 10
     /// A connection silent for this long is asked for a sign of life, and closed if none comes for as long again.
@@ -23,7 +28,7 @@ package struct NodeServerConfiguration: Sendable {
     package var keepAliveInterval: Duration = .seconds(30)
     /// Which certificate to show and whose to accept; it must ask for one. Default: none, and calls in plaintext from anybody.
     package var tls: TLSIdentity?
-    /// Windows, streams per connection, header lists, floods.
+    /// Windows, streams per connection, header lists, floods, times.
     package var http2 = HTTP2Configuration()
 
     package init() {}
@@ -34,12 +39,13 @@ package struct NodeServerConfiguration: Sendable {
         try requirePositive(maximumConnections, "maximumConnections")
         try requirePositive(maximumMessageBytes, "maximumMessageBytes")
         try requirePositive(streamHighWaterBytes, "streamHighWaterBytes")
+        try requirePositive(maximumPendingBytes, "maximumPendingBytes")
         guard maximumBufferedBytes >= maximumMessageBytes else {
             throw ClusterError(
                 .invalidArgument, "maximumBufferedBytes \(maximumBufferedBytes) must be at least maximumMessageBytes \(maximumMessageBytes)")
         }
-        guard keepAliveInterval > .zero else {
-            throw ClusterError(.invalidArgument, "keepAliveInterval must be positive, found \(keepAliveInterval)")
+        for (field, value) in [("keepAliveInterval", keepAliveInterval), ("messageTimeout", messageTimeout)] where value <= .zero {
+            throw ClusterError(.invalidArgument, "\(field) must be positive, found \(value)")
         }
         if let tls, tls.settings.authorityFile == nil { throw ClusterError(.invalidArgument, "tls has no authority that callers' certificates are held to") }
         do { try http2.validate() } catch { throw ClusterError(.invalidArgument, "\(error)") }

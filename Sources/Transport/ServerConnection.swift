@@ -8,6 +8,8 @@ import Observability
 final class ServerConnection: HTTP2Side {
     private let shared: ServerShared
     private let eventLoop: any EventLoop
+    /// Among the port's connections, while it is open.
+    var place: ConnectionPlaces.Place?
     private var handler: HTTP2Handler?
     /// Closes the channel of a connection that does not speak HTTP/2, or has not spoken yet.
     private let closeChannel: () -> Void
@@ -26,8 +28,9 @@ final class ServerConnection: HTTP2Side {
     }
 
     func makeHandler() throws(HTTP2Error) -> HTTP2Handler {
+        let configuration = shared.configuration.http2
         let handler = HTTP2Handler(
-            session: try HTTP2Session(.server, configuration: shared.configuration.http2), side: self,
+            session: try HTTP2Session(.server, configuration: configuration), configuration: configuration, side: self,
             keepAliveInterval: shared.configuration.keepAliveInterval, metrics: shared.metrics.connection, logger: shared.logger)
         self.handler = handler
         return handler
@@ -38,7 +41,11 @@ final class ServerConnection: HTTP2Side {
     func handle(_ event: HTTP2Event, input: RawSpan) {
         switch event {
         case .headers(let stream, let headers, let endsStream):
-            if streams[stream] == nil { open(stream, headers) }
+            if streams[stream] == nil {
+                guard !headers.isAuthorityMalformed else { return reset(stream, .protocolError) }
+                guard handler?.session.pendingBytes ?? 0 <= shared.configuration.maximumPendingBytes else { return reset(stream, .refusedStream) }
+                open(stream, headers)
+            }
             if endsStream { inputEnded(stream) }  // a second block is the client's trailers, which say nothing
         case .headerListTooLarge(let stream, let byteCount, let endsStream):
             begin(stream, .random(), hasInputEnded: endsStream)
@@ -83,6 +90,7 @@ final class ServerConnection: HTTP2Side {
             do throws(ClusterError) { call.consistency = try Consistency(consistency) } catch { return refuse(stream, error) }
         }
         streams[stream]!.accepted = (route, call)
+        deadlines.watch(streams[stream]!.startedAt + shared.configuration.messageTimeout)
     }
 
     /// Metrics are gathered and printed elsewhere: the loop serves others.
@@ -268,6 +276,12 @@ final class ServerConnection: HTTP2Side {
     private func expire(_ now: ContinuousClock.Instant) -> ContinuousClock.Instant? {
         var next: ContinuousClock.Instant?
         for (stream, state) in streams {
+            let arrival = state.isReceiving && state.accepted != nil ? state.startedAt + shared.configuration.messageTimeout : nil
+            if let arrival, arrival <= now {
+                refuse(stream, ClusterError(.deadlineExceeded, "the message did not arrive within \(shared.configuration.messageTimeout)"))
+                continue
+            }
+            if let arrival { next = min(next ?? arrival, arrival) }
             guard let deadline = state.accepted?.call.deadline else { continue }
             if deadline > now {
                 next = min(next ?? deadline, deadline)

@@ -12,6 +12,7 @@ final class ServerShared: Sendable {
     /// With TLS.
     let tlsMetrics: TLSMetrics?
     let logger: Logger
+    private let places: ConnectionPlaces
     private let bufferedBytes = Atomic<Int>(0)
     private struct State {
         var connections: [ObjectIdentifier: NIOLoopBound<ServerConnection>] = [:]
@@ -28,6 +29,7 @@ final class ServerShared: Sendable {
         self.metrics = metrics
         self.tlsMetrics = tlsMetrics
         self.logger = logger
+        places = ConnectionPlaces(limit: configuration.maximumConnections)
     }
 
     // MARK: Memory
@@ -49,18 +51,26 @@ final class ServerShared: Sendable {
 
     // MARK: Connections
 
+    /// Takes a connection in; if places are short, one that has not said what it speaks makes room.
+    ///
     /// - Throws: `resourceExhausted` or `unavailable`: the connection is to be closed at once.
     func connectionOpened(_ connection: NIOLoopBound<ServerConnection>, _ id: ObjectIdentifier) throws(ClusterError) {
+        guard let (place, _) = places.enter({ connection.eventLoop.execute { connection.value.abort() } }) else {
+            throw ClusterError(.resourceExhausted, "maximumConnections is \(configuration.maximumConnections)")
+        }
+        connection.value.place = place
         try state.withLock { state throws(ClusterError) in
-            guard !state.isStopping else { throw ClusterError(.unavailable, "the node is stopping") }
-            guard state.connections.count < configuration.maximumConnections else {
-                throw ClusterError(.resourceExhausted, "maximumConnections is \(configuration.maximumConnections)")
+            guard !state.isStopping else {
+                places.leave(place)
+                throw ClusterError(.unavailable, "the node is stopping")
             }
             state.connections[id] = connection
         }
     }
 
     func connectionClosed(_ connection: ServerConnection) {
+        if let place = connection.place { places.leave(place) }
+        connection.place = nil
         let waiting = state.withLock { state in
             state.connections[ObjectIdentifier(connection)] = nil
             guard state.connections.isEmpty else { return [EventLoopPromise<Void>]() }

@@ -172,6 +172,11 @@ struct NodeProcess {
         gateway.maximumBodyBytes = configuration.number("gateway.body_mib") << 20
         gateway.maximumConcurrentRequests = configuration.number("gateway.concurrent_requests")
         gateway.drainTimeout = drainTime
+        gateway.maximumConnections = configuration.number("gateway.connections")
+        gateway.idleTimeout = .seconds(configuration.number("gateway.idle_seconds"))
+        gateway.bodyTimeout = .seconds(configuration.number("gateway.body_seconds"))
+        gateway.arrivalTimeout = .seconds(configuration.number("connections.arrival_seconds"))
+        gateway.stallTimeout = .seconds(configuration.number("connections.stall_seconds"))
         let tenants = configuration.tenants
         let sweeper = Sweep(interval: min(.seconds(300), erasureDeadline / 16)) { await sweep(coordinator, tenants) }
         let keys = try KeyRing(configuration.keys.map { try KeyRing.Key(sha256: $0.sha256, tenant: $0.tenant, isOperator: $0.isOperator) })
@@ -212,6 +217,9 @@ struct NodeProcess {
         server.host = node.address.host
         server.port = node.address.port
         server.tls = tls.nodes
+        server.http2.arrivalTime = .seconds(configuration.number("connections.arrival_seconds"))
+        server.http2.stallTime = .seconds(configuration.number("connections.stall_seconds"))
+        server.keepAliveInterval = min(server.keepAliveInterval, server.http2.stallTime)
         return server
     }
 

@@ -100,8 +100,22 @@ struct Setting: Sendable {
             key: "gateway.concurrent_requests", kind: .wholeNumber(1...100_000), fallback: "512",
             help: "requests served at once, half of them writes at most; more are answered 503, so that those accepted stay fast"),
         Setting(
+            key: "gateway.connections", kind: .wholeNumber(8...1_000_000), fallback: "1024",
+            help: "open connections of clients; more wait; from seven eighths on each new one ends the one that is idle longest; a descriptor each"),
+        Setting(
+            key: "gateway.idle_seconds", kind: .wholeNumber(1...86_400), fallback: "120",
+            help: "time after which a connection without a request is closed; above the keep-alive of clients, mostly 60 s"),
+        Setting(
+            key: "gateway.body_seconds", kind: .wholeNumber(1...86_400), fallback: "60", help: "time for a request's body to arrive once its headers have"),
+        Setting(
             key: "gateway.drain_seconds", kind: .wholeNumber(0...3_600), fallback: "30",
             help: "time that accepted requests get to finish after SIGTERM"),
+        Setting(
+            key: "connections.arrival_seconds", kind: .wholeNumber(1...3_600), fallback: "20",
+            help: "time for the beginning of a connection, for a frame of HTTP/2, for a request's line and headers to be complete, at the public port and at nodes'"),
+        Setting(
+            key: "connections.stall_seconds", kind: .wholeNumber(1...3_600), fallback: "60",
+            help: "time after which who takes less than 256 bytes a second of what waits for it loses its stream or connection, at the public port and at nodes'"),
         Setting(
             key: "erasure.deadline_seconds", kind: .wholeNumber(1...31_536_000), fallback: "86400",
             help: "time after which neither store nor caches hold a point that was deleted or overwritten; each shard concerned is rewritten, and nodes close shards that nobody used for an eighth of it"),

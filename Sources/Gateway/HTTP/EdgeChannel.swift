@@ -1,6 +1,7 @@
 import HummingbirdCore
 import Logging
 import NIOCore
+import Observability
 import Synchronization
 import TLS
 import Transport
@@ -18,17 +19,21 @@ struct EdgeChannel: ServerChildChannel {
     let http2: HTTP2Edge
     let tls: TLSIdentity?
     let tlsMetrics: TLSMetrics
-    /// Time for the first bytes in plaintext; a handshake has its own.
-    let idleTimeout: Duration
+    let places: ConnectionPlaces
+    /// Connections that were closed for others.
+    let evictions: Counter
+    let configuration: GatewayConfiguration
 
     final class Value: ServerChildChannelValue {
         let channel: any Channel
+        fileprivate let place: ConnectionPlaces.Place
         fileprivate let negotiation: NIOLoopBound<NegotiationHandler>
         fileprivate let negotiated: EventLoopFuture<EdgeProtocol>
         private let isHandled = Atomic(false)
 
-        fileprivate init(_ channel: any Channel, _ negotiation: NegotiationHandler) {
+        fileprivate init(_ channel: any Channel, _ place: ConnectionPlaces.Place, _ negotiation: NegotiationHandler) {
             self.channel = channel
+            self.place = place
             self.negotiation = NIOLoopBound(negotiation, eventLoop: channel.eventLoop)
             negotiated = negotiation.negotiated.futureResult
         }
@@ -42,24 +47,31 @@ struct EdgeChannel: ServerChildChannel {
 
     func setup(channel: any Channel, logger: Logger) -> EventLoopFuture<Value> {
         channel.eventLoop.makeCompletedFuture {
+            guard let (place, hasEvicted) = places.enter({ channel.close(promise: nil) }) else { throw ChannelError.operationUnsupported }
+            channel.closeFuture.whenComplete { [places] _ in places.leave(place) }
+            if hasEvicted { evictions.add() }
             let pipeline = channel.pipeline.syncOperations
+            try pipeline.addHandler(StalledWriteHandler(http2.configuration, logger: logger))
             // Clients beyond control fail in every way: what they do is no warning.
             if let tls { try pipeline.addHandler(TLSHandler.server(tls, channel, metrics: tlsMetrics, logger: logger, level: .info)) }
-            let negotiation = NegotiationHandler(isSecure: tls != nil, patience: idleTimeout, eventLoop: channel.eventLoop, logger: logger)
+            let negotiation = NegotiationHandler(isSecure: tls != nil, patience: configuration.arrivalTimeout, eventLoop: channel.eventLoop, logger: logger)
             try pipeline.addHandler(negotiation)
-            return Value(channel, negotiation)
+            return Value(channel, place, negotiation)
         }
     }
 
     func handle(value: Value, logger: Logger) async {
         value.begin()
-        let (channel, negotiation) = (value.channel, value.negotiation)
+        let (channel, place, negotiation) = (value.channel, value.place, value.negotiation)
         await withTaskCancellationHandler {
             do {
                 switch try await value.negotiated.get() {
                 case .http1:
                     let connection = try await channel.eventLoop.flatSubmit {
-                        http1.setup(channel: channel, logger: logger).map { connection in
+                        http1.setup(channel: channel, logger: logger).flatMapThrowing { connection in
+                            let pipeline = channel.pipeline.syncOperations
+                            let arrival = RequestArrivalHandler(place, configuration, logger: logger)
+                            try pipeline.addHandler(arrival, position: .after(pipeline.handler(type: QuiescenceHandler.self)))
                             negotiation.value.release()
                             return connection
                         }
@@ -67,7 +79,7 @@ struct EdgeChannel: ServerChildChannel {
                     await http1.handle(value: connection, logger: logger)
                 case .http2:
                     let ended = try await channel.eventLoop.submit {
-                        let ended = try http2.begin(on: channel)
+                        let ended = try http2.begin(on: channel, at: place)
                         negotiation.value.release()
                         return ended
                     }.get()

@@ -26,6 +26,7 @@ final class HTTP2Connection: HTTP2Side {
     let ended: EventLoopPromise<Void>
     private let edge: HTTP2Edge
     private let channel: any Channel
+    private let place: ConnectionPlaces.Place
     private var handler: HTTP2Handler?
     private var streams: [HTTP2StreamID: Stream] = [:]
     private var blocked: Set<HTTP2StreamID> = []
@@ -44,9 +45,11 @@ final class HTTP2Connection: HTTP2Side {
     /// Bytes of a reply that wait for a reader before its producer is suspended.
     private static let highWaterBytes = 64 << 10
 
-    init(_ edge: HTTP2Edge, _ channel: any Channel) {
+    /// - Parameter place: Busy while a request is open.
+    init(_ edge: HTTP2Edge, _ channel: any Channel, _ place: ConnectionPlaces.Place) {
         self.edge = edge
         self.channel = channel
+        self.place = place
         ended = channel.eventLoop.makePromise()
     }
 
@@ -57,6 +60,7 @@ final class HTTP2Connection: HTTP2Side {
 
     private func closeWhenIdle() {
         guard streams.isEmpty, !isClosed else { return }
+        place.setBusy(false)
         idleTimer?.cancel()
         idleTimer = channel.eventLoop.assumeIsolated().scheduleTask(in: .nanoseconds(Int64(edge.idleTimeout.seconds * 1e9))) { self.drain() }
     }
@@ -69,6 +73,8 @@ final class HTTP2Connection: HTTP2Side {
             if streams[stream] == nil { open(stream, headers, endsStream) } else if endsStream { inputEnded(stream) }  // trailers, which say nothing
         case .headerListTooLarge(let stream, _, let endsStream):
             guard streams[stream] == nil else { return reset(stream, .protocolError) }
+            idleTimer?.cancel()
+            place.setBusy(true)
             streams[stream] = Stream(isHead: false, hasInputEnded: endsStream)
             finish(stream, HTTPResponse(status: .requestHeaderFieldsTooLarge), body: nil)
         case .data(let stream, let range): data(stream, input.extracting(range))
@@ -86,10 +92,9 @@ final class HTTP2Connection: HTTP2Side {
 
     private func open(_ stream: HTTP2StreamID, _ headers: [HTTP2Header], _ endsStream: Bool) {
         idleTimer?.cancel()
-        guard let head = HTTPRequest(headers) else { return reset(stream, .protocolError) }
-        guard streams.keys.reduce(0, { $0 + (handler?.session.pendingBytes(of: $1) ?? 0) }) <= Self.maximumPendingBytes else {
-            return reset(stream, .refusedStream)
-        }
+        place.setBusy(true)
+        guard !headers.isAuthorityMalformed, let head = HTTPRequest(headers) else { return refuse(stream, .protocolError) }
+        guard handler?.session.pendingBytes ?? 0 <= Self.maximumPendingBytes, runningTasks < edge.maximumTasks else { return refuse(stream, .refusedStream) }
         streams[stream] = Stream(isHead: head.method == .head, hasInputEnded: endsStream)
         let exchange = HTTP2Exchange(connection: NIOLoopBound(self, eventLoop: channel.eventLoop), stream: stream)
         let body = endsStream ? RequestBody(buffer: ByteBuffer()) : RequestBody(asyncSequence: HTTP2RequestBody(exchange: exchange))
@@ -201,6 +206,12 @@ final class HTTP2Connection: HTTP2Side {
             streams[stream]?.writer?.resume()
             streams[stream]?.writer = nil
         }
+    }
+
+    /// Resets a stream that was not taken in.
+    private func refuse(_ stream: HTTP2StreamID, _ code: HTTP2.HTTP2ErrorCode) {
+        reset(stream, code)
+        closeWhenIdle()
     }
 
     private func reset(_ stream: HTTP2StreamID, _ code: HTTP2.HTTP2ErrorCode) {

@@ -17,31 +17,38 @@ struct HTTP2Edge: Sendable {
     let metrics: ConnectionMetrics
     let logger: Logger
 
+    /// Requests of a connection whose work is under way, those that were cancelled and have not ended yet included; more are refused.
+    var maximumTasks: Int { 2 * configuration.maximumConcurrentStreams }
     /// A connection silent for this long is asked for a sign of life, and closed if none comes for as long again.
-    private static let keepAliveInterval: Duration = .seconds(30)
+    private var keepAliveInterval: Duration { min(.seconds(30), configuration.stallTime) }
 
     /// Bounds for clients that nobody vouches for.
     ///
     /// A connection holds at most 1 MiB of bodies that nobody has taken yet, which lets an upload over 50 ms of distance run at 20 MB/s.
-    /// 128 requests at a time are what one tenant may have at work. Clients cancel requests, but not hundreds a second for long.
-    static func configuration(maximumHeaderBytes: Int) -> HTTP2Configuration {
+    /// 128 requests at a time are what one tenant may have at work. Clients cancel requests, but not hundreds a second for long; frames that lead to
+    /// nothing, two of them for a request that is cancelled, come in pairs and seldom.
+    static func configuration(_ gateway: GatewayConfiguration) -> HTTP2Configuration {
         var configuration = HTTP2Configuration()
         configuration.maximumConcurrentStreams = 128
         configuration.connectionWindowBytes = 1 << 20
-        configuration.maximumHeaderListBytes = maximumHeaderBytes
+        configuration.maximumHeaderListBytes = gateway.maximumHeaderBytes
         configuration.resetBurst = 1_000
         configuration.resetsPerSecond = 100
+        configuration.frameBurst = 2_000
+        configuration.framesPerSecond = 400
+        configuration.arrivalTime = gateway.arrivalTimeout
+        configuration.stallTime = gateway.stallTimeout
         return configuration
     }
 
     /// Puts HTTP/2 at the end of the channel's pipeline, on its event loop.
     ///
     /// - Returns: Fulfilled once the connection and all that worked for it have ended.
-    func begin(on channel: any Channel) throws -> EventLoopFuture<Void> {
-        let connection = HTTP2Connection(self, channel)
+    func begin(on channel: any Channel, at place: ConnectionPlaces.Place) throws -> EventLoopFuture<Void> {
+        let connection = HTTP2Connection(self, channel, place)
         let handler = HTTP2Handler(
-            session: try HTTP2Session(.server, configuration: configuration), side: connection, keepAliveInterval: Self.keepAliveInterval,
-            metrics: metrics, logger: logger)
+            session: try HTTP2Session(.server, configuration: configuration), configuration: configuration, side: connection,
+            keepAliveInterval: keepAliveInterval, metrics: metrics, logger: logger)
         connection.begin(handler)
         do {
             try channel.pipeline.syncOperations.addHandlers([handler, Quiescence(connection)])

@@ -91,9 +91,11 @@ final class NegotiationHandler: ChannelDuplexHandler, RemovableChannelHandler {
     func release() {
         guard let context else { return }
         if isQuiescing { context.fireUserInboundEventTriggered(ChannelShouldQuiesceEvent()) }
-        if let received { context.fireChannelRead(wrapInboundOut(received)) }
-        received = nil
-        context.fireChannelReadComplete()
+        if let received {
+            self.received = nil
+            context.fireChannelRead(wrapInboundOut(received))
+            context.fireChannelReadComplete()
+        }
         if isInputClosed { context.fireUserInboundEventTriggered(ChannelEvent.inputClosed) }
         if isReadHeld { context.read() }
         context.pipeline.syncOperations.removeHandler(context: context, promise: nil)
