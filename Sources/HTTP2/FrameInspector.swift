@@ -14,6 +14,7 @@ struct FrameInspector {
     private static let prefaceByteCount = 24
 
     private var budget: FrameBudget
+    private var resets: FrameBudget
     private var streams: ClientStreams
     /// Of the frame that is arriving.
     private var head: UInt128 = 0
@@ -26,6 +27,7 @@ struct FrameInspector {
 
     init(_ configuration: HTTP2Configuration, now: ContinuousClock.Instant) {
         budget = FrameBudget(burst: configuration.frameBurst, perSecond: configuration.framesPerSecond, now: now)
+        resets = FrameBudget(burst: configuration.resetBurst, perSecond: configuration.resetsPerSecond, now: now)
         streams = ClientStreams(capacity: 2 * configuration.maximumConcurrentStreams)
         beganAt = now
     }
@@ -75,6 +77,9 @@ struct FrameInspector {
             return Fault(
                 code: .enhanceYourCalm,
                 reason: "more frames that lead to nothing than \(budget.burst) at once and \(budget.perSecond) a second, the last of type \(kind.map { "\($0)" } ?? "unknown")")
+        }
+        guard frame.kind != .reset || resets.spend(1, at: now) else {
+            return Fault(code: .enhanceYourCalm, reason: "more resets than \(resets.burst) at once and \(resets.perSecond) a second")
         }
         if isMisplaced { return nil }
         guard frame.length >= frame.minimumLength else {

@@ -226,7 +226,7 @@ private func makeSession(
     unsafe nghttp2_option_set_no_auto_window_update(option, 1)  // windows open as the application consumes
     unsafe nghttp2_option_set_no_closed_streams(option, 1)  // kept only for priorities, which are not used
     unsafe nghttp2_option_set_max_outbound_ack(option, configuration.maximumQueuedAcknowledgements)
-    unsafe nghttp2_option_set_stream_reset_rate_limit(option, UInt64(configuration.resetBurst), UInt64(configuration.resetsPerSecond))
+    unsafe nghttp2_option_set_stream_reset_rate_limit(option, .max >> 1, .max >> 1)  // the inspector's, whose GOAWAY says what it is about
     let userData = unsafe Unmanaged.passUnretained(record).toOpaque()
     switch role {
     case .client: try check(unsafe nghttp2_session_client_new2(&session, callbacks, userData, option), "new session")

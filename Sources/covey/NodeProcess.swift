@@ -174,7 +174,7 @@ struct NodeProcess {
         gateway.drainTimeout = drainTime
         gateway.maximumConnections = configuration.number("gateway.connections")
         gateway.idleTimeout = .seconds(configuration.number("gateway.idle_seconds"))
-        gateway.bodyTimeout = .seconds(configuration.number("gateway.body_seconds"))
+        gateway.bodyTimeout = .seconds(configuration.number("connections.body_seconds"))
         gateway.arrivalTimeout = .seconds(configuration.number("connections.arrival_seconds"))
         gateway.stallTimeout = .seconds(configuration.number("connections.stall_seconds"))
         let tenants = configuration.tenants
@@ -218,6 +218,7 @@ struct NodeProcess {
         server.port = node.address.port
         server.tls = tls.nodes
         server.http2.arrivalTime = .seconds(configuration.number("connections.arrival_seconds"))
+        server.messageTimeout = .seconds(configuration.number("connections.body_seconds"))
         server.http2.stallTime = .seconds(configuration.number("connections.stall_seconds"))
         server.keepAliveInterval = min(server.keepAliveInterval, server.http2.stallTime)
         return server

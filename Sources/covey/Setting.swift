@@ -106,13 +106,14 @@ struct Setting: Sendable {
             key: "gateway.idle_seconds", kind: .wholeNumber(1...86_400), fallback: "120",
             help: "time after which a connection without a request is closed; above the keep-alive of clients, mostly 60 s"),
         Setting(
-            key: "gateway.body_seconds", kind: .wholeNumber(1...86_400), fallback: "60", help: "time for a request's body to arrive once its headers have"),
-        Setting(
             key: "gateway.drain_seconds", kind: .wholeNumber(0...3_600), fallback: "30",
             help: "time that accepted requests get to finish after SIGTERM"),
         Setting(
             key: "connections.arrival_seconds", kind: .wholeNumber(1...3_600), fallback: "20",
             help: "time for the beginning of a connection, for a frame of HTTP/2, for a request's line and headers to be complete, at the public port and at nodes'"),
+        Setting(
+            key: "connections.body_seconds", kind: .wholeNumber(1...86_400), fallback: "60",
+            help: "time for a request's body to arrive once its headers have, at both; 64 MiB at 9 Mbit/s"),
         Setting(
             key: "connections.stall_seconds", kind: .wholeNumber(1...3_600), fallback: "60",
             help: "time after which who takes less than 256 bytes a second of what waits for it loses its stream or connection, at the public port and at nodes'"),

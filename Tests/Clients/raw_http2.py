@@ -63,12 +63,37 @@ def request(path="/healthz", method="GET", *more):
     return [(":method", method), (":scheme", "http"), (":path", path), (":authority", "covey"), *more]
 
 
+#: Heads of requests whose bodies are waited for, at the public port and at a shard node's.
+OPEN_AT_GATEWAY = request("/collections/absent/points/query", "POST", ("content-type", "application/json"))
+OPEN_AT_NODE = request("/covey.v1.Shard/Status", "POST", ("content-type", "application/grpc"), ("te", "trailers"))
+
+
+@dataclass(frozen=True)
+class Port:
+    address: str
+    #: Of a request whose body is waited for.
+    open: tuple
+
+    def open_head(self, stream, *more, end=False):
+        return headers(stream, *self.open, *more, end=end)
+
+
+def ports(cluster):
+    """The two places where a cluster speaks HTTP/2."""
+    return {
+        "public port": Port(cluster.url.removeprefix("http://"), tuple(OPEN_AT_GATEWAY)),
+        "node": Port(cluster.addresses["shard-1"], tuple(OPEN_AT_NODE)),
+    }
+
+
 @dataclass
 class Frame:
     kind: int
     flags: int
     stream: int
     payload: bytes
+    #: Of HEADERS.
+    fields: dict | None = None
 
     @property
     def code(self):
@@ -120,6 +145,8 @@ class RawConnection:
                 key, value = struct.unpack(">HI", found.payload[at : at + 6])
                 self.server_settings[key] = value
             self.send(settings(flags=ACK))
+        if found.kind == HEADERS:  # of every stream: the decoder's table is the connection's
+            found.fields = dict(self.decoder.decode(found.payload))
         if found.kind == WINDOW_UPDATE and found.stream == 0:
             self.window += struct.unpack(">I", found.payload)[0]
         if found.kind == PING and not found.flags & ACK:
@@ -142,13 +169,11 @@ class RawConnection:
                 return "closed", body
             if found.kind == GOAWAY and found.code != NO_ERROR:
                 return f"GOAWAY {found.code}", body
-            if found.kind == HEADERS:
-                fields = dict(self.decoder.decode(found.payload))  # of every stream: the table is the connection's
-                if found.stream == stream:
-                    self.fields = fields
-                    status = int(fields.get(":status", status or 0))
             if found.stream != stream:
                 continue
+            if found.kind == HEADERS:
+                self.fields = found.fields
+                status = int(found.fields.get(":status", status or 0))
             if found.kind == RST_STREAM and status is None:
                 return f"RST_STREAM {found.code}", body
             if found.kind == DATA:

@@ -6,29 +6,14 @@ docs/http2.md lists where the server is more lenient or stricter than the RFC, w
 """
 
 import struct
-from dataclasses import dataclass
 
 import pytest
 from raw_http2 import *
 
 
-@dataclass(frozen=True)
-class Port:
-    address: str
-    #: Of a request whose body is waited for.
-    open: tuple
-
-    def open_head(self, stream, *more, end=False):
-        return headers(stream, *self.open, *more, end=end)
-
-
 @pytest.fixture(params=["public port", "node"])
 def port(request, cluster):
-    json = [(":method", "POST"), (":scheme", "http"), (":path", "/collections/absent/points/query"), (":authority", "covey"), ("content-type", "application/json")]
-    grpc = [(":method", "POST"), (":scheme", "http"), (":path", "/covey.v1.Shard/Status"), (":authority", "covey"), ("content-type", "application/grpc"), ("te", "trailers")]
-    if request.param == "node":
-        return Port(cluster.addresses["shard-1"], tuple(grpc))
-    return Port(cluster.url.removeprefix("http://"), tuple(json))
+    return ports(cluster)[request.param]
 
 
 # What the server makes of a row.

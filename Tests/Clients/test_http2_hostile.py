@@ -4,9 +4,6 @@ What it costs the server and others meanwhile is measured by `loadtest/hostile`.
 """
 
 import json
-import os
-import socket
-import struct
 import time
 
 import pytest
@@ -22,7 +19,7 @@ CONNECTIONS = 32
 def hasty(make_cluster):
     """A cluster that is short of patience and of places."""
     settings = {
-        "connections.arrival_seconds": ARRIVAL, "connections.stall_seconds": STALL, "gateway.idle_seconds": IDLE, "gateway.body_seconds": BODY,
+        "connections.arrival_seconds": ARRIVAL, "connections.stall_seconds": STALL, "connections.body_seconds": BODY, "gateway.idle_seconds": IDLE,
         "gateway.connections": CONNECTIONS,
     }
     cluster = make_cluster(shards=1, settings={**settings, "replicas": 1})
@@ -34,13 +31,13 @@ def hasty(make_cluster):
 
 
 @pytest.fixture(params=["public port", "node"])
-def address(request, cluster):
-    return cluster.addresses["shard-1"] if request.param == "node" else cluster.url.removeprefix("http://")
+def port(request, cluster):
+    return ports(cluster)[request.param]
 
 
 @pytest.fixture(params=["public port", "node"])
-def hasty_address(request, hasty):
-    return hasty.addresses["shard-1"] if request.param == "node" else hasty.url.removeprefix("http://")
+def hasty_port(request, hasty):
+    return ports(hasty)[request.param]
 
 
 def public(cluster):
@@ -63,7 +60,7 @@ def flood(connection, make, limit):
     return found and found.code, count
 
 
-REQUEST = request("/collections/absent/points/query", "POST", ("content-type", "application/json"))
+REQUEST = OPEN_AT_GATEWAY
 FLOODS = {
     "PING": lambda i: frame(PING, 0, 0, b"x" * 8),
     "acknowledgements of PING": lambda i: frame(PING, ACK, 0, b"x" * 8),
@@ -81,19 +78,20 @@ FLOODS = {
 
 
 @pytest.mark.parametrize("name", FLOODS)
-def test_a_flood_of_frames_that_lead_to_nothing_ends_the_connection(address, name):
-    connection = RawConnection(address)
+def test_a_flood_of_frames_that_lead_to_nothing_ends_the_connection(port, name):
+    connection = RawConnection(port.address)
     code, count = flood(connection, FLOODS[name], 1_000_000)
     assert count < 1_000_000, "the server took all of it"
-    assert code in (ENHANCE_YOUR_CALM, None), "a reset of the socket may overtake the GOAWAY"
-    other = RawConnection(address)
+    # A reset of the socket may overtake the GOAWAY; streams that the server's reset has not left yet count as open, so there may be too many.
+    assert code in (ENHANCE_YOUR_CALM, None) or code == PROTOCOL_ERROR and name.startswith("requests")
+    other = RawConnection(port.address)
     other.send(headers(1, *request()))
     assert other.answer(1)[0] == 200
 
 
-def test_ordinary_clients_are_no_flood(address):
+def test_ordinary_clients_are_no_flood(port):
     """Many small requests, each with a window update and a ping, one after the other: what they get done pays for them."""
-    connection = RawConnection(address)
+    connection = RawConnection(port.address)
     for i in range(3_000):
         stream = 2 * i + 1
         connection.send(headers(stream, *request()), window_update(0, 20), frame(PING, 0, 0, b"x" * 8))
@@ -130,21 +128,22 @@ def seconds_until_closed(connection, trickle=None, limit=60):
 
 
 HEAD = headers(1, *REQUEST, end=False)
+BEGUN = PREFACE + settings() + settings(flags=ACK)
 SLOW = {
     "nothing": (b"", b""),
     "a preface": (b"PRI * HT", b"TP/2.0\r\n\r\nSM\r\n\r\n"),
     "no settings": (PREFACE, b""),
     "a frame": (PREFACE + settings(), frame(SETTINGS, 0, 0, b"\0" * 12)),
-    "a header block": (PREFACE + settings() + settings(flags=ACK) + HEAD[:30], HEAD[30:]),
-    "continuations": (PREFACE + settings() + settings(flags=ACK) + headers(1, *GETS, flags=0) if (GETS := request()) else b"", frame(CONTINUATION, 0, 1, b"\0\1x\1y" * 100)),
+    "a header block": (BEGUN + HEAD[:30], HEAD[30:]),
+    "continuations": (BEGUN + headers(1, *request(), flags=0), frame(CONTINUATION, 0, 1, b"\0\1x\1y" * 100)),
     "no answer to settings": (PREFACE + settings() + headers(1, *request()), b""),
 }
 
 
 @pytest.mark.parametrize("name", SLOW)
-def test_what_begins_and_does_not_end_is_cut_off(hasty, hasty_address, name):
+def test_what_begins_and_does_not_end_is_cut_off(hasty_port, name):
     begin, trickle = SLOW[name]
-    assert seconds_until_closed(RawConnection(hasty_address, begin), trickle) < 3 * ARRIVAL + 4
+    assert seconds_until_closed(RawConnection(hasty_port.address, begin), trickle) < 3 * ARRIVAL + 4
 
 
 @pytest.mark.parametrize(
@@ -161,14 +160,11 @@ def test_slow_requests_of_http1_are_cut_off(hasty, begin, trickle):
     assert seconds_until_closed(RawConnection(public(hasty), begin), trickle) < 3 * max(ARRIVAL, BODY) + 4
 
 
-def test_slow_bodies_of_http2_are_refused(hasty, hasty_address):
-    connection = RawConnection(hasty_address)
-    start = time.monotonic()
-    if hasty_address == public(hasty):
-        connection.send(headers(1, *REQUEST, end=False), data(1, b"{"))
-        assert connection.answer(1)[0] == 408
-        assert time.monotonic() - start < BODY + 4
-    connection.close()
+def test_slow_bodies_of_http2_are_refused(hasty_port):
+    connection = RawConnection(hasty_port.address)
+    connection.send(hasty_port.open_head(1), data(1, b"\0"))
+    status, _ = connection.answer(1)
+    assert status == 408 or connection.fields["grpc-status"] == "4"  # DEADLINE_EXCEEDED
 
 
 # Who asks and does not read
@@ -178,29 +174,26 @@ SCROLL = json.dumps({"limit": 5_000}).encode()
 SCROLL_HEAD = request("/collections/large/points/scroll", "POST", ("content-type", "application/json"))
 
 
-def keep_alive(connection, seconds, step=0.2):
-    """Reads and answers pings for so long; returns all that came."""
+def read_until(connection, condition, seconds=10 * STALL):
+    """Reads and answers pings until a frame is as wanted, which is the last of those returned."""
     found, end = [], time.monotonic() + seconds
-    connection.socket.settimeout(step)
-    while time.monotonic() < end:
-        try:
-            each = connection.receive()
-        except TimeoutError:
-            continue
-        if each is None:
-            return found
+    while not found or not condition(found[-1]):
+        each = connection.receive()
+        assert each is not None and time.monotonic() < end, [(each.kind, each.stream) for each in found[-5:]]
         found.append(each)
     return found
+
+
+def data_bytes(frames):
+    return sum(len(each.payload) for each in frames if each.kind == DATA)
 
 
 def test_a_stream_whose_window_stays_shut_is_reset(hasty):
     """The connection lives on: pings are answered, other streams are served."""
     connection = RawConnection(public(hasty))
     connection.send(window_update(0, 2**30), headers(1, *SCROLL_HEAD, end=False), data(1, SCROLL, end=True))
-    found = keep_alive(connection, 2 * STALL + 1.5)
-    assert sum(len(each.payload) for each in found if each.kind == DATA) == 65_535
-    assert [each.code for each in found if each.kind == RST_STREAM] == [CANCEL]
-    connection.socket.settimeout(20)
+    found = read_until(connection, lambda each: each.kind == RST_STREAM)
+    assert data_bytes(found) == 65_535 and found[-1].code == CANCEL
     connection.send(headers(3, *request()))
     assert connection.answer(3)[0] == 200
 
@@ -208,36 +201,40 @@ def test_a_stream_whose_window_stays_shut_is_reset(hasty):
 def test_a_window_that_opens_by_a_byte_at_a_time_is_as_good_as_shut(hasty):
     connection = RawConnection(public(hasty))
     connection.send(window_update(0, 2**30), headers(1, *SCROLL_HEAD, end=False), data(1, SCROLL, end=True))
-    connection.wait(lambda each: each.kind == HEADERS)
-    start = time.monotonic()
-    while time.monotonic() - start < 10 * STALL:
+    read_until(connection, lambda each: each.kind == DATA and each.stream == 1)
+    taken = 0
+    while taken < 1_000:
         connection.send(window_update(1, 1))
-        if any(each.kind == RST_STREAM and each.code == CANCEL for each in keep_alive(connection, 0.2, 0.05)):
+        last = read_until(connection, lambda each: each.kind in (DATA, RST_STREAM))[-1]
+        if last.kind == RST_STREAM:
+            assert last.code == CANCEL
             return
+        taken += 1
+        time.sleep(0.02)  # a hundred bytes in the time in which 512 would do
     pytest.fail("still open")
 
 
 def test_a_connection_whose_window_stays_shut_is_ended(hasty):
     connection = RawConnection(public(hasty))
     connection.send(settings((INITIAL_WINDOW_SIZE, 2**30)), headers(1, *SCROLL_HEAD, end=False), data(1, SCROLL, end=True))
-    found = keep_alive(connection, 2 * STALL + 1.5)
-    assert sum(len(each.payload) for each in found if each.kind == DATA) == 65_535
-    assert [each.code for each in found if each.kind == GOAWAY] == [ENHANCE_YOUR_CALM]
+    found = read_until(connection, lambda each: each.kind == GOAWAY)
+    assert data_bytes(found) == 65_535 and found[-1].code == ENHANCE_YOUR_CALM
 
 
 def test_a_slow_but_steady_reader_gets_all(hasty):
     connection = RawConnection(public(hasty))
     connection.send(window_update(0, 2**30), headers(1, *SCROLL_HEAD, end=False), data(1, SCROLL, end=True))
-    count, ended, end = 0, False, time.monotonic() + 4 * STALL
+    count, end = 0, time.monotonic() + 4 * STALL
     while time.monotonic() < end:
-        connection.send(window_update(1, 1_000))  # 5 kB/s
-        for each in keep_alive(connection, 0.2, 0.05):
-            assert each.kind not in (RST_STREAM, GOAWAY)
-            count += len(each.payload) if each.kind == DATA else 0
+        found = read_until(connection, lambda each: each.kind in (DATA, RST_STREAM, GOAWAY))
+        assert found[-1].kind == DATA
+        count += data_bytes(found)
+        if count >= 65_535:
+            time.sleep(0.1)
+            connection.send(window_update(1, 1_000))  # 10 kB/s
     assert count > 65_535 + 10_000
     connection.send(window_update(1, 2**30))
-    connection.socket.settimeout(30)
-    assert connection.wait(lambda each: each.kind == DATA and each.flags & END_STREAM)
+    read_until(connection, lambda each: each.kind == DATA and each.flags & END_STREAM)
 
 
 @pytest.mark.parametrize("version", ["HTTP/1.1", "HTTP/2"])
@@ -272,15 +269,14 @@ def test_connections_that_do_nothing_make_room(hasty):
         connection.close()
 
 
-def test_a_client_that_is_gone_without_a_word_is_noticed(hasty, hasty_address):
+def test_a_client_that_is_gone_without_a_word_is_noticed(hasty_port):
     """It answers no ping. To the server a stopped machine and a cut network look like this."""
-    connection = RawConnection(hasty_address)
+    connection = RawConnection(hasty_port.address)
     assert seconds_until_closed(connection) < 2 * STALL + 4  # bytes are received, and never answered
 
 
-def test_open_requests_without_an_end_are_bounded(address):
-    """Each takes what it takes: 128 at the public port, and what a connection's window lets through."""
-    connection = RawConnection(address)
+def test_open_requests_without_an_end_are_bounded(port):
+    connection = RawConnection(port.address)
     limit = connection.server_settings[MAX_CONCURRENT_STREAMS]
-    connection.send(*[headers(stream, *REQUEST, end=False) for stream in range(1, 2 * limit + 3, 2)])
+    connection.send(*[port.open_head(stream) for stream in range(1, 2 * limit + 3, 2)])
     assert connection.wait(lambda each: each.kind == GOAWAY) is not None

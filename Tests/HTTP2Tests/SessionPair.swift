@@ -7,8 +7,9 @@ final class SessionPair {
         var events: [HTTP2Event] = []
         /// Bytes of data received, by stream.
         var data: [HTTP2StreamID: [UInt8]] = [:]
-        /// Whether data is consumed as it comes.
+        /// Whether data is consumed as it comes, of its stream and of the connection.
         var isReading = true
+        var isReadingConnection = true
         var error: HTTP2Error?
 
         init(_ role: HTTP2Session.Role, _ configuration: HTTP2Configuration) throws {
@@ -23,13 +24,13 @@ final class SessionPair {
             return bytes
         }
 
-        func receive(_ bytes: [UInt8]) {
+        func receive(_ bytes: [UInt8], at now: ContinuousClock.Instant = .now) {
             guard error == nil else { return }
             do {
-                for event in try session.receive(bytes.span.bytes) {
+                for event in try session.receive(bytes.span.bytes, at: now) {
                     if case .data(let stream, let range) = event {
                         data[stream, default: []] += bytes[range]
-                        session.consumeOnConnection(range.count)
+                        if isReadingConnection { session.consumeOnConnection(range.count) }
                         if isReading { session.consume(range.count, of: stream) }
                     } else {
                         events.append(event)

@@ -18,7 +18,7 @@ struct HTTP2Edge: Sendable {
     let logger: Logger
 
     /// Requests of a connection whose work is under way, those that were cancelled and have not ended yet included; more are refused.
-    var maximumTasks: Int { 2 * configuration.maximumConcurrentStreams }
+    var maximumTasks: Int { 8 * configuration.maximumConcurrentStreams }
     /// A connection silent for this long is asked for a sign of life, and closed if none comes for as long again.
     private var keepAliveInterval: Duration { min(.seconds(30), configuration.stallTime) }
 
