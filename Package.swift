@@ -45,6 +45,7 @@ let package = Package(
         .systemLibrary(name: "CNGHTTP2", pkgConfig: "libnghttp2", providers: [.apt(["libnghttp2-dev"])]),
         .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
         .systemLibrary(name: "CLibXML2", pkgConfig: "libxml-2.0", providers: [.apt(["libxml2-dev"])]),
+        .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
         .systemLibrary(name: "CCrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
         .systemLibrary(name: "COpenSSL", pkgConfig: "libssl", providers: [.apt(["libssl-dev"])]),
         .target(name: "CVectorKernels", cSettings: [.unsafeFlags(["-O3"])]),
@@ -69,7 +70,7 @@ let package = Package(
 
         // Roles: they meet in `Model`, never in each other.
         .module("Embedding", ["OutboundHTTP", "Model", "CEmbeddingKernels"]),
-        .module("Ingestion", ["Embedding", "Storage", "Model", "Observability", "CLibXML2"]),
+        .module("Ingestion", ["Embedding", "Storage", "Model", "Observability", "CLibXML2", "CZlib"]),
         .module("Coordination", ["Placement", "Storage", "VectorMath", "Model", "Observability", .logging]),
         .module("Sharding", ["Placement", "VectorIndex", "Storage", "VectorMath", "Model", "Observability", .logging]),
         .module("Generation", ["Embedding", "OutboundHTTP", "Model", "Observability", .logging]),

@@ -88,6 +88,7 @@ struct SourceLine {
         var place = source["title"]?.string ?? document
         for heading in (source["headings"]?.array ?? []).compactMap(\.string) where heading != place { place += " › " + heading }
         var line = place == document ? document : "\(place) — \(document)"
+        if let place = source["place"].flatMap(Chunk.Place.init) { line += ", \(place)" }
         if let start = source["start"]?.integer, let end = source["end"]?.integer { line += ", bytes \(start)–\(end)" }
         text = Terminal.harmless(line.replacing("\n", with: " "))
     }

@@ -10,6 +10,9 @@ struct RemoteDocument: Hashable, Sendable {
     var chunks: Int?
     var bytes: Int?
     var createdAt: Int64?
+    /// The folder that it was ingested from.
+    var root: String?
+    var notes: [String]
 
     /// - Parameter object: A `vector_store.file`. `nil` without an id.
     init?(_ object: JSONValue) {
@@ -23,6 +26,8 @@ struct RemoteDocument: Hashable, Sendable {
         chunks = covey?["chunks"]?.integer.map(Int.init)
         bytes = object["usage_bytes"]?.integer.map(Int.init)
         createdAt = object["created_at"]?.integer
+        root = attributes?["root"]?.string
+        notes = (covey?["notes"]?.array ?? []).compactMap(\.string)
     }
 }
 
@@ -67,14 +72,18 @@ extension CoveyClient {
 
     /// Uploads a file and makes it a document of the collection; returns when it can be searched.
     ///
-    /// - Parameter fileName: What the upload is called; its extension tells the format.
+    /// - Parameters:
+    ///   - fileName: What the upload is called; its extension tells the format.
+    ///   - root: The folder that it is from.
     /// - Throws: the cluster's reason if it cannot read the file.
     func addDocument(
-        _ name: String, fileName: String, content: [UInt8], sha256: String, contentType: String, to collection: String
-    ) async throws(ConsoleError) {
+        _ name: String, fileName: String, content: [UInt8], sha256: String, contentType: String, root: String?, to collection: String
+    ) async throws(ConsoleError) -> RemoteDocument {
         let file = try await upload(content, name: fileName, contentType: contentType)
         guard let id = file["id"]?.string else { throw ConsoleError("\(url)/v1/files answered without an id") }
-        let body: JSONValue = ["file_id": .string(id), "attributes": ["document": .string(name), "sha256": .string(sha256)]]
+        var attributes: [String: JSONValue] = ["document": .string(name), "sha256": .string(sha256)]
+        attributes["root"] = root.map(JSONValue.string)
+        let body: JSONValue = ["file_id": .string(id), "attributes": .object(attributes)]
         let attached = try await json(.post, try store(collection) + "/files", body, timeout: .seconds(1_800))
         if attached["status"]?.string == "failed" {
             // The cluster need not keep what it cannot read.
@@ -82,6 +91,18 @@ extension CoveyClient {
             // The upload went well, so this is about the document: what a status 422 says.
             throw ConsoleError(attached["last_error"]?["message"]?.string ?? "the cluster could not ingest it", status: 422)
         }
+        guard let document = RemoteDocument(attached) else { throw ConsoleError("\(url) answered an attached file without an id") }
+        return document
+    }
+
+    /// Deletes a document, unless somebody else did it first.
+    ///
+    /// - Returns: Whether it was there.
+    func deleteDocument(_ document: RemoteDocument, from collection: String) async throws(ConsoleError) -> Bool {
+        do throws(ConsoleError) {
+            _ = try await json(.delete, try store(collection) + "/files/\(document.fileID)", timeout: .seconds(600))
+            return true
+        } catch where error.status == 404 { return false }
     }
 
     /// Divides a shard in two, or says what would be divided.

@@ -52,12 +52,12 @@ package struct EvalVerb: Sendable {
         let answers = try await ask(set.queries, of: name, model: model, client, terminal)
         let measures = RankingMeasures(zip(answers, set.queries).map { ($0.ranking, $1.grades) })
         let milliseconds = answers.map(\.milliseconds)
-        let loaded = tally.added + tally.changed
+        let loaded = tally.count(.added) + tally.count(.updated)
         let state = try await client.json(.get, try client.collection(name))["result"]
         func rounded(_ value: Double, _ digits: Double) -> JSONValue { .number((value * digits).rounded() / digits) }
         return [
             "set": .string(folder), "queries": .integer(Int64(set.queries.count)), "documents": .integer(Int64(set.documents.count)),
-            "documents_skipped": .integer(Int64(tally.problems.count)),
+            "documents_skipped": .integer(Int64(tally.count(.failed) + tally.count(.skipped))),
             "ndcg@10": rounded(measures.ndcg10, 1e4), "mrr@10": rounded(measures.mrr10, 1e4),
             "recall@1": rounded(measures.recall[1]!, 1e4), "recall@5": rounded(measures.recall[5]!, 1e4),
             "recall@10": rounded(measures.recall[10]!, 1e4), "recall@100": rounded(measures.recall[100]!, 1e4),

@@ -30,8 +30,8 @@ struct EvaluationSet: Sendable {
         documents = []
         if let documentFolder {
             let found = DocumentFolder([try find(documentFolder)])
-            if let problem = found.problems.first { throw ConsoleError("\(problem.path): \(problem.reason)") }
-            documents = found.files.map(IngestVerb.Item.init)
+            if let problem = found.problems.first(where: \.isFailure) { throw ConsoleError("\(problem.path): \(problem.reason)") }
+            documents = found.files.map { IngestVerb.Item($0) }
         }
         for corpus in corpora.isEmpty && documentFolder == nil ? ["corpus.jsonl"] : corpora {
             for (object, place) in try Self.lines(of: try find(corpus)) { documents.append(try Self.item(object, place)) }

@@ -6,9 +6,26 @@ import Model
 /// Navigation, headers, footers, forms and scripts are left out; if hardly anything is left then, they are not.
 enum HTMLReader {
     /// - Throws: `invalidArgument` if no tree can be made of it.
-    static func read(_ bytes: [UInt8]) throws(ClusterError) -> ParsedDocument {
-        let (bytes, encoding) = try HTMLEncoding.decode(bytes)
-        guard let tree = HTMLTree(bytes, encoding: encoding) else { throw ClusterError(.invalidArgument, "undecodable as HTML: it has no elements") }
+    ///
+    /// - Parameter charset: What the sender says its encoding is, which counts more than what the page says.
+    static func read(_ bytes: [UInt8], charset: String? = nil) throws(ClusterError) -> ParsedDocument {
+        let decoded: DecodedText
+        if let charset, let text = Charset.decode(bytes, from: charset) { decoded = text } else { decoded = try HTMLEncoding.decode(bytes) }
+        var document = try read(decoded)
+        if let note = decoded.note { document.notes.append(note) }
+        return document
+    }
+
+    /// All of a page that is known to be nothing but a document.
+    ///
+    /// - Parameter bytes: UTF-8.
+    static func readWhole(_ bytes: [UInt8]) throws(ClusterError) -> ParsedDocument {
+        guard let tree = HTMLTree(bytes, encoding: "UTF-8") else { throw ClusterError(.invalidArgument, "the document is empty") }
+        return extract(tree, .everything)
+    }
+
+    private static func read(_ decoded: DecodedText) throws(ClusterError) -> ParsedDocument {
+        guard let tree = HTMLTree(decoded.bytes, encoding: "UTF-8") else { throw ClusterError(.invalidArgument, "undecodable as HTML: it has no elements") }
         let body = extract(tree, .body)
         let whole = extract(tree, .everything)
         let main = extract(tree, .main)
@@ -26,17 +43,13 @@ enum HTMLReader {
 
 /// Finds out how an HTML file's characters are encoded.
 enum HTMLEncoding {
-    /// Bytes and the name of their encoding as libxml2 knows it: by the byte order mark, else by `charset` in the first bytes, else UTF-8,
-    /// else windows-1252.
-    static func decode(_ bytes: [UInt8]) throws(ClusterError) -> ([UInt8], encoding: String) {
+    /// The page as UTF-8: by the byte order mark, else by `charset` in the first bytes, else as plain text is.
+    static func decode(_ bytes: [UInt8]) throws(ClusterError) -> DecodedText {
         let isMarked = bytes.starts(with: [0xef, 0xbb, 0xbf]) || bytes.starts(with: [0xff, 0xfe]) || bytes.starts(with: [0xfe, 0xff])
-        guard !isMarked, let name = declared(bytes) else { return (try TextDecoder.decode(bytes), "UTF-8") }
-        switch name {
-        case "utf-8", "utf8", "unicode-1-1-utf-8": return (TextDecoder.decodeUnmarked(bytes), "UTF-8")
-        // As browsers do: who says Latin-1 or ASCII means windows-1252.
-        case "iso-8859-1", "latin1", "latin-1", "us-ascii", "ascii", "windows-1252", "cp1252": return (TextDecoder.windows1252(bytes), "UTF-8")
-        default: return HTMLTree.canDecode(name) ? (bytes, name) : (TextDecoder.decodeUnmarked(bytes), "UTF-8")
-        }
+        guard !isMarked, let name = declared(bytes) else { return try TextDecoder.decode(bytes) }
+        // A page whose ASCII can be read is not UTF-16, whatever it says.
+        if !name.hasPrefix("utf-16"), let text = Charset.decode(bytes, from: name) { return text }
+        return TextDecoder.decodeUnmarked(bytes)
     }
 
     /// The value after `charset=` or, in an XML declaration, `encoding=`, within the first 4,096 bytes.

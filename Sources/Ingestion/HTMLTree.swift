@@ -31,13 +31,6 @@ import CLibXML2
 
     deinit { unsafe xmlFreeDoc(pointer) }
 
-    /// Whether libxml2 can decode `encoding`.
-    static func canDecode(_ encoding: String) -> Bool {
-        guard let handler = unsafe xmlFindCharEncodingHandler(encoding) else { return false }
-        _ = unsafe xmlCharEncCloseFunc(handler)
-        return true
-    }
-
     /// What `walk` meets.
     enum Event {
         case open(HTMLElement)

@@ -25,13 +25,22 @@ package struct IngestionConfiguration: Sendable {
     /// Address space of the PDF program, in bytes. Default: 2 GiB.
     package var pdfMemoryBytes = 2 << 30
 
+    /// The program that reads Word, OpenDocument texts, EPUB, RTF, LaTeX and other markup, as ``pdfProgram``. Default: `pandoc`.
+    package var pandocProgram = "pandoc"
+    /// Time for one file that pandoc or catdoc read. Default: 60 s; a book takes two.
+    package var pandocTimeout = Duration.seconds(60)
+    /// Heap of pandoc, in bytes. Default: 1 GiB; a book of 1 MB takes a quarter.
+    package var pandocMemoryBytes = 1 << 30
+    /// Most bytes that an archive (Office, OpenDocument, EPUB) may become. Default: 512 MiB, a sheet of some ten million cells.
+    package var maximumExpandedBytes = 512 << 20
+
     package init() {}
 
     /// - Throws: `invalidArgument` naming the first field that cannot be used.
     package func validate() throws(ClusterError) {
         let positive = [
             ("maximumFileBytes", maximumFileBytes), ("maximumChunks", maximumChunks), ("embeddingBatch", embeddingBatch),
-            ("pdfMemoryBytes", pdfMemoryBytes),
+            ("pdfMemoryBytes", pdfMemoryBytes), ("maximumExpandedBytes", maximumExpandedBytes),
         ]
         for (name, value) in positive where value < 1 { throw ClusterError(.invalidArgument, "\(name) is \(value), it must be at least 1") }
         guard maximumTokens >= 16 else { throw ClusterError(.invalidArgument, "maximumTokens is \(maximumTokens), it must be at least 16") }
@@ -42,6 +51,9 @@ package struct IngestionConfiguration: Sendable {
         guard smallSectionTokens >= 0, smallSectionTokens <= maximumTokens else {
             throw ClusterError(.invalidArgument, "smallSectionTokens is \(smallSectionTokens), it must be 0 to maximumTokens \(maximumTokens)")
         }
-        guard pdfTimeout > .zero else { throw ClusterError(.invalidArgument, "pdfTimeout is \(pdfTimeout), it must be above 0") }
+        for (name, value) in [("pdfTimeout", pdfTimeout), ("pandocTimeout", pandocTimeout)] where value <= .zero {
+            throw ClusterError(.invalidArgument, "\(name) is \(value), it must be above 0")
+        }
+        guard pandocMemoryBytes >= 64 << 20 else { throw ClusterError(.invalidArgument, "pandocMemoryBytes is \(pandocMemoryBytes), it must be at least \(64 << 20)") }
     }
 }

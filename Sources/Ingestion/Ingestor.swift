@@ -8,6 +8,9 @@ package struct Ingestor: Sendable {
     private let embedder: any Embedder
     private let configuration: IngestionConfiguration
 
+    /// Most notes kept of one file: a mailbox may have one for each of its messages.
+    private static let maximumNotes = 20
+
     package init(embedder: any Embedder, configuration: IngestionConfiguration = IngestionConfiguration()) {
         self.embedder = embedder
         self.configuration = configuration
@@ -23,7 +26,7 @@ package struct Ingestor: Sendable {
     ///   - attributes: What the client says about the file; kept in chunk 0's payload.
     ///   - fileID: The id of the upload that the bytes came in, if there was one.
     /// - Throws: `invalidArgument` for a file that is of no supported format, cannot be decoded or has no text; `resourceExhausted` for one
-    ///   past a limit, which is named; `failedPrecondition` if a PDF is given and the program that reads it is not installed; what the embedder throws.
+    ///   past a limit, which is named; `failedPrecondition` if the program that reads the format is not installed; what the embedder throws.
     package func prepare(
         _ bytes: [UInt8], name: String, contentType: String? = nil, attributes: Payload = [:], fileID: String? = nil
     ) async throws(ClusterError) -> PreparedDocument {
@@ -43,7 +46,7 @@ package struct Ingestor: Sendable {
             let chunks = pieces.enumerated().map { index, piece in
                 Chunk(
                     document: name, title: title, headings: piece.headings, text: String(decoding: parsed.text[piece.range], as: UTF8.self),
-                    start: piece.range.lowerBound, end: piece.range.upperBound, index: index)
+                    start: piece.range.lowerBound, end: piece.range.upperBound, index: index, place: parsed.place(of: piece.range))
             }
             var points = zip(chunks, vectors).map { chunk, vector in
                 Point(id: documentPointID(document: name, chunk: chunk.index), vector: vector, payload: chunk.payload)
@@ -53,6 +56,7 @@ package struct Ingestor: Sendable {
                 "created_at": .integer(Int64(Date().timeIntervalSince1970)), "content_type": .string(format.contentType), "attributes": .object(attributes),
             ]
             file["file_id"] = fileID.map(JSONValue.string)
+            if !parsed.notes.isEmpty { file["notes"] = .array(parsed.notes.prefix(Self.maximumNotes).map { .string(String($0.prefix(500))) }) }
             points[0].payload[Chunk.Key.file] = .object(file)
             return PreparedDocument(
                 document: name, title: title, text: String(decoding: parsed.text, as: UTF8.self), contentHash: contentHash, chunks: chunks, points: points,

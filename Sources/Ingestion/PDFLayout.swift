@@ -14,6 +14,8 @@ struct PDFLayout {
     }
 
     struct Page {
+        /// From 1, as the file counts.
+        var number: Int
         var height: Double
         var lines: [Line] = []
     }
@@ -48,7 +50,7 @@ struct PDFLayout {
             } else if bytes.starts(with: "<block ".utf8) {
                 block += 1
             } else if bytes.starts(with: "<page ".utf8) {
-                pages.append(Page(height: Self.number("height", in: bytes)))
+                pages.append(Page(number: pages.count + 1, height: Self.number("height", in: bytes)))
             } else if bytes.starts(with: "<title>".utf8), title.isEmpty {
                 title = Self.content(bytes)
             }

@@ -18,12 +18,13 @@ struct PDFReader {
             throw ClusterError(.invalidArgument, "not a PDF: %PDF- is missing at its start")
         }
         let process = BoundedProcess(
-            program: configuration.pdfProgram, timeout: configuration.pdfTimeout, memoryBytes: configuration.pdfMemoryBytes,
-            outputBytes: Self.maximumOutputBytes)
-        let outcome = try await process.run(on: bytes, arguments: ["-q", "-enc", "UTF-8", "-bbox-layout", "{input}", "{output}"])
+            program: configuration.pdfProgram, package: "poppler-utils", timeout: configuration.pdfTimeout, timeoutName: "pdfTimeout",
+            memoryBytes: configuration.pdfMemoryBytes, outputBytes: Self.maximumOutputBytes)
+        let outcome = try await process.run(on: bytes, arguments: ["-enc", "UTF-8", "-bbox-layout", "{input}", "{output}"])
         guard !outcome.isSignaled else {
             throw ClusterError(.resourceExhausted, "\(configuration.pdfProgram) was ended by a limit on time, memory or output, or crashed")
         }
+        guard !outcome.complaint.contains("Incorrect password") else { throw ClusterError(.invalidArgument, "the PDF is encrypted with a password") }
         guard outcome.exitCode == 0 else {
             throw ClusterError(.invalidArgument, "unreadable PDF: \(outcome.complaint.isEmpty ? "exit code \(outcome.exitCode)" : outcome.complaint)")
         }

@@ -1,3 +1,5 @@
+import Model
+
 /// Makes headings and paragraphs of lines with places.
 struct PDFStructure {
     private let layout: PDFLayout
@@ -23,6 +25,7 @@ struct PDFStructure {
         var writer = Writer()
         for page in layout.pages {
             let columns = Columns(page)
+            writer.beginPage(page.number)
             for block in blocks(of: page) {
                 if let level = headingLevel(block) {
                     writer.heading(block.map(\.text), level: level)
@@ -39,7 +42,7 @@ struct PDFStructure {
     private static func withJoinedRows(_ page: PDFLayout.Page) -> PDFLayout.Page {
         var counts: [Int: Int] = [:]
         for line in page.lines { counts[line.block, default: 0] += 1 }
-        var joined = PDFLayout.Page(height: page.height)
+        var joined = PDFLayout.Page(number: page.number, height: page.height)
         for line in page.lines {
             if let last = joined.lines.last, last.block != line.block, counts[last.block]! == 1 || counts[line.block]! == 1, line.left >= last.right,
                 abs(last.bottom - line.bottom) < line.height / 4, abs(last.height - line.height) < line.height / 4
@@ -125,6 +128,8 @@ extension PDFStructure {
         /// The last block is a paragraph that the page's end may have cut.
         private var endsOpen = false
 
+        mutating func beginPage(_ number: Int) { page = number }
+
         mutating func heading(_ lines: [String], level: Int) {
             let title = lines.reduce("") { Writer.joined($0, $1) }
             begin()
@@ -148,7 +153,9 @@ extension PDFStructure {
                 // The sentence began on the page before.
                 let before = String(decoding: document.text[last.range], as: UTF8.self)
                 document.text.removeLast(document.text.count - last.range.lowerBound)
-                append(Writer.joined(before, text))
+                let joined = Writer.joined(before, text)
+                mark(at: document.text.count + joined.utf8.count - text.utf8.count)
+                append(joined)
             } else {
                 begin()
                 append(text)
@@ -170,9 +177,15 @@ extension PDFStructure {
             endsOpen = false
             if !document.text.isEmpty { document.text += [0x0a, 0x0a] }
             start = document.text.count
+            mark(at: start)
         }
 
         private var start = 0
+        private var page = 0
+
+        private mutating func mark(at offset: Int) {
+            if document.marks.last?.place.first != page { document.marks.append(.init(offset: offset, place: Chunk.Place(.page, page))) }
+        }
 
         private mutating func append(_ text: String) {
             start = document.text.count

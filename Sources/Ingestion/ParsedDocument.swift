@@ -1,6 +1,8 @@
+import Model
+
 /// What a reader makes of a file: its text, and the structure that was found in it.
 ///
-/// Of Markdown and plain text, `text` is the file's own, decoded to UTF-8 without its byte order mark; of HTML and PDF it is
+/// Of Markdown and plain text, `text` is the file's own, decoded to UTF-8 without its byte order mark; of other formats it is
 /// what was extracted. Every offset is in bytes of `text`.
 package struct ParsedDocument: Sendable {
     /// What the file says its title is; `nil` if it does not say.
@@ -11,12 +13,27 @@ package struct ParsedDocument: Sendable {
     package var blocks: [Block]
     /// Bytes within blocks that are markup, such as a link's target: kept in `text`, left out of what is embedded. Ascending and disjoint.
     package var markup: [Range<Int>]
+    /// Where parts of the original begin, such as pages. Ascending.
+    package var marks: [Mark] = []
+    /// What had to be done to make text of the file, lower-case fragments: for whoever sent it.
+    package var notes: [String] = []
 
     package init(title: String? = nil, text: [UInt8], blocks: [Block] = [], markup: [Range<Int>] = []) {
         self.title = title
         self.text = text
         self.blocks = blocks
         self.markup = markup
+    }
+
+    /// What stands at `offset` and behind it, up to the next mark, is in this part of the original.
+    package struct Mark: Hashable, Sendable {
+        package var offset: Int
+        package var place: Chunk.Place
+
+        package init(offset: Int, place: Chunk.Place) {
+            self.offset = offset
+            self.place = place
+        }
     }
 
     /// A run of text that is cut only if it does not fit into a chunk.
@@ -71,6 +88,15 @@ extension ParsedDocument {
         }
         if bytes.last == UInt8(ascii: " ") { bytes.removeLast() }
         return String(decoding: bytes, as: UTF8.self)
+    }
+
+    /// The parts of the original that `range` is in; `nil` if the format has none. O(log marks).
+    func place(of range: Range<Int>) -> Chunk.Place? {
+        let next = marks.firstIndexSorted { $0.offset > range.lowerBound }
+        let end = marks.firstIndexSorted { $0.offset >= range.upperBound }
+        guard next > 0 || end > next else { return nil }
+        let first = marks[max(0, next - 1)].place
+        return Chunk.Place(first.unit, first.first, marks[max(next, end) - 1].place.last)
     }
 
     /// `range` without white space at its ends.

@@ -1,33 +1,48 @@
 import Model
 
+/// A file's text as UTF-8, and what had to be done to it.
+struct DecodedText {
+    var bytes: [UInt8]
+    /// What whoever sent the file may want to know, a lower-case fragment; `nil` if it was plain UTF-8, or marked as what it is.
+    var note: String?
+}
+
 /// Turns a file's bytes into UTF-8.
 enum TextDecoder {
-    /// Decodes by the byte order mark, else as UTF-8, else as windows-1252, of which Latin-1's text is a part.
+    /// Decodes by the byte order mark, else as UTF-8, else as UTF-16 if every other byte is zero, else as windows-1252, of which Latin-1's
+    /// text is a part.
     ///
     /// A text that is UTF-8 but for a few damaged places stays UTF-8, with U+FFFD there. Line ends stay as they are.
     ///
     /// - Throws: `invalidArgument` for bytes that are no text.
-    static func decode(_ bytes: [UInt8]) throws(ClusterError) -> [UInt8] {
+    static func decode(_ bytes: [UInt8]) throws(ClusterError) -> DecodedText {
         if bytes.starts(with: [0xef, 0xbb, 0xbf]) { return repaired(bytes.dropFirst(3)) }
+        if bytes.starts(with: [0xff, 0xfe, 0, 0]) { return utf32(bytes.dropFirst(4), isBigEndian: false) }
+        if bytes.starts(with: [0, 0, 0xfe, 0xff]) { return utf32(bytes.dropFirst(4), isBigEndian: true) }
         if bytes.starts(with: [0xff, 0xfe]) { return utf16(bytes.dropFirst(2), high: 1) }
         if bytes.starts(with: [0xfe, 0xff]) { return utf16(bytes.dropFirst(2), high: 0) }
+        if let high = highByteOfUnmarkedUTF16(bytes) {
+            var text = utf16(bytes[...], high: high)
+            text.note = text.note ?? "read as UTF-16, which it does not say that it is"
+            return text
+        }
         if let kind = DocumentFormat.binaryKind(of: bytes) { throw ClusterError(.invalidArgument, "undecodable as text: it is \(kind)") }
         guard !looksBinary(bytes) else { throw ClusterError(.invalidArgument, "undecodable as text: it holds binary data") }
         return decodeUnmarked(bytes)
     }
 
     /// As ``decode(_:)``, for bytes that are known to be text without a byte order mark.
-    static func decodeUnmarked(_ bytes: [UInt8]) -> [UInt8] {
-        if String(validating: bytes, as: UTF8.self) != nil { return bytes }
+    static func decodeUnmarked(_ bytes: [UInt8]) -> DecodedText {
+        if String(validating: bytes, as: UTF8.self) != nil { return DecodedText(bytes: bytes) }
         let text = repaired(bytes[...])
-        let (whole, damaged) = multibyteCharacters(in: text)
-        return whole > damaged ? text : windows1252(bytes)
+        let (whole, damaged) = multibyteCharacters(in: text.bytes)
+        return whole > damaged ? text : DecodedText(bytes: windows1252(bytes), note: "read as windows-1252: it is not UTF-8 and does not say what it is")
     }
 
     /// Whether the first 64 KiB hold NUL or many control characters: no encoding of text but UTF-16 does.
     static func looksBinary(_ bytes: [UInt8]) -> Bool {
         let sample = bytes.prefix(1 << 16)
-        guard !sample.starts(with: [0xff, 0xfe]), !sample.starts(with: [0xfe, 0xff]) else { return false }
+        guard !sample.starts(with: [0xff, 0xfe]), !sample.starts(with: [0xfe, 0xff]), highByteOfUnmarkedUTF16(bytes) == nil else { return false }
         var controls = 0
         for byte in sample {
             if byte == 0 { return true }
@@ -36,7 +51,25 @@ enum TextDecoder {
         return controls * 50 > sample.count
     }
 
-    private static func repaired(_ bytes: ArraySlice<UInt8>) -> [UInt8] { Array(String(decoding: bytes, as: UTF8.self).utf8) }
+    /// Which byte of each two is the high one, if one of them is mostly zero and the other never: text of Latin letters in UTF-16.
+    private static func highByteOfUnmarkedUTF16(_ bytes: [UInt8]) -> Int? {
+        let sample = bytes.prefix(4_096)
+        guard sample.count >= 8, sample.contains(0) else { return nil }
+        var zeros = [0, 0]
+        for (offset, byte) in sample.enumerated() {
+            if byte == 0 { zeros[offset & 1] += 1 } else if offset & 1 == 0, byte < 0x20, !byte.isSpace { return nil }
+        }
+        let pairs = sample.count / 2
+        for high in [0, 1] where zeros[high] * 10 >= pairs * 7 && zeros[1 - high] == 0 { return high }
+        return nil
+    }
+
+    private static func repaired(_ bytes: ArraySlice<UInt8>) -> DecodedText {
+        let text = Array(String(decoding: bytes, as: UTF8.self).utf8)
+        guard text.count != bytes.count || !text.elementsEqual(bytes) else { return DecodedText(bytes: text) }
+        let damaged = multibyteCharacters(in: text).damaged - multibyteCharacters(in: Array(bytes)).damaged
+        return DecodedText(bytes: text, note: "\(damaged) places that are not UTF-8 were replaced by U+FFFD")
+    }
 
     /// Characters beyond ASCII, and of these the replacement characters.
     private static func multibyteCharacters(in text: [UInt8]) -> (whole: Int, damaged: Int) {
@@ -48,13 +81,22 @@ enum TextDecoder {
         return (whole, damaged)
     }
 
-    private static func utf16(_ bytes: ArraySlice<UInt8>, high: Int) -> [UInt8] {
+    private static func utf16(_ bytes: ArraySlice<UInt8>, high: Int) -> DecodedText {
         var units: [UInt16] = []
         units.reserveCapacity(bytes.count / 2)
         for offset in stride(from: bytes.startIndex, to: bytes.endIndex - 1, by: 2) {
             units.append(UInt16(bytes[offset + high]) << 8 | UInt16(bytes[offset + 1 - high]))
         }
-        return Array(String(decoding: units, as: UTF16.self).utf8)
+        return DecodedText(bytes: Array(String(decoding: units, as: UTF16.self).utf8), note: bytes.count % 2 == 0 ? nil : "UTF-16 that ends within a character")
+    }
+
+    private static func utf32(_ bytes: ArraySlice<UInt8>, isBigEndian: Bool) -> DecodedText {
+        var text = String.UnicodeScalarView()
+        for offset in stride(from: bytes.startIndex, to: bytes.endIndex - 3, by: 4) {
+            let value = (0..<4).reduce(UInt32(0)) { $0 << 8 | UInt32(bytes[offset + (isBigEndian ? $1 : 3 - $1)]) }
+            text.append(Unicode.Scalar(value) ?? "\u{fffd}")
+        }
+        return DecodedText(bytes: Array(String(text).utf8), note: bytes.count % 4 == 0 ? nil : "UTF-32 that ends within a character")
     }
 
     static func windows1252(_ bytes: [UInt8]) -> [UInt8] {

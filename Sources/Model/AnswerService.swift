@@ -61,8 +61,13 @@ package struct Source: Hashable, Sendable {
     package var start: Int
     package var end: Int
     package var score: Float
+    /// Where the chunk stands in the original; the generator is not told.
+    package var place: Chunk.Place?
 
-    package init(document: String, title: String, headings: [String] = [], text: String, start: Int, end: Int, score: Float = 0) {
+    package init(
+        document: String, title: String, headings: [String] = [], text: String, start: Int, end: Int, score: Float = 0, place: Chunk.Place? = nil
+    ) {
+        self.place = place
         self.document = document
         self.title = title
         self.headings = headings

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Console
 import Foundation
+import Ingestion
 import Model
 import OutboundHTTP
 
@@ -62,23 +63,40 @@ private func finish(_ verb: () async throws -> Int32) async throws {
 
 struct IngestCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "ingest", abstract: "Bring files and folders into a collection: Markdown, HTML, text, PDF.",
-        discussion: "Unchanged files are not sent again, changed ones replace what was there; a bad file is reported and skipped.")
+        commandName: "ingest", abstract: "Bring files and folders into a collection.",
+        discussion: """
+            Reads \(DocumentFormat.names). Unchanged files are not sent again, so an ingestion that was interrupted goes on where it \
+            stopped; changed ones replace what was there; a bad file is reported and skipped. The exit status is 1 if a file failed.
+            """)
     @Argument(help: "Files and folders.") var paths: [String]
     @OptionGroup var collection: CollectionOption
     @Option(help: "Only files whose name or path matches this pattern; may be repeated.") var include: [String] = []
     @Option(help: "Leave out files that match this pattern; may be repeated.") var exclude: [String] = []
     @Option(help: "Files on their way at a time.") var concurrency = 4
+    @Flag(help: "Delete documents that came from these folders and are not there any more; never those of other folders.") var sync = false
+    @Flag(help: "Only say what would be done.") var dryRun = false
+    @Flag(help: "With --sync, delete even more than half of a folder's documents.") var force = false
+    @Option(help: "What the folder is called in the collection, for --sync; unless told, its host and path.") var root: String?
+    @Option(help: ArgumentHelp("Write what became of each file to this file, as JSON.", valueName: "file")) var report: String?
+    @Flag(help: "Follow links that lead out of the folder.") var followLinks = false
+    @Option(help: "Largest file in MiB; the gateway takes forms of 64.") var maxFileMib = 63
     @OptionGroup var output: JSONFlag
     @OptionGroup var client: ClientOptions
 
+    func validate() throws {
+        guard (1...1_024).contains(maxFileMib) else { throw ValidationError("--max-file-mib must be 1 to 1024, found \(maxFileMib)") }
+        guard sync || !force else { throw ValidationError("--force is for --sync") }
+    }
+
     func run() async throws {
         var verb = IngestVerb(paths: paths, collection: collection.name)
+        (verb.sync, verb.isDry, verb.force, verb.rootName, verb.report) = (sync, dryRun, force, root, report)
+        (verb.followsLinks, verb.maximumFileBytes) = (followLinks, maxFileMib << 20)
         verb.include = include
         verb.exclude = exclude
         verb.concurrency = concurrency
         verb.json = output.json
-        try await finish { [verb] in try await verb.run(client.client, .standard) }
+        try await finish { [verb] in try await verb.run(client.client, .standard, interrupts: Interrupts(handlesSignal: true)) }
     }
 }
 

@@ -66,14 +66,14 @@ import Testing
             case ("POST", "/v1/files"):
                 String(decoding: request.body, as: UTF8.self).contains("filename=\"bad.md\"")
                     ? .init(["error": ["message": "bad.md is not text"]], status: 400) : .init(["id": "file-new"])
-            default: .init(["status": "completed"])
+            default: .init(["id": "file-new", "status": "completed"])
             }
         }
         let screen = Screen()
         let status = try await IngestVerb(paths: [folder.path], collection: "docs").run(CoveyClient(url: server.url), screen.terminal())
         #expect(status == 1)
-        #expect(screen.output.hasPrefix("docs: 0 added, 1 changed, 1 unchanged, 1 skipped, 1 files of other formats"))
-        #expect(screen.notices.contains("skipped bad.md: bad.md is not text\n"))
+        #expect(screen.output.hasPrefix("docs: 0 added, 1 changed, 1 unchanged, 1 failed, 1 files of other formats"))
+        #expect(screen.notices.contains("failed \(folder.path)/bad.md: bad.md is not text\n"))
         #expect(screen.notices.contains("3 of 3 documents"))
         let attached = server.requests.filter { $0.path == "/v1/vector_stores/docs/files" && $0.method == "POST" }
         #expect(attached.count == 1 && attached[0].json?["attributes"]?["document"]?.string == "sub/b.txt")
@@ -194,7 +194,7 @@ import Testing
                 let points: JSONValue = [["payload": ["document": "d2"]], ["payload": ["document": "d/1"]], ["payload": ["document": "d2"]]]
                 return .init(["result": ["points": points], "covey": ["coverage": ["complete": true]]])
             }
-            if path.contains("/files") { return .init(request.method == "GET" ? ["data": [], "has_more": false] : ["status": "completed"]) }
+            if path.contains("/files") { return .init(request.method == "GET" ? ["data": [], "has_more": false] : ["id": "f", "status": "completed"]) }
             if path.hasPrefix("/v1/vector_stores/") { return .init(["covey": ["embedding_model": "m"]]) }
             return .init(["result": ["points_count": 2, "covey": ["points_by_code": 2]]])
         }

@@ -47,7 +47,7 @@ import Testing
     }
 
     @Test("what is not supported is named", arguments: [
-        ("a.png", [0x89, 0x50, 0x4e, 0x47, 0x0d], "a PNG image"), ("a.docx", [0x50, 0x4b, 3, 4, 0], "a ZIP archive or an Office document"),
+        ("a.png", [0x89, 0x50, 0x4e, 0x47, 0x0d], "a PNG image"), ("a.docx", [0x50, 0x4b, 3, 4, 0], "damaged ZIP archive"), ("a", [0x50, 0x4b, 3, 4, 0], "a ZIP archive or an Office document"),
         ("a", [0x7f, 0x45, 0x4c, 0x46], "an ELF program"), ("a.bin", [1, 2, 0, 0, 9], "binary data"), ("a.txt", [1, 2, 0, 0, 9], "binary data"),
         ("a.md", [0x1f, 0x8b, 8, 0], "gzip data"),
     ] as [(String, [UInt8], String)])
@@ -121,6 +121,30 @@ import Testing
         let folder = DocumentFolder([root.path, root.path + "/z.md", root.path + "/missing", root.path + "/b/image.png"])
         #expect(folder.files.map(\.name) == ["a/one.html", "b/deep/two.txt", "b/three.pdf", "image.png", "z.md"])
         #expect(Set(folder.problems.map(\.reason)) == ["there is no such file or folder", "the link leads nowhere"])
-        #expect(folder.unsupportedCount == 1)
+        #expect(folder.unsupported == [root.path + "/b/image.png"])
+        #expect(folder.roots[0].mayHold("b/image.png") && folder.roots[0].mayHold("z.md") && !folder.roots[0].mayHold("y.md"))
+    }
+
+    @Test("a file that changes while it is read is read again, one that goes on changing or is gone is not")
+    func changes() throws {
+        let path = FileManager.default.temporaryDirectory.appending(path: "covey-read-\(UUID().uuidString).md")
+        defer { try? FileManager.default.removeItem(at: path) }
+        try Data("one".utf8).write(to: path)
+        let file = try #require(DocumentFolder([path.path]).files.first)
+        var times = 0
+        let content = try file.read(maximumBytes: 100) {
+            times += 1
+            if times == 1 { try? Data("another".utf8).write(to: path) }
+        }
+        #expect(times == 2 && content == Array("another".utf8))
+        #expect(throws: DocumentFolder.ReadFailure(reason: "it changed twice while it was read")) {
+            try file.read(maximumBytes: 100) {
+                times += 1
+                try? Data(String(repeating: "x", count: times).utf8).write(to: path)
+            }
+        }
+        #expect(throws: DocumentFolder.ReadFailure(reason: "it has 4 bytes, the limit of --max-file-mib is 3")) { try file.read(maximumBytes: 3) }
+        try FileManager.default.removeItem(at: path)
+        #expect(throws: DocumentFolder.ReadFailure(reason: "it vanished before it could be read", isGone: true)) { try file.read(maximumBytes: 100) }
     }
 }

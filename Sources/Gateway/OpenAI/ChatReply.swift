@@ -76,11 +76,13 @@ struct ChatReply: Sendable {
     }
 
     private func json(_ source: Source, number: Int, isUsed: Bool) -> JSONOutput {
-        [
-            "number": .integer(number), "document": .string(source.document), "title": .string(source.title),
-            "headings": .array(source.headings.map(JSONOutput.string)), "start": .integer(source.start), "end": .integer(source.end),
-            "score": .float(source.score), "in_prompt": .bool(isUsed), "text": .string(source.text),
+        var members: [(String, JSONOutput)] = [
+            ("number", .integer(number)), ("document", .string(source.document)), ("title", .string(source.title)),
+            ("headings", .array(source.headings.map(JSONOutput.string))), ("start", .integer(source.start)), ("end", .integer(source.end)),
+            ("score", .float(source.score)), ("in_prompt", .bool(isUsed)), ("text", .string(source.text)),
         ]
+        if let place = source.place { members.append(("place", .value(place.json))) }
+        return .object(members)
     }
 
     private func json(_ citation: Citation) -> JSONOutput {

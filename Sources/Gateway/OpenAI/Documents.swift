@@ -30,6 +30,8 @@ struct Documents: Sendable {
         var chunks: Int
         var createdAt: Int64
         var attributes: Payload
+        /// What had to be done to make text of the file.
+        var notes: [String]
 
         /// `nil` if the point is no document's chunk 0.
         init?(_ point: StoredPoint) {
@@ -43,6 +45,7 @@ struct Documents: Sendable {
             chunks = Int(file["chunks"]?.integer ?? 0)
             createdAt = file["created_at"]?.integer ?? 0
             attributes = point.payload[Key.attributes]?.object ?? [:]
+            notes = (file["notes"]?.array ?? []).compactMap(\.string)
         }
 
         static let payloadKeys = [Chunk.Key.file, Chunk.Key.document, Chunk.Key.title, Key.file, Key.filename, Key.attributes]
@@ -122,6 +125,9 @@ struct Documents: Sendable {
         }
         do {
             try await replace(old, by: file, named: name, attributes: attributes, in: schema, context: context)
+        } catch let error as Refusal {
+            attachment.errorCode = error.reason.code == .failedPrecondition ? "unsupported_file" : "invalid_file"
+            attachment.error = error.reason.message
         } catch let error as ClusterError where error.code == .invalidArgument || error.code == .resourceExhausted {
             attachment.errorCode = "invalid_file"
             attachment.error = error.message
@@ -129,12 +135,20 @@ struct Documents: Sendable {
         return attachment
     }
 
+    /// A file that cannot be read here: it is broken, past a bound, or the program for its format is not installed.
+    private struct Refusal: Error { var reason: ClusterError }
+
     private func replace(
         _ old: Document?, by file: UploadedFiles.File, named name: String, attributes: Payload, in schema: CollectionSchema, context: CallContext
     ) async throws {
         let bytes = try await files.content(of: file.id, tenant: context.tenant)
-        let prepared = try await ingestor.prepare(
-            bytes, name: file.filename, contentType: file.contentType, attributes: attributes, fileID: file.id)
+        let prepared: PreparedDocument
+        do {
+            prepared = try await ingestor.prepare(bytes, name: file.filename, contentType: file.contentType, attributes: attributes, fileID: file.id)
+        } catch {
+            if error.code == .failedPrecondition { throw Refusal(reason: error) }
+            throw error
+        }
         let points = prepared.points.enumerated().map { index, point in
             var point = point
             point.id = documentPointID(document: name, chunk: index)

@@ -133,14 +133,16 @@ struct VectorStoreFileRoutes: Sendable {
     }
 
     private func json(_ document: Documents.Document, _ schema: CollectionSchema) -> JSONOutput {
-        [
+        var covey: [(String, JSONOutput)] = [
+            ("document", .string(document.name)), ("title", .string(document.title)), ("filename", .string(document.filename)),
+            ("sha256", .string(document.sha256)), ("chunks", .integer(document.chunks)),
+        ]
+        if !document.notes.isEmpty { covey.append(("notes", .array(document.notes.map(JSONOutput.string)))) }
+        return [
             "id": .string(document.fileID), "object": "vector_store.file", "created_at": .integer(Int(document.createdAt)),
             "vector_store_id": .string(schema.name), "status": "completed", "last_error": nil, "usage_bytes": .integer(document.bytes),
             "attributes": .value(.object(document.attributes)), "chunking_strategy": ["type": "other"],
-            "covey": [
-                "document": .string(document.name), "title": .string(document.title), "filename": .string(document.filename),
-                "sha256": .string(document.sha256), "chunks": .integer(document.chunks),
-            ],
+            "covey": .object(covey),
         ]
     }
 }

@@ -71,15 +71,17 @@ struct VectorStoreSearchRoute: Sendable {
     private func json(_ hit: ScoredPoint) -> JSONOutput? {
         let payload = hit.point.payload
         guard let chunk = Chunk(payload: payload) else { return nil }
+        var covey: [(String, JSONOutput)] = [
+            ("id", hit.point.id.json), ("document", .string(chunk.document)), ("title", .string(chunk.title)),
+            ("headings", .array(chunk.headings.map(JSONOutput.string))), ("start", .integer(chunk.start)), ("end", .integer(chunk.end)),
+        ]
+        if let place = chunk.place { covey.append(("place", .value(place.json))) }
         return [
             "file_id": .string(payload[Documents.Key.file]?.string ?? ""),
             "filename": .string(payload[Documents.Key.filename]?.string ?? chunk.document), "score": .float(hit.score),
             "attributes": .value(.object(payload[Documents.Key.attributes]?.object ?? [:])),
             "content": [["type": "text", "text": .string(chunk.text)]],
-            "covey": [
-                "id": hit.point.id.json, "document": .string(chunk.document), "title": .string(chunk.title),
-                "headings": .array(chunk.headings.map(JSONOutput.string)), "start": .integer(chunk.start), "end": .integer(chunk.end),
-            ],
+            "covey": .object(covey),
         ]
     }
 }
