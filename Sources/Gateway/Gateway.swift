@@ -21,7 +21,8 @@ package struct Gateway: Sendable {
     private let embedder: any Embedder
     private let generator: any AnswerService
     private let store: any ObjectStore
-    private let keys: KeyRing
+    private let tenants: TenantDirectory
+    private let audit: AuditLog?
     private let configuration: GatewayConfiguration
     private let metrics: Metrics
     private let logger: Logger
@@ -29,10 +30,10 @@ package struct Gateway: Sendable {
     /// - Throws: `invalidArgument` for an impossible configuration, or for a host beyond loopback without keys.
     package init(
         coordinator: Coordinator, ingestor: Ingestor, embedder: any Embedder, generator: any AnswerService, store: any ObjectStore,
-        keys: KeyRing, configuration: GatewayConfiguration = GatewayConfiguration(), metrics: Metrics, logger: Logger
+        tenants: TenantDirectory, audit: AuditLog? = nil, configuration: GatewayConfiguration = GatewayConfiguration(), metrics: Metrics, logger: Logger
     ) throws(ClusterError) {
         try configuration.validate()
-        guard !keys.isEmpty || Self.isLoopback(configuration.host) else {
+        guard !tenants.isOpen || Self.isLoopback(configuration.host) else {
             throw ClusterError(
                 .invalidArgument, "host \(configuration.host) is reachable by others and no API key is configured: configure keys or bind to 127.0.0.1")
         }
@@ -41,7 +42,8 @@ package struct Gateway: Sendable {
         self.embedder = embedder
         self.generator = generator
         self.store = store
-        self.keys = keys
+        self.tenants = tenants
+        self.audit = audit
         self.configuration = configuration
         self.metrics = metrics
         self.logger = logger
@@ -63,9 +65,10 @@ package struct Gateway: Sendable {
                 maxHeaderFieldCount: 100))
         let gate = AdmissionGate(
             limit: configuration.maximumConcurrentRequests,
-            limitPerTenant: keys.isEmpty ? nil : configuration.maximumConcurrentRequestsPerTenant)
+            limitPerTenant: tenants.isOpen ? nil : configuration.maximumConcurrentRequestsPerTenant)
         let responder = EdgeResponder(
-            routes: makeRouter(readiness).buildResponder(), keys: keys, gate: gate, readiness: readiness, configuration: configuration, metrics: metrics, logger: logger)
+            routes: makeRouter(readiness).buildResponder(), tenants: tenants, gate: gate, audit: audit, readiness: readiness, configuration: configuration,
+            metrics: metrics, logger: logger)
         let http2 = HTTP2Edge(
             respond: { [logger] in await responder.respond(to: $0, over: $1, logger: logger) },
             configuration: HTTP2Edge.configuration(configuration), idleTimeout: configuration.idleTimeout,
@@ -91,11 +94,12 @@ package struct Gateway: Sendable {
     private func makeRouter(_ readiness: Readiness) -> Router<GatewayContext> {
         let router = Router(context: GatewayContext.self)
         OperationRoutes(readiness: readiness, metrics: metrics).add(to: router)
-        QdrantPointRoutes(coordinator: coordinator, configuration: configuration).add(to: router)
+        let quota = StorageQuota(coordinator: coordinator, store: store, tenants: tenants)
+        QdrantPointRoutes(coordinator: coordinator, quota: quota, configuration: configuration).add(to: router)
         let documents = Documents(
-            coordinator: coordinator, ingestor: ingestor, embedder: embedder, files: UploadedFiles(store: store), turns: DocumentTurns())
+            coordinator: coordinator, ingestor: ingestor, embedder: embedder, files: UploadedFiles(store: store), turns: DocumentTurns(), quota: quota)
         QdrantCollectionRoutes(documents: documents, configuration: configuration).add(to: router)
-        QdrantSnapshotRoutes(coordinator: coordinator, store: store).add(to: router)
+        QdrantSnapshotRoutes(coordinator: coordinator, store: store, quota: quota).add(to: router)
         let retrieval = Retrieval(coordinator: coordinator, embedder: embedder)
         ChatRoutes(
             documents: documents, retrieval: retrieval, generator: generator, configuration: configuration, metrics: metrics, logger: logger

@@ -70,7 +70,7 @@ final class ShardEnvironment: Sendable {
             () async -> Result<Value, ClusterError> in
             do throws(ClusterError) {
                 return .success(
-                    try await run(on: searchThreads) { () throws(ClusterError) in
+                    try await run(on: searchThreads, for: context.tenant) { () throws(ClusterError) in
                         try stop.check()
                         return try body(stop)
                     })
@@ -82,11 +82,11 @@ final class ShardEnvironment: Sendable {
 
     /// Runs work on some threads; a full queue is `resourceExhausted`.
     func run<Value: Sendable>(
-        on threads: WorkerThreads, _ body: @escaping @Sendable () throws(ClusterError) -> Value
+        on threads: WorkerThreads, for tenant: TenantID? = nil, _ body: @escaping @Sendable () throws(ClusterError) -> Value
     ) async throws(ClusterError) -> Value {
         let result: Result<Value, ClusterError>
         do throws(WorkerThreads.QueueFull) {
-            result = try await threads.run {
+            result = try await threads.run(for: tenant?.rawValue ?? "") {
                 do throws(ClusterError) { return .success(try body()) } catch { return .failure(error) }
             }
         } catch { throw ClusterError(.resourceExhausted, "node \(node): \(error.limit) requests wait for a \(error.name) thread, which is the limit") }

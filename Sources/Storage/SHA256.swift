@@ -18,6 +18,12 @@ package func sha256(_ bytes: some Sequence<UInt8>) -> [UInt8] { sha256(Array(byt
     return digest
 }
 
+/// Whether both are the same, in a time that depends on their lengths only.
+package func equalInConstantTime(_ a: [UInt8], _ b: [UInt8]) -> Bool {
+    guard a.count == b.count else { return false }
+    return unsafe CRYPTO_memcmp(a, b, a.count) == 0
+}
+
 /// `bytes` as lower-case hexadecimal digits.
 package func hex(_ bytes: some Sequence<UInt8>) -> String {
     let digits = Array("0123456789abcdef".utf8)

@@ -1,7 +1,7 @@
 import Foundation
 
 /// A few threads for work that blocks or computes for long, so that neither an event loop nor Swift's cooperative
-/// threads ever wait for a disk or a scan. In front of them stands a bounded queue, first come first served.
+/// threads ever wait for a disk or a scan. In front of them stands a bounded queue, in which customers take turns.
 package final class WorkerThreads: Sendable {
     private let queue: JobQueue
 
@@ -41,10 +41,12 @@ package final class WorkerThreads: Sendable {
     /// Runs `job` on one of the threads and returns what it returns.
     ///
     /// The job is not cut off by cancellation: it should look for that itself, and first of all when it starts.
-    package func run<Value: Sendable>(_ job: @escaping @Sendable () -> Value) async throws(QueueFull) -> Value {
+    ///
+    /// - Parameter customer: Whose job it is: see ``FairQueue``.
+    package func run<Value: Sendable>(for customer: String = "", _ job: @escaping @Sendable () -> Value) async throws(QueueFull) -> Value {
         if isInline { return job() }
         let result: Value? = await withCheckedContinuation { continuation in
-            let accepted = queue.add { continuation.resume(returning: job()) }
+            let accepted = queue.add(for: customer) { continuation.resume(returning: job()) }
             if !accepted { continuation.resume(returning: nil) }
         }
         guard let result else { throw QueueFull(name: name, limit: queue.limit) }
@@ -59,20 +61,21 @@ private final class JobQueue: @unchecked Sendable {
     let limit: Int
     private let condition = NSCondition()
     // Below: guarded by `condition`.
-    private var jobs: [@Sendable () -> Void] = []
-    private var head = 0
+    private var jobs: FairQueue<String, @Sendable () -> Void>
     private var stopped = false
 
-    init(limit: Int) { self.limit = limit }
-
-    var count: Int {
-        condition.withLock { jobs.count - head }
+    init(limit: Int) {
+        self.limit = limit
+        jobs = FairQueue(limit: limit)
     }
 
-    func add(_ job: @escaping @Sendable () -> Void) -> Bool {
+    var count: Int {
+        condition.withLock { jobs.count }
+    }
+
+    func add(for customer: String, _ job: @escaping @Sendable () -> Void) -> Bool {
         condition.withLock {
-            guard jobs.count - head < limit else { return false }
-            jobs.append(job)
+            guard jobs.add(job, for: customer) else { return false }
             condition.signal()
             return true
         }
@@ -84,15 +87,8 @@ private final class JobQueue: @unchecked Sendable {
 
     private func next() -> (@Sendable () -> Void)? {
         condition.withLock {
-            while head == jobs.count && !stopped { condition.wait() }
-            guard head < jobs.count else { return nil }
-            let job = jobs[head]
-            head += 1
-            if head == jobs.count || head > 1_024 {
-                jobs.removeFirst(head)
-                head = 0
-            }
-            return job
+            while jobs.count == 0 && !stopped { condition.wait() }
+            return jobs.next()
         }
     }
 

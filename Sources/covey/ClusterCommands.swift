@@ -156,7 +156,7 @@ extension NodeOptions {
                 let name = configuration.text("node")
                 let tls = try TLSSetup(configuration, node: name.isEmpty ? TLSSetup.operatorName : name, isServed: false)
                 let process = ClusterProcess(configuration: configuration, pool: NodeProcess.peers(tls, logger: Logger(label: "covey") { _ in SwiftLogNoOpLogHandler() }))
-                let change = ClusterChange(store: store, from: record, to: proposal, tenants: configuration.tenants)
+                let change = ClusterChange(store: store, from: record, to: proposal, tenants: try TenantSetup(configuration).directory.tenants)
                 defer { Task { await process.pool.close() } }
                 try await body(change, process, ClusterDifference(from: record, to: proposal))
             }

@@ -40,9 +40,9 @@ struct Configuration: Sendable {
         keys = try Configuration.parseKeys(values["keys"])
         for setting in Setting.all { try check(setting) }
         let gateway = try address("gateway.address")
-        guard gateway.isLoopback || !keys.isEmpty else {
+        guard gateway.isLoopback || !keys.isEmpty || !text("tenants.file").isEmpty else {
             throw ConfigurationError(
-                "gateway.address \(gateway) reaches beyond this machine: set keys first (`covey key` makes one), or bind to 127.0.0.1")
+                "gateway.address \(gateway) reaches beyond this machine: set keys or tenants.file first (`covey key` makes a key), or bind to 127.0.0.1")
         }
         guard text("store.path") != "" else { throw ConfigurationError("store.path is empty") }
     }
@@ -70,9 +70,6 @@ struct Configuration: Sendable {
     }
 
     func nodes(role: Role) -> [Node] { nodes.filter { $0.role == role } }
-
-    /// Whose requests are served.
-    var tenants: [TenantID] { keys.isEmpty ? [.default] : Set(keys.map(\.tenant)).sorted() }
 
     private func check(_ setting: Setting) throws {
         let entry = values[setting.key]

@@ -66,11 +66,11 @@ struct NodeProcess {
         }
         let (pool, store) = (peers, try await store())
         let members = try await members(store, pool)
-        let (gateway, sweeper) = try self.gateway(
+        let (gateway, sweepers) = try self.gateway(
             members: members, generator: RemoteGenerator(peer: try pool.peer(generator.name, at: generator.address)), embedder: try embedder(), store: store)
         // The coordinator's own node port answers health checks.
         let server = try NodeServer(configuration: serverConfiguration(node), group: group, metrics: metrics, logger: logger)
-        try await run([try await serving(server, at: node), serving(gateway), sweeper, membersWatch(members, store)])
+        try await run([try await serving(server, at: node), serving(gateway)] + sweepers + [membersWatch(members, store)])
         await pool.close()
     }
 
@@ -80,8 +80,8 @@ struct NodeProcess {
         let shards = try shardNode(NodeID(name), store: store)
         // Alone, whatever the store's record says.
         let members = try Members(ClusterRecord(version: 0, replicas: 1, members: [ClusterMember(node: NodeID(name))])) { _ in shards }
-        let (gateway, sweeper) = try self.gateway(members: members, generator: try generator(embedder: embedder), embedder: embedder, store: store)
-        try await run([serving(gateway), sweeper, copySweeper(shards, store)])
+        let (gateway, sweepers) = try self.gateway(members: members, generator: try generator(embedder: embedder), embedder: embedder, store: store)
+        try await run([serving(gateway)] + sweepers + [copySweeper(shards, store)])
         await shards.close()
     }
 
@@ -101,6 +101,12 @@ struct NodeProcess {
         try shard.validate()
         let followers = Followers(of: node, members: members)
         return ShardNode(node: node, store: store, configuration: shard, followers: followers, metrics: metrics, logger: logger)
+    }
+
+    private func auditLog() throws -> AuditLog? {
+        let path = configuration.text("audit.log")
+        guard !path.isEmpty else { return nil }
+        do { return try AuditLog(path: path, node: name) } catch { throw ConfigurationError("audit.log \(path) cannot be written: \(error.localizedDescription)") }
     }
 
     private var erasureDeadline: Duration { .seconds(configuration.number("erasure.deadline_seconds")) }
@@ -158,7 +164,7 @@ struct NodeProcess {
         return Generator(model: model, embedder: embedder, configuration: generation, logger: logger)
     }
 
-    private func gateway(members: Members, generator: any AnswerService, embedder: any Embedder, store: any ObjectStore) throws -> (Gateway, some Service) {
+    private func gateway(members: Members, generator: any AnswerService, embedder: any Embedder, store: any ObjectStore) throws -> (Gateway, [any Service]) {
         var coordination = CoordinatorConfiguration()
         coordination.erasureDeadline = erasureDeadline
         coordination.readTimeout = .milliseconds(configuration.number("coordinator.deadline_ms"))
@@ -177,13 +183,16 @@ struct NodeProcess {
         gateway.bodyTimeout = .seconds(configuration.number("connections.body_seconds"))
         gateway.arrivalTimeout = .seconds(configuration.number("connections.arrival_seconds"))
         gateway.stallTimeout = .seconds(configuration.number("connections.stall_seconds"))
-        let tenants = configuration.tenants
-        let sweeper = Sweep(interval: min(.seconds(300), erasureDeadline / 16)) { await sweep(coordinator, tenants) }
-        let keys = try KeyRing(configuration.keys.map { try KeyRing.Key(sha256: $0.sha256, tenant: $0.tenant, isOperator: $0.isOperator) })
+        let tenants = try TenantSetup(configuration)
+        let audit = try auditLog()
+        let sweepers = [
+            Sweep(interval: min(.seconds(300), erasureDeadline / 16)) { await sweep(coordinator, tenants.directory.tenants) },
+            Sweep(interval: .seconds(configuration.number("tenants.reload_seconds"))) { [metrics, logger] in tenants.reload(audit, metrics, logger) },
+        ]
         return (
             try Gateway(
                 coordinator: coordinator, ingestor: Ingestor(embedder: embedder), embedder: embedder, generator: generator, store: store,
-                keys: keys, configuration: gateway, metrics: metrics, logger: logger), sweeper
+                tenants: tenants.directory, audit: audit, configuration: gateway, metrics: metrics, logger: logger), sweepers
         )
     }
 

@@ -86,7 +86,16 @@ struct Setting: Sendable {
             key: "replicas", kind: .wholeNumber(1...16), fallback: "2",
             help: "nodes that keep each shard, counted once the cluster's record has it (`covey cluster apply`): with 2 no read fails when one dies; at most one replica on each node"),
         Setting(key: "keys", kind: .keys, fallback: "", help: "API keys, as tenant:sha256,… (`covey key` makes one); with :operator behind it a key may also read /metrics; with none every caller is tenant `default`"),
-        Setting(key: "gateway.address", kind: .address, fallback: "127.0.0.1:6333", help: "where the public API listens; beyond loopback only with keys"),
+        Setting(
+            key: "tenants.file", kind: .text, fallback: "",
+            help: "YAML file of tenants: keys with names, roles and ends, and what each tenant may take (docs/security.md); its keys count beside those of keys"),
+        Setting(
+            key: "tenants.reload_seconds", kind: .wholeNumber(1...3_600), fallback: "5",
+            help: "how often tenants.file is looked at: a key that was taken out of it is refused after so long at most, and a new one is good"),
+        Setting(
+            key: "audit.log", kind: .text, fallback: "",
+            help: "file that gets one line of JSON for each administrative or data-deleting call; - for standard error, nothing for none"),
+        Setting(key: "gateway.address", kind: .address, fallback: "127.0.0.1:6333", help: "where the public API listens; beyond loopback only with keys or tenants.file"),
         Setting(
             key: "gateway.tls.certificate", kind: .text, fallback: "",
             help: "PEM file of the public API's certificate and those above it; with it the API is https only"),

@@ -70,6 +70,44 @@ def test_a_bad_file_is_refused_with_its_place(text, words, tmp_path):
         assert word in result.stderr, result.stderr
 
 
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("tenants: [{nam: a}]", ["line 1", "unknown key nam of a tenant", "did you mean name"]),
+        ("tenant: []", ["unknown key tenant of the file", "did you mean tenants"]),
+        ("limits: {}", ["has no tenants"]),
+        ("tenants: [a]", ["a tenant wants keys and values"]),
+        ("tenants:\n  - {name: a}\n  - {name: a}", ["line 3", "tenant a stands twice"]),
+        ("tenants: [{name: 'a b'}]", ["a b", "a–z"]),
+        ("tenants: [{name: a, keys: [{name: k}]}]", ["a key has no sha256"]),
+        ("tenants: [{name: a, keys: [{sha256: x}]}]", ["a key has no name"]),
+        ("tenants: [{name: a, keys: [{name: k, sha256: KEY}]}]", ["64 hexadecimal digits, found 3"]),
+        ("tenants: [{name: a, keys: [{name: k, sha256: DIGEST, role: boss}]}]", ["read, write, admin", '"boss"']),
+        ("tenants: [{name: a, keys: [{name: k, sha256: DIGEST, operator: maybe}]}]", ["true or false", '"maybe"']),
+        ("tenants: [{name: a, keys: [{name: k, sha256: DIGEST, expires: soon}]}]", ["2026-12-31", '"soon"']),
+        ("tenants: [{name: a, keys: [{name: k, sha256: DIGEST}, {name: k, sha256: DIGEST}]}]", ["two keys called k"]),
+        ("tenants: [{name: a, keys: [{name: k, sha256: DIGEST}]}, {name: b, keys: [{name: k, sha256: DIGEST}]}]", ["a and b have the same key"]),
+        ("limits: {requests_per_second: 0}\ntenants: []", ["requests_per_second must be above 0", '"0"']),
+        ("limits: {requests_per_seconds: 1}\ntenants: []", ["did you mean requests_per_second"]),
+        ("tenants: [{name: a, limits: {points: -1}}]", ["points must be a whole number from 0", '"-1"']),
+        ("tenants: [{name: a, limits: {body_mib: [1]}}]", ["body_mib wants one value"]),
+        ("tenants: [", ["not YAML"]),
+    ],
+)
+def test_a_bad_file_of_tenants_is_refused_with_its_place(text, words, tmp_path):
+    file = tmp_path / "tenants.yaml"
+    file.write_text(text.replace("DIGEST", "ab" * 32))
+    result = start(["--tenants-file", str(file), "--gateway-address", "127.0.0.1:0"])
+    assert result.returncode != 0
+    for word in [str(file), *words]:
+        assert word in result.stderr, result.stderr
+
+
+def test_a_file_of_tenants_or_an_audit_log_that_cannot_be_used_is_named(tmp_path):
+    assert f"tenants.file {tmp_path}/none does not exist" in start(["--tenants-file", f"{tmp_path}/none"]).stderr
+    assert f"audit.log {tmp_path}/none/audit cannot be written" in start(["--audit-log", f"{tmp_path}/none/audit", "--gateway-address", "127.0.0.1:0"]).stderr
+
+
 def test_a_missing_file_is_named():
     result = start(["--config", "/nonexistent/covey.yaml"])
     assert result.returncode != 0 and "/nonexistent/covey.yaml" in result.stderr

@@ -100,57 +100,6 @@ private func json(_ text: String) throws -> JSONInput { try JSONReader.read(Arra
     }
 }
 
-@Suite("keys") struct KeyRingTests {
-    @Test("a key names its tenant, and nothing else opens")
-    func callers() throws {
-        let acme = try TenantID("acme")
-        let ring = try KeyRing([KeyRing.Key(key: "secret", tenant: acme), KeyRing.Key(key: "root", tenant: .default, isOperator: true)])
-        let caller = try ring.caller(presenting: "secret")
-        #expect(caller.tenant == acme && !caller.isOperator)
-        let root = try ring.caller(presenting: "root")
-        #expect(root.tenant == .default && root.isOperator)
-        for wrong in [nil, "", "Secret", "secret ", "secre"] as [String?] {
-            let error = #expect(throws: ClusterError.self) { try ring.caller(presenting: wrong) }
-            #expect(error?.code == .unauthenticated)
-        }
-    }
-
-    @Test("without keys everyone is the default tenant")
-    func open() throws {
-        #expect(try KeyRing().caller(presenting: nil).tenant == .default)
-        #expect(try KeyRing().caller(presenting: "anything").tenant == .default)
-    }
-
-    @Test("hashes are read as sha256sum prints them; one key cannot be two tenants'")
-    func hashes() throws {
-        let tenant = try TenantID("t")
-        let key = try KeyRing.Key(sha256: "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b", tenant: tenant)
-        #expect(try KeyRing([key]).caller(presenting: "secret").tenant == tenant)
-        for text in ["", "zz", String(repeating: "g", count: 64), String(repeating: "a", count: 63)] {
-            #expect(throws: ClusterError.self) { try KeyRing.Key(sha256: text, tenant: tenant) }
-        }
-        #expect(throws: ClusterError.self) { try KeyRing([key, KeyRing.Key(key: "secret", tenant: .default)]) }
-    }
-}
-
-@Suite("admission") struct AdmissionGateTests {
-    @Test("the gate refuses beyond its bounds and forgets who has left")
-    func bounds() throws {
-        let (one, two) = (try TenantID("one"), try TenantID("two"))
-        let gate = AdmissionGate(limit: 3, limitPerTenant: 2)
-        var passes = [try gate.enter(one), try gate.enter(one)]
-        let share = #expect(throws: RequestError.self) { _ = try gate.enter(one) }
-        #expect(share?.status.code == 429 && share?.retryAfterSeconds == 1)
-        passes.append(try gate.enter(two))
-        let full = #expect(throws: RequestError.self) { _ = try gate.enter(two) }
-        #expect(full?.status.code == 503 && full?.retryAfterSeconds == 1)
-        #expect(gate.inside == 3)
-        passes.removeAll()
-        #expect(gate.inside == 0)
-        _ = try gate.enter(one)
-    }
-}
-
 @Suite("follow-up questions") struct FollowUpTests {
     private let history = [ChatTurn(speaker: .user, text: "What does a ticket cost?"), ChatTurn(speaker: .assistant, text: "Nine euros.")]
 

@@ -16,6 +16,7 @@ enum Dialect: String, Sendable {
             let type =
                 switch error.status.code {
                 case 401: "authentication_error"
+                case 403: "permission_error"
                 case 429: "rate_limit_error"
                 case ..<500: "invalid_request_error"
                 default: "server_error"
@@ -28,6 +29,7 @@ enum Dialect: String, Sendable {
         }
         var response = Response(status: error.status, json: body)
         if let seconds = error.retryAfterSeconds { response.headers[.retryAfter] = String(seconds) }
+        if self == .openAI, let milliseconds = error.retryAfterMilliseconds { response.headers[.retryAfterMilliseconds] = String(milliseconds) }
         if error.status == .unauthorized { response.headers[.wwwAuthenticate] = "Bearer" }
         return response
     }

@@ -6,12 +6,14 @@ import Model
 import NIOCore
 import Observability
 
-/// What every request meets first and every response last: a request id, the key, a place inside, a deadline; then the
-/// error's shape, one log line and the figures.
+/// What every request meets first and every response last: a request id, the key and its role, its tenant's rate, a place inside, a deadline;
+/// then the error's shape, one log line, one of the audit log, and the figures.
 struct EdgeResponder<Routes: HTTPResponder<GatewayContext>>: HTTPResponder {
     let routes: Routes
-    let keys: KeyRing
+    let tenants: TenantDirectory
     let gate: AdmissionGate
+    let buckets = TokenBuckets()
+    let audit: AuditLog?
     let readiness: Readiness
     let configuration: GatewayConfiguration
     let metrics: Metrics
@@ -28,14 +30,25 @@ struct EdgeResponder<Routes: HTTPResponder<GatewayContext>>: HTTPResponder {
         var context = context
         if let id = request.headers[.requestID], let accepted = Self.accepted(id) { context.call.requestID = Model.RequestID(accepted) }
 
+        let rule = RouteRule(method: request.method.rawValue, path: path)
         var response: Response
         var failure: RequestError?
+        var caller: KeyRing.Caller?
+        var rate: TokenBuckets.Verdict?
         do {
             if !health.contains(path) {
-                let caller = try keys.caller(presenting: Self.key(in: request.headers))
-                context.call.tenant = caller.tenant
-                context.isOperator = caller.isOperator
-                context.pass = try gate.enter(caller.tenant)
+                let known = try tenants.keys.caller(presenting: Self.key(in: request.headers))
+                caller = known
+                context.call.tenant = known.tenant
+                context.isOperator = known.isOperator
+                context.limits = tenants.limits(of: known.tenant)
+                rate = takeToken(of: known.tenant, context)
+                if let rate, !rate.isAdmitted { throw Self.tooMany(rate, context.limits) }
+                guard known.role >= rule.role else {
+                    throw RequestError(
+                        .forbidden, code: "insufficient_role", "this call takes a key of role \(rule.role.rawValue), and \(known.keyName) is of role \(known.role.rawValue)")
+                }
+                context.pass = try gate.enter(known.tenant, ownLimit: context.limits.concurrentRequests)
                 context.call.deadline = try timeout(of: request, dialect: dialect).map { context.arrived + $0 }
                 context.call.consistency = try Self.consistency(of: request)
             }
@@ -50,9 +63,75 @@ struct EdgeResponder<Routes: HTTPResponder<GatewayContext>>: HTTPResponder {
         }
         if readiness.isDraining { response.headers[.connection] = "close" }
         response.headers[.requestID] = context.call.requestID.rawValue
-        record(request, response, failure, context)
+        if dialect == .openAI, let rate { Self.tell(rate, &response) }
+        record(request, response, failure, caller, context)
+        if let caller, let event = rule.event, context.pass != nil || response.status == .forbidden {
+            recordInAudit(event, rule, request, response, failure, caller, context)
+        }
         return response
     }
+
+    // MARK: Rates
+
+    private func takeToken(of tenant: TenantID, _ context: GatewayContext) -> TokenBuckets.Verdict? {
+        context.limits.requestsPerSecond.map { buckets.take(tenant, rate: $0, burst: context.limits.burst, at: context.arrived) }
+    }
+
+    private static func tooMany(_ rate: TokenBuckets.Verdict, _ limits: TenantLimits) -> RequestError {
+        let perSecond = (limits.requestsPerSecond ?? 0).formatted(.number.grouping(.never).locale(Locale(identifier: "en_US")))
+        var error = RequestError(
+            .tooManyRequests, code: "rate_limit_exceeded",
+            "this tenant's rate is \(perSecond) requests a second, \(rate.limit) at once; try again in \(Self.text(rate.untilNext))",
+            retryAfterSeconds: max(1, Int(rate.untilNext.seconds.rounded(.up))))
+        error.retryAfterMilliseconds = max(1, Int((rate.untilNext.seconds * 1_000).rounded(.up)))
+        return error
+    }
+
+    /// OpenAI's headers, of which its clients make use.
+    private static func tell(_ rate: TokenBuckets.Verdict, _ response: inout Response) {
+        response.headers[.rateLimit] = String(rate.limit)
+        response.headers[.rateRemaining] = String(rate.remaining)
+        response.headers[.rateReset] = text(rate.untilFull)
+    }
+
+    /// As OpenAI writes times: `6m0s`, `1.5s`.
+    private static func text(_ duration: Duration) -> String {
+        let milliseconds = Int((duration.seconds * 1_000).rounded(.up))
+        let (minutes, rest) = (milliseconds / 60_000, Double(milliseconds % 60_000) / 1_000)
+        return (minutes > 0 ? "\(minutes)m" : "") + (rest == rest.rounded() ? "\(Int(rest))s" : "\(rest)s")
+    }
+
+    // MARK: Records
+
+    private func recordInAudit(
+        _ event: String, _ rule: RouteRule, _ request: Request, _ response: Response, _ failure: RequestError?, _ caller: KeyRing.Caller, _ context: GatewayContext
+    ) {
+        var entry = AuditLog.Entry(event)
+        entry.tenant = caller.tenant.rawValue
+        entry.key = caller.keyName
+        entry.role = caller.role.rawValue
+        entry.request = context.call.requestID.rawValue
+        entry.address = context.remoteAddress.map { "\($0.ipAddress ?? "?"):\($0.port ?? 0)" }
+        entry.forwardedFor = request.headers[.forwardedFor].map { String($0.prefix(256)) }
+        entry.route = "\(request.method.rawValue) \(Self.template(context.endpointPath ?? String(request.uri.path.prefix(256))))"
+        entry.object = context.note.all
+        for (name, value) in rule.object { entry.object[name] = .string(String(value.prefix(256))) }
+        entry.status = response.status.code
+        entry.error = failure?.message
+        entry.outcome =
+            switch response.status.code {
+            case ..<400: "done"
+            case 401, 403, 429: "denied"
+            case ..<499: "refused"
+            default: "failed"
+            }
+        do { try audit?.record(entry) } catch {
+            metrics.counter("covey_audit_failures_total", help: "Lines that the audit log should have and could not be written.").add()
+            logger.error("the audit log cannot be written", metadata: ["reason": "\(error)", "request": "\(context.call.requestID)", "event": "\(event)"])
+        }
+    }
+
+    private static func template(_ path: String) -> String { path.hasPrefix("/") ? path : "/" + path }
 
     /// The same over HTTP/2, with what Hummingbird's server does around it over HTTP/1.1.
     func respond(to request: Request, over channel: any Channel, logger: Logger) async -> Response {
@@ -76,7 +155,7 @@ struct EdgeResponder<Routes: HTTPResponder<GatewayContext>>: HTTPResponder {
         }
     }
 
-    private func record(_ request: Request, _ response: Response, _ failure: RequestError?, _ context: GatewayContext) {
+    private func record(_ request: Request, _ response: Response, _ failure: RequestError?, _ caller: KeyRing.Caller?, _ context: GatewayContext) {
         let status = String(response.status.code)
         let route = context.endpointPath ?? Self.noRoute
         let seconds = context.seconds
@@ -84,17 +163,25 @@ struct EdgeResponder<Routes: HTTPResponder<GatewayContext>>: HTTPResponder {
             "covey_http_requests_total", help: "Requests answered, by route and status.",
             labels: [("method", request.method.rawValue), ("route", route), ("status", status)]
         ).add()
-        metrics.counter(
-            "covey_http_tenant_requests_total", help: "Requests answered, by tenant.",
-            labels: [("tenant", metrics.tenantLabel(context.call.tenant.rawValue))]
-        ).add()
+        if let caller {
+            let tenant = ("tenant", metrics.tenantLabel(caller.tenant.rawValue))
+            metrics.counter("covey_http_tenant_requests_total", help: "Requests answered, by tenant.", labels: [tenant]).add()
+            if let failure, [403, 429, 503].contains(failure.status.code) {
+                metrics.counter(
+                    "covey_http_tenant_refused_total", help: "Requests refused for a role, a rate, a share or a quota, by tenant.",
+                    labels: [tenant, ("reason", failure.code)]
+                ).add()
+            }
+        } else if response.status == .unauthorized {
+            metrics.counter("covey_http_unauthenticated_total", help: "Requests without a good key.").add()
+        }
         metrics.histogram(
             "covey_http_request_seconds", help: "Time until a response began, by route.", labels: [("route", route)]
         ).observe(seconds)
         metrics.gauge("covey_http_requests_inside", help: "Requests at work.").set(Double(gate.inside))
 
         var metadata: Logger.Metadata = [
-            "request": .string(context.call.requestID.rawValue), "tenant": .string(context.call.tenant.rawValue),
+            "request": .string(context.call.requestID.rawValue), "tenant": .string(caller?.tenant.rawValue ?? ""),
             "method": .string(request.method.rawValue), "path": .string(String(request.uri.path.prefix(256))), "status": .string(status),
             "ms": .string(String(Double(Int(seconds * 1e5)) / 100)),
         ]
@@ -139,6 +226,11 @@ struct EdgeResponder<Routes: HTTPResponder<GatewayContext>>: HTTPResponder {
 extension HTTPField.Name {
     static let requestID = Self("x-request-id")!
     static let apiKey = Self("api-key")!
+    static let forwardedFor = Self("x-forwarded-for")!
+    static let rateLimit = Self("x-ratelimit-limit-requests")!
+    static let rateRemaining = Self("x-ratelimit-remaining-requests")!
+    static let rateReset = Self("x-ratelimit-reset-requests")!
+    static let retryAfterMilliseconds = Self("retry-after-ms")!
     /// `fail` or `degrade`: see ``Model/PartialPolicy``. For clients that cannot add a field to the body.
     static let partial = Self("covey-partial")!
     /// `strong`, `bounded:<milliseconds>` or `eventual`: see ``Model/Consistency``.

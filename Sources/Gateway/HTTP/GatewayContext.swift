@@ -2,6 +2,8 @@ import Foundation
 import Hummingbird
 import Logging
 import Model
+import NIOCore
+import Synchronization
 
 /// What the middleware found out about a request, for the routes.
 struct GatewayContext: RequestContext {
@@ -12,6 +14,11 @@ struct GatewayContext: RequestContext {
     var isOperator = false
     /// Whether the request's task is cancelled when its client goes away; over HTTP/1.1 the connection has to be watched for that.
     var isCancelledWithClient = false
+    /// Of the caller's tenant.
+    var limits = TenantLimits()
+    /// What the audit log is to say of the call beside the names in its path.
+    let note = AuditNote()
+    let remoteAddress: SocketAddress?
     /// Held while the request is at work; a streamed response takes it along.
     var pass: AdmissionGate.Pass?
 
@@ -19,6 +26,7 @@ struct GatewayContext: RequestContext {
         coreContext = CoreRequestContextStorage(source: source)
         call = CallContext(requestID: .random(), tenant: .default)
         arrived = .now
+        remoteAddress = source.channel.remoteAddress
     }
 
     var seconds: Double { (ContinuousClock.now - arrived).seconds }
@@ -29,6 +37,17 @@ struct GatewayContext: RequestContext {
         guard let value = text.removingPercentEncoding else { throw RequestError.invalid(name, "\(name) in the path is not UTF-8") }
         return value
     }
+}
+
+/// What a route found out about what it is asked to do, for the audit log.
+final class AuditNote: Sendable {
+    private let fields = Mutex<[String: JSONValue]>([:])
+
+    subscript(name: String) -> JSONValue? {
+        get { fields.withLock { $0[name] } }
+        set { fields.withLock { $0[name] = newValue } }
+    }
+    var all: [String: JSONValue] { fields.withLock { $0 } }
 }
 
 extension Request {

@@ -10,6 +10,8 @@ package struct RequestError: Error {
     package var field: String?
     package var message: String
     package var retryAfterSeconds: Int?
+    /// The same more exactly, for OpenAI's clients.
+    var retryAfterMilliseconds: Int?
 
     init(_ status: HTTPResponse.Status, code: String, field: String? = nil, _ message: String, retryAfterSeconds: Int? = nil) {
         self.status = status

@@ -11,34 +11,35 @@ struct RequestReading: Sendable {
     ///
     /// - Throws: 415 unless it says it is JSON, which also keeps web pages of other origins from posting to a keyless
     ///   gateway unasked; 413, 408 and 400 for one that is too large, too slow, or no JSON.
-    func json(_ request: Request) async throws -> JSONInput {
+    func json(_ request: Request, _ context: GatewayContext) async throws -> JSONInput {
         var request = request
-        return try await json(keepingBodyIn: &request)
+        return try await json(keepingBodyIn: &request, context)
     }
 
     /// The same, and leaves the body in the request: only then can the request be watched for its client's leaving.
-    func json(keepingBodyIn request: inout Request) async throws -> JSONInput {
+    func json(keepingBodyIn request: inout Request, _ context: GatewayContext) async throws -> JSONInput {
         let contentType = request.headers[.contentType]?.lowercased() ?? ""
         let mediaType = contentType.prefix { $0 != ";" }.trimmingSpaces
         guard mediaType == "application/json" || mediaType.hasSuffix("+json") else {
             throw RequestError(.unsupportedMediaType, code: "unsupported_media_type", "content-type must be application/json, found \"\(contentType)\"")
         }
-        let bytes = try await bytes(request, limit: configuration.maximumBodyBytes, name: "the body")
+        let bytes = try await bytes(request, context, limit: configuration.maximumBodyBytes, name: "the body")
         request.body = RequestBody(buffer: ByteBuffer(bytes: bytes))
         return try JSONReader.read(bytes)
     }
 
     /// The body as JSON, or `nil` if there is none.
-    func optionalJSON(_ request: Request) async throws -> JSONInput? {
-        let bytes = try await bytes(request, limit: configuration.maximumBodyBytes, name: "the body")
+    func optionalJSON(_ request: Request, _ context: GatewayContext) async throws -> JSONInput? {
+        let bytes = try await bytes(request, context, limit: configuration.maximumBodyBytes, name: "the body")
         guard !bytes.isEmpty else { return nil }
         var request = request
         request.body = RequestBody(buffer: ByteBuffer(bytes: bytes))
-        return try await json(request)
+        return try await json(request, context)
     }
 
     /// - Throws: 413 naming the limit and the length, as soon as either is known; 408 if it does not arrive in time; 415 if it is compressed.
-    func bytes(_ request: Request, limit: Int, name: String) async throws -> [UInt8] {
+    func bytes(_ request: Request, _ context: GatewayContext, limit: Int, name: String) async throws -> [UInt8] {
+        let limit = min(limit, context.limits.bodyBytes ?? limit)
         if let encoding = request.headers[.contentEncoding], encoding.lowercased() != "identity" {
             throw RequestError(.unsupportedMediaType, code: "unsupported_media_type", "content-encoding \"\(encoding)\" is not supported")
         }

@@ -24,7 +24,7 @@ struct ChatRoutes: Sendable {
         let partial = try parameters.readOptions(request)
         try parameters.finish()
         var request = request
-        let chat = try ChatRequest(try await reading.json(keepingBodyIn: &request), sources: configuration.sourcesPerAnswer, partial: partial)
+        let chat = try ChatRequest(try await reading.json(keepingBodyIn: &request, context), sources: configuration.sourcesPerAnswer, partial: partial)
         let schema = try await schema(chat.model, context)
         let (hits, coverage, _) = try await retrieval.search(
             [FollowUp.query(for: chat.question, history: chat.history)], in: schema, limit: chat.retrieval.limit, filter: chat.retrieval.filter,

@@ -11,6 +11,7 @@ struct Documents: Sendable {
     let embedder: any Embedder
     let files: UploadedFiles
     let turns: DocumentTurns
+    let quota: StorageQuota
 
     /// Payload keys that every chunk has besides its own, so that filters and results need no other chunk.
     enum Key {
@@ -158,6 +159,7 @@ struct Documents: Sendable {
             point.payload[Key.filename] = .string(file.filename)
             return point
         }
+        try await quota.admitPoints(points.count - (old?.chunks ?? 0), context)
         let leftOver = (points.count..<max(points.count, old?.chunks ?? 0)).map { documentPointID(document: name, chunk: $0) }
         // Deletions stand before the document's points, so that the coordinator keeps both in one entry.
         try await coordinator.write(

@@ -18,7 +18,7 @@ struct EmbeddingRoutes: Sendable {
 
     @Sendable private func embed(_ request: Request, _ context: GatewayContext) async throws -> Response {
         try QueryParameters(request).finish()
-        var fields = try JSONFields(try await reading.json(request))
+        var fields = try JSONFields(try await reading.json(request, context))
         let model = try fields.required("model", try fields.string("model"))
         let texts = try texts(try fields.required("input", fields.take("input")))
         let isBase64 = try fields.choice("encoding_format", of: ["float", "base64"]) == "base64"

@@ -26,7 +26,7 @@ struct FileRoutes: Sendable {
 
     @Sendable private func create(_ request: Request, _ context: GatewayContext) async throws -> Response {
         try QueryParameters(request).finish()
-        let body = try await reading.bytes(request, limit: configuration.maximumFileBytes, name: "the form")
+        let body = try await reading.bytes(request, context, limit: configuration.maximumFileBytes, name: "the form")
         let form = try MultipartForm(body, contentType: request.headers[.contentType] ?? "")
         var file: MultipartForm.Part?
         var purpose: String?
@@ -52,6 +52,7 @@ struct FileRoutes: Sendable {
             throw RequestError.invalid("file", "file needs a filename of 1…\(Self.maximumNameBytes) bytes")
         }
         guard !file.bytes.isEmpty else { throw RequestError.invalid("file", "file is empty") }
+        try await documents.quota.admitFile(files, context.call)
         let created = try await files.create(
             Array(file.bytes), filename: filename, purpose: purpose, contentType: file.contentType, lifetime: lifetime,
             tenant: context.call.tenant)

@@ -21,7 +21,7 @@ struct VectorStoreFileRoutes: Sendable {
     /// document: a later file under the same name replaces it.
     @Sendable private func create(_ request: Request, _ context: GatewayContext) async throws -> Response {
         try QueryParameters(request).finish()
-        var fields = try JSONFields(try await reading.json(request))
+        var fields = try JSONFields(try await reading.json(request, context))
         if var strategy = try fields.object("chunking_strategy") {
             try strategy.accept("type", only: "auto")
             try strategy.refuse("static")

@@ -19,7 +19,7 @@ struct VectorStoreRoutes: Sendable {
 
     @Sendable private func create(_ request: Request, _ context: GatewayContext) async throws -> Response {
         try QueryParameters(request).finish()
-        var fields = try JSONFields(try await reading.optionalJSON(request) ?? .object([]))
+        var fields = try JSONFields(try await reading.optionalJSON(request, context) ?? .object([]))
         try fields.refuse("expires_after", "description")
         if var strategy = try fields.object("chunking_strategy") {
             try strategy.accept("type", only: "auto")
@@ -27,6 +27,7 @@ struct VectorStoreRoutes: Sendable {
             try strategy.finish()
         }
         let name = try CollectionName(try fields.string("name") ?? "vs_" + fixedHex(.random(in: 0...UInt64.max)))
+        context.note["collection"] = .string(name.rawValue)
         let metadata = try AttributeFilter.attributes(fields.take("metadata"), at: "metadata")
         let fileIDs = try fields.array("file_ids", maximumCount: 100).map { try JSONFields.strings($0, at: "file_ids") } ?? []
         try fields.finish()
@@ -36,6 +37,7 @@ struct VectorStoreRoutes: Sendable {
         }
         var files: [UploadedFiles.File] = []
         for id in fileIDs { files.append(try await documents.files.file(id, tenant: context.call.tenant)) }
+        try await documents.quota.admitCollection(context.call)
         let schema = try await coordinator.createCollection(
             name, dimension: documents.embedder.dimension, metric: .cosine, embeddingModel: documents.embedder.model,
             metadata: Dictionary(uniqueKeysWithValues: texts), context: context.call)

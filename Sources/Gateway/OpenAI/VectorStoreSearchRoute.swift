@@ -17,7 +17,7 @@ struct VectorStoreSearchRoute: Sendable {
         var parameters = try QueryParameters(request)
         let policy = try parameters.readOptions(request)
         try parameters.finish()
-        var fields = try JSONFields(try await RequestReading(configuration: configuration).json(request))
+        var fields = try JSONFields(try await RequestReading(configuration: configuration).json(request, context))
         let queries = try queries(&fields)
         let limit = try fields.integer("max_num_results", in: 1...50) ?? 10
         let filter = try fields.take("filters").map { try AttributeFilter.read($0, at: "filters") }

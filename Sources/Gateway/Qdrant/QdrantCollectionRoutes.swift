@@ -46,7 +46,7 @@ struct QdrantCollectionRoutes: Sendable {
     @Sendable private func create(_ request: Request, _ context: GatewayContext) async throws -> Response {
         let name = try CollectionName(context.parameter("name"))
         try checkParameters(request)
-        var fields = try JSONFields(try await reading.json(request))
+        var fields = try JSONFields(try await reading.json(request, context))
         try fields.refuse(
             "sparse_vectors", "hnsw_config", "wal_config", "optimizers_config", "quantization_config", "init_from", "strict_mode_config",
             "metadata", "payload", "id_tracker")
@@ -58,6 +58,7 @@ struct QdrantCollectionRoutes: Sendable {
         var vectors = try fields.required("vectors", try fields.object("vectors"))
         let (size, metric, datatype) = try Self.vectorParameters(&vectors)
         try fields.finish()
+        try await documents.quota.admitCollection(context.call)
         _ = try await coordinator.createCollection(name, dimension: size, metric: metric, datatype: datatype, shardCount: shardCount, context: context.call)
         return QdrantReply.ok(true, context)
     }
@@ -90,7 +91,7 @@ struct QdrantCollectionRoutes: Sendable {
     @Sendable private func update(_ request: Request, _ context: GatewayContext) async throws -> Response {
         let name = try CollectionName(context.parameter("name"))
         try checkParameters(request)
-        var fields = try JSONFields(try await reading.json(request))
+        var fields = try JSONFields(try await reading.json(request, context))
         try fields.refuse("vectors", "params", "hnsw_config", "quantization_config", "sparse_vectors", "strict_mode_config", "metadata")
         var optimizers = try fields.required("optimizers_config", try fields.object("optimizers_config"))
         try fields.finish()

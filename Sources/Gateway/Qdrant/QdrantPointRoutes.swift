@@ -5,6 +5,7 @@ import Model
 /// Qdrant's routes under `/collections/{name}/points`.
 struct QdrantPointRoutes: Sendable {
     let coordinator: Coordinator
+    let quota: StorageQuota
     let configuration: GatewayConfiguration
     private var reading: RequestReading { RequestReading(configuration: configuration) }
 
@@ -23,24 +24,29 @@ struct QdrantPointRoutes: Sendable {
     @Sendable private func upsert(_ request: Request, _ context: GatewayContext) async throws -> Response {
         let name = try CollectionName(context.parameter("name"))
         try checkWriteOptions(request)
-        var fields = try JSONFields(try await reading.json(request))
+        var fields = try JSONFields(try await reading.json(request, context))
         try fields.refuse("shard_key", "update_filter", "update_mode")
         let points = try QdrantPoints.take(from: &fields, maximumCount: configuration.maximumBatch)
         try fields.finish()
+        try await quota.admitPoints(points.count, context.call)
         return try await write([.upsert(points)], to: name, context)
     }
 
     @Sendable private func delete(_ request: Request, _ context: GatewayContext) async throws -> Response {
         let name = try CollectionName(context.parameter("name"))
         try checkWriteOptions(request)
-        var fields = try JSONFields(try await reading.json(request))
+        var fields = try JSONFields(try await reading.json(request, context))
         try fields.refuse("shard_key")
         let ids = try fields.pointIDs("points", maximumCount: configuration.maximumBatch)
         let filter = try fields.filter()
         try fields.finish()
         switch (ids, filter) {
-        case (let ids?, nil): return try await write([.delete(ids)], to: name, context)
-        case (nil, let filter?): return try await write([.deleteWhere(filter)], to: name, context)
+        case (let ids?, nil):
+            context.note["ids"] = .integer(Int64(ids.count))
+            return try await write([.delete(ids)], to: name, context)
+        case (nil, let filter?):
+            context.note["by_filter"] = true
+            return try await write([.deleteWhere(filter)], to: name, context)
         default: throw RequestError.invalid("points", "either points or filter must be given")
         }
     }
@@ -68,7 +74,7 @@ struct QdrantPointRoutes: Sendable {
     @Sendable private func retrieve(_ request: Request, _ context: GatewayContext) async throws -> Response {
         let name = try CollectionName(context.parameter("name"))
         _ = try readOptions(request)  // a point that cannot be read is always an error: left out, it would look deleted
-        var fields = try JSONFields(try await reading.json(request))
+        var fields = try JSONFields(try await reading.json(request, context))
         try fields.refuse("shard_key")
         let ids = try fields.required("ids", try fields.pointIDs("ids", maximumCount: configuration.maximumBatch))
         let payload = try fields.payloadSelection(default: .all)
@@ -93,7 +99,7 @@ struct QdrantPointRoutes: Sendable {
     @Sendable private func scroll(_ request: Request, _ context: GatewayContext) async throws -> Response {
         let name = try CollectionName(context.parameter("name"))
         let policy = try readOptions(request)
-        var fields = try JSONFields(try await reading.json(request))
+        var fields = try JSONFields(try await reading.json(request, context))
         try fields.refuse("shard_key", "order_by")
         let partial = try fields.partial(default: policy)
         let from = try fields.take("offset")?.pointID(at: "offset")
@@ -112,7 +118,7 @@ struct QdrantPointRoutes: Sendable {
     @Sendable private func count(_ request: Request, _ context: GatewayContext) async throws -> Response {
         let name = try CollectionName(context.parameter("name"))
         let policy = try readOptions(request)
-        var fields = try JSONFields(try await reading.json(request))
+        var fields = try JSONFields(try await reading.json(request, context))
         try fields.refuse("shard_key")
         let partial = try fields.partial(default: policy)
         let filter = try fields.filter()
@@ -125,7 +131,7 @@ struct QdrantPointRoutes: Sendable {
     @Sendable private func query(_ request: Request, _ context: GatewayContext) async throws -> Response {
         let name = try CollectionName(context.parameter("name"))
         let policy = try readOptions(request)
-        var fields = try JSONFields(try await reading.json(request))
+        var fields = try JSONFields(try await reading.json(request, context))
         let query = try QdrantQuery(&fields, maximumLimit: configuration.maximumBatch, partial: policy)
         let search = try await query.resolved(in: name, of: coordinator, context: context.call)
         let answer = try await coordinator.search(search, in: name, context: context.call)

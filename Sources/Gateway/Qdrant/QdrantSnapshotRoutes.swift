@@ -9,6 +9,7 @@ import Storage
 struct QdrantSnapshotRoutes: Sendable {
     let coordinator: Coordinator
     let store: any ObjectStore
+    let quota: StorageQuota
 
     func add(to router: Router<GatewayContext>) {
         router.get("/collections/:name/snapshots", use: list)
@@ -26,7 +27,9 @@ struct QdrantSnapshotRoutes: Sendable {
     @Sendable private func create(_ request: Request, _ context: GatewayContext) async throws -> Response {
         try checkWait(request)
         let name = try await collection(context)
+        try await quota.admitSnapshot(context.call)
         let record = try await shelf(context).make([name])
+        context.note["snapshot"] = .string(record.id)
         return QdrantReply.ok(Self.description(record), context)
     }
 
