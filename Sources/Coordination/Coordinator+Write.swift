@@ -8,11 +8,19 @@ extension Coordinator {
     /// document, and deletions directly before them, change in one log entry. Vectors are brought to unit length when the metric is cosine.
     ///
     /// - Throws: `invalidArgument` naming the point, before anything is written; `unavailable` with ``CoordinatorConfiguration/maximumWrites``
-    ///   writes at work; otherwise the first failing shard's code
-    ///   with a message that says which shards failed and how many wrote: ids and operations are the same when the caller
+    ///   writes at work; otherwise ``WriteOutcome/error``: ids and operations are the same when the caller
     ///   tries again, so repeating the batch does no harm.
     @discardableResult
     package func write(
+        _ operations: [AppendRequest.Operation], to name: CollectionName, context: CallContext
+    ) async throws(ClusterError) -> WriteOutcome {
+        let outcome = try await writeEach(operations, to: name, context: context)
+        if let error = outcome.error { throw error }
+        return outcome
+    }
+
+    /// The same, for callers who tell what became of each shard's part: a part that failed is no error here.
+    package func writeEach(
         _ operations: [AppendRequest.Operation], to name: CollectionName, context: CallContext
     ) async throws(ClusterError) -> WriteOutcome {
         try await writing { () throws(ClusterError) in try await written(operations, to: name, context: context) }
@@ -39,6 +47,7 @@ extension Coordinator {
         let tenant = ("tenant", metrics.tenantLabel(context.tenant.rawValue))
         metrics.histogram("covey_write_seconds", help: "Time of writes to collections.", labels: [tenant]).observe(started.duration(to: clock.now()))
         let outcome = try self.outcome(results, plan)
+        guard outcome.failures.isEmpty else { return outcome }
         metrics.counter("covey_points_written_total", help: "Points and ids in acknowledged writes.", labels: [tenant]).add(writes.pointCount)
         return outcome
     }
@@ -70,19 +79,16 @@ extension Coordinator {
 
     private func outcome(_ writes: [ShardWrite], _ plan: CollectionPlan) throws(ClusterError) -> WriteOutcome {
         if Task.isCancelled { throw ClusterError(.cancelled, "the caller went away; what was written is not known") }
-        var outcome = WriteOutcome(results: [])
-        var failures: [(ShardTarget, ClusterError)] = []
+        var outcome = WriteOutcome(collection: plan.name)
         for write in writes {
+            let (shard, node) = (write.target.shard, plan.owner(of: write.target.shard) ?? write.target.node)
             switch write.result {
             case .success(let reply):
-                outcome.results.append(WriteOutcome.ShardResult(
-                    shard: write.target.shard, node: plan.owner(of: write.target.shard) ?? write.target.node, position: reply.position, superseded: reply.superseded))
-            case .failure(let error): failures.append((write.target, error))
+                outcome.results.append(WriteOutcome.ShardResult(shard: shard, node: node, position: reply.position, superseded: reply.superseded))
+            case .failure(let error): outcome.failures.append(WriteOutcome.ShardFailure(shard: shard, node: node, error: error))
             }
         }
-        guard let first = failures.first else { return outcome }
-        let named = failures.prefix(8).map { "shard \($0.0.shard.index) on node \($0.0.node): \($0.1)" }.joined(separator: "; ")
-        throw ClusterError(first.1.code, "\(outcome.results.count) of \(writes.count) shards of \"\(plan.name)\" wrote; \(named)")
+        return outcome
     }
 }
 

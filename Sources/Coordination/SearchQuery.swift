@@ -94,10 +94,25 @@ package struct WriteOutcome: Hashable, Sendable {
         /// Points that existed before and were deleted or replaced.
         package var superseded: Int
     }
+    /// A shard that did not write, or of which nobody knows whether it did.
+    package struct ShardFailure: Hashable, Sendable {
+        package var shard: ShardID
+        package var node: NodeID
+        package var error: ClusterError
+    }
+    package var collection: CollectionName
     /// In the order of shard indices; only shards that the write concerned.
-    package var results: [ShardResult]
+    package var results: [ShardResult] = []
+    package var failures: [ShardFailure] = []
 
     package var superseded: Int { results.reduce(0) { $0 + $1.superseded } }
     /// The highest log position written, 0 if nothing was.
     package var position: UInt64 { results.map(\.position).max() ?? 0 }
+
+    /// The first failing shard's code with a message that says which shards failed and how many wrote; `nil` if all of them did.
+    package var error: ClusterError? {
+        guard let first = failures.first else { return nil }
+        let named = failures.prefix(8).map { "shard \($0.shard.index) on node \($0.node): \($0.error)" }.joined(separator: "; ")
+        return ClusterError(first.error.code, "\(results.count) of \(results.count + failures.count) shards of \"\(collection)\" wrote; \(named)")
+    }
 }

@@ -107,18 +107,26 @@ actor Shard {
         guard queuedBytes + write.byteCount <= limit || queue.isEmpty else {
             return write.finish(.failure(ClusterError(.resourceExhausted, "shard \(id): \(queuedBytes) bytes wait to be written, the limit is \(limit)")))
         }
-        let unsealed = state.withLock { $0.unsealedBytes }
-        guard unsealed + write.byteCount <= environment.configuration.unsealedBytes || write.byteCount == 0 else {
-            return write.finish(
-                .failure(
-                    ClusterError(
-                        .resourceExhausted,
-                        "shard \(id): \(unsealed) bytes wait to be sealed, the limit is \(environment.configuration.unsealedBytes)")))
+        if write.byteCount > 0, let reason = lag(with: write.byteCount) {
+            // What would make room again, if the last one failed.
+            sealIfDue()
+            return write.finish(.failure(ClusterError(.resourceExhausted, "shard \(id): \(reason)")))
         }
         queue.append(write)
         queuedBytes += write.byteCount
         // Its parent is this shard: `close` waits for it.
         if writing == nil { writing = Task { await drain() } }
+    }
+
+    /// Why a write has to wait for a seal.
+    private func lag(with byteCount: Int) -> String? {
+        let configuration = environment.configuration
+        // Another node's shard can be sealed once its first write has made this one the owner.
+        let (bytes, entries, isOwner) = state.withLock { ($0.unsealedBytes, $0.unsealedEntries, $0.cursor.isOwner) }
+        guard isOwner else { return nil }
+        if bytes + byteCount > configuration.unsealedBytes { return "\(bytes) bytes wait to be sealed, the limit is \(configuration.unsealedBytes)" }
+        if entries >= configuration.unsealedEntries { return "\(entries) log entries wait to be sealed, the limit is \(configuration.unsealedEntries)" }
+        return nil
     }
 
     /// The checks among those that wait.

@@ -23,6 +23,9 @@ package struct ShardConfiguration: Sendable {
     /// Bytes of points in memory that no segment holds yet. Default: 1 GiB; writes beyond are refused with
     /// `resourceExhausted` until a seal is done.
     package var unsealedBytes: Int = 1 << 30
+    /// Log entries that no segment holds yet. Default: 65,536, sixteen times ``sealEntries``; writes beyond are refused with `resourceExhausted`
+    /// until a seal is done: who opens the shard has to read all of them.
+    package var unsealedEntries: Int = 65_536
     /// Pause before a store call without an outcome is repeated; doubles each time, six calls in all. Default: 20 ms.
     package var retryDelay: Duration = .milliseconds(20)
     /// Time after a write in which its owner answers `strong` reads without asking the store, and which a node that takes the shard over
@@ -50,7 +53,7 @@ package struct ShardConfiguration: Sendable {
     /// - Throws: words for an operator that name the field and its value.
     package func validate() throws(ShardConfigurationError) {
         let positive = [
-            ("seal points", sealPoints), ("seal bytes", sealBytes), ("seal entries", sealEntries), ("unsealed bytes", unsealedBytes), ("entry bytes", entryBytes), ("request bytes", requestBytes), ("queue bytes", queueBytes),
+            ("seal points", sealPoints), ("seal bytes", sealBytes), ("seal entries", sealEntries), ("unsealed bytes", unsealedBytes), ("unsealed entries", unsealedEntries), ("entry bytes", entryBytes), ("request bytes", requestBytes), ("queue bytes", queueBytes),
             ("open shards", openShards), ("search threads", searchThreads), ("search queue", searchQueue), ("manifests kept", manifestsKept),
         ]
         for (field, value) in positive where value < 1 { throw ShardConfigurationError("\(field) must be at least 1, found \(value)") }
@@ -61,6 +64,9 @@ package struct ShardConfiguration: Sendable {
         guard entryBytes <= 8 << 20 else { throw ShardConfigurationError("entry bytes must be at most \(8 << 20), found \(entryBytes)") }
         guard entryBytes >= Self.minimumEntryBytes else {
             throw ShardConfigurationError("entry bytes must be at least \(Self.minimumEntryBytes), found \(entryBytes)")
+        }
+        guard sealEntries <= unsealedEntries else {
+            throw ShardConfigurationError("unsealed entries \(unsealedEntries) must be at least seal entries \(sealEntries)")
         }
         guard entryBytes <= queueBytes else { throw ShardConfigurationError("queue bytes \(queueBytes) must be at least entry bytes \(entryBytes)") }
     }

@@ -124,6 +124,11 @@ import Testing
         #expect(error?.message.hasPrefix("3 of 4 shards of \"c\" wrote; shard ") == true)
         #expect(error?.message.hasSuffix("on node node-1: resourceExhausted: too many waiting writes") == true)
         #expect(cluster.nodes.filter { $0.pointCount > 0 }.count == 3)
+        // The same, told part by part.
+        let outcome = try await cluster.coordinator.writeEach([.upsert((0..<100).map { Point(id: .integer($0), vector: [1, 1]) })], to: name, context: cluster.context)
+        #expect(outcome.results.count == 3 && outcome.results.allSatisfy { $0.superseded > 0 })
+        #expect(outcome.failures.map(\.node) == [NodeID("node-1")] && outcome.failures[0].error.code == .resourceExhausted)
+        #expect(outcome.error == error)
     }
 
     @Test("a bad point is named by place and id, and nothing is written", arguments: [

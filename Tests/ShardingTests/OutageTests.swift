@@ -29,6 +29,35 @@ import Testing
         await node.close()
     }
 
+    @Test("takes no more writes than it could replay while nothing can be sealed, and takes them again once a seal is done")
+    func backPressure() async throws {
+        let whole = try await Harness()
+        let store = FaultObjectStore(whole.store)
+        let harness = try await Harness(store: store)
+        let node = harness.node { ($0.sealEntries, $0.unsealedEntries) = (4, 8) }
+        let isFull = Mutex(true)
+        store.replace { call in
+            if case .putFile = call, isFull.withLock({ $0 }) { return .lost }
+            return .none
+        }
+        // The claim is the first entry.
+        for id in UInt64(1)...7 { try await harness.upsert([harness.point(id)], on: node) }
+        let message = "shard \(harness.shard): 8 log entries wait to be sealed, the limit is 8"
+        for _ in 0..<3 {
+            await #expect(throws: ClusterError(.resourceExhausted, message)) { try await harness.upsert([harness.point(8)], on: node) }
+        }
+        #expect(try await harness.contents(node).count == 7)
+        isFull.withLock { $0 = false }
+        var isTaken = false
+        for _ in 0..<1_000_000 where !isTaken {
+            isTaken = (try? await harness.upsert([harness.point(8)], on: node)) != nil
+            await Task.yield()
+        }
+        #expect(isTaken)
+        #expect(try await harness.contents(node).count == 8)
+        await node.close()
+    }
+
     private func count(_ harness: Harness, _ node: ShardNode, _ consistency: Consistency) async throws -> Int {
         var context = harness.context()
         context.consistency = consistency

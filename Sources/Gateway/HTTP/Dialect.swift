@@ -23,9 +23,11 @@ enum Dialect: String, Sendable {
                 }
             body = ["error": Self.openAIError(error, type: type, requestID: requestID)]
         case .qdrant:
-            body = [
-                "status": ["error": .string(error.message)], "time": .number(seconds), "request_id": .string(requestID.rawValue),
+            var members: [(String, JSONOutput)] = [
+                ("status", ["error": .string(error.message)]), ("time", .number(seconds)), ("request_id", .string(requestID.rawValue)),
             ]
+            if let covey = error.covey { members.append(("covey", covey)) }
+            body = .object(members)
         }
         var response = Response(status: error.status, json: body)
         if let seconds = error.retryAfterSeconds { response.headers[.retryAfter] = String(seconds) }

@@ -12,6 +12,8 @@ package struct RequestError: Error {
     package var retryAfterSeconds: Int?
     /// The same more exactly, for OpenAI's clients.
     var retryAfterMilliseconds: Int?
+    /// What only this server says, for Qdrant's clients.
+    var covey: JSONOutput?
 
     init(_ status: HTTPResponse.Status, code: String, field: String? = nil, _ message: String, retryAfterSeconds: Int? = nil) {
         self.status = status

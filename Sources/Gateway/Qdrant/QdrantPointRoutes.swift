@@ -58,15 +58,14 @@ struct QdrantPointRoutes: Sendable {
     }
 
     private func write(_ operations: [AppendRequest.Operation], to name: CollectionName, _ context: GatewayContext) async throws -> Response {
-        let outcome = try await coordinator.write(operations, to: name, context: context.call)
-        let shards = outcome.results.map { result -> JSONOutput in
-            [
-                "shard": .integer(result.shard.index), "node": .string(result.node.rawValue), "position": .unsigned(result.position),
-                "superseded": .integer(result.superseded),
-            ]
+        let outcome = try await coordinator.writeEach(operations, to: name, context: context.call)
+        let covey: JSONOutput = ["shards": .array(outcome.results.map(\.json) + outcome.failures.map(\.json))]
+        if let error = outcome.error {
+            var error = RequestError(error)
+            error.covey = covey
+            throw error
         }
-        return QdrantReply.ok(
-            ["operation_id": .unsigned(outcome.position), "status": "completed"], covey: ["shards": .array(shards)], context)
+        return QdrantReply.ok(["operation_id": .unsigned(outcome.position), "status": "completed"], covey: covey, context)
     }
 
     // MARK: - Reads
@@ -152,5 +151,17 @@ struct QdrantPointRoutes: Sendable {
 
     private func records(_ points: [StoredPoint], _ payload: PayloadSelection, _ withVector: Bool) -> JSONOutput {
         .array(points.map { QdrantReply.record($0, withPayload: payload != .none, withVector: withVector) })
+    }
+}
+
+extension WriteOutcome.ShardResult {
+    fileprivate var json: JSONOutput {
+        ["shard": .integer(shard.index), "node": .string(node.rawValue), "position": .unsigned(position), "superseded": .integer(superseded)]
+    }
+}
+
+extension WriteOutcome.ShardFailure {
+    fileprivate var json: JSONOutput {
+        ["shard": .integer(shard.index), "node": .string(node.rawValue), "error": ["code": .string("\(error.code)"), "message": .string(error.message)]]
     }
 }

@@ -1,6 +1,7 @@
 /// Keeps the first `capacity` of the elements offered, in an order given by the caller.
 ///
-/// A heap with the last of the kept at its top: an element that does not make it costs one comparison.
+/// A heap with the last of the kept at its top: an element that does not make it costs one comparison. It stands in the module that uses it: the general code
+/// that another module would call allocates at every exchange.
 package struct TopK<Element> {
     package let capacity: Int
     private let precedes: (Element, Element) -> Bool
@@ -32,7 +33,7 @@ package struct TopK<Element> {
     /// What was kept, first first.
     package func sorted() -> [Element] { heap.sorted(by: precedes) }
 
-    private mutating func siftUp() {
+    mutating func siftUp() {
         var child = heap.count - 1
         while child > 0 {
             let parent = (child - 1) / 2
@@ -42,11 +43,13 @@ package struct TopK<Element> {
         }
     }
 
-    private mutating func siftDown() {
+    mutating func siftDown() {
         var parent = 0
         while true {
             var last = parent
-            for child in [2 * parent + 1, 2 * parent + 2] where child < heap.count && precedes(heap[last], heap[child]) { last = child }
+            let left = 2 * parent + 1
+            if left < heap.count, precedes(heap[last], heap[left]) { last = left }
+            if left + 1 < heap.count, precedes(heap[last], heap[left + 1]) { last = left + 1 }
             guard last != parent else { return }
             heap.swapAt(parent, last)
             parent = last
