@@ -42,6 +42,9 @@ package struct GatewayConfiguration: Sendable {
     package var stallTimeout: Duration = .seconds(60)
     /// A connection without a request for this long is closed. Default: 120 s, above clients' keep-alive of mostly 60 s.
     package var idleTimeout: Duration = .seconds(120)
+    /// Who is refused at the door (401, 429, 503) hears of it after this time: one that asks again at once, over however many connections, then costs
+    /// next to nothing. Default: 250 ms, a quarter of the least `Retry-After`.
+    package var refusalDelay: Duration = .milliseconds(250)
     /// After SIGTERM, answers under way may take this long. Default: 25 s, below the 30 s after which supervisors kill.
     package var drainTimeout: Duration = .seconds(25)
 

@@ -86,7 +86,7 @@ final class ShardEnvironment: Sendable {
     ) async throws(ClusterError) -> Value {
         let result: Result<Value, ClusterError>
         do throws(WorkerThreads.QueueFull) {
-            result = try await threads.run(for: tenant?.rawValue ?? "") {
+            result = try await threads.run(for: tenant?.rawValue) {
                 do throws(ClusterError) { return .success(try body()) } catch { return .failure(error) }
             }
         } catch { throw ClusterError(.resourceExhausted, "node \(node): \(error.limit) requests wait for a \(error.name) thread, which is the limit") }

@@ -1,7 +1,8 @@
 /// A bounded queue in front of a few servers: one line for each customer, and the lines are served in turn, so that a customer waits for one job
 /// of each other customer before it, however many they have brought.
 ///
-/// A line may be eight times as long as there is room left, so one that floods leaves a ninth of the room to whoever comes. A value; its owner guards it.
+/// A customer's line may be eight times as long as there is room left, so one that floods leaves a ninth of the room to whoever comes; jobs of nobody
+/// have a line of their own, which may take all. A value; its owner guards it.
 /// Every operation is O(1) amortized; memory is that of the jobs.
 ///
 /// - SeeAlso: Nagle, "On Packet Switches With Infinite Storage", RFC 970; Choudhury, Hahne, "Dynamic Queue Length Thresholds for Shared-Memory
@@ -16,17 +17,17 @@ struct FairQueue<Customer: Hashable, Job> {
 
     let limit: Int
     private(set) var count = 0
-    private var lines: [Customer: Line] = [:]
+    private var lines: [Customer?: Line] = [:]
     /// Who has a job, whose turn it is at `head`.
-    private var turns: [Customer] = []
+    private var turns: [Customer?] = []
     private var head = 0
 
     init(limit: Int) { self.limit = limit }
 
     /// - Returns: Whether there was room.
-    mutating func add(_ job: Job, for customer: Customer) -> Bool {
+    mutating func add(_ job: Job, for customer: Customer?) -> Bool {
         let own = lines[customer]?.count ?? 0
-        guard own < 8 * (limit - count) else { return false }
+        guard count < limit, customer == nil || own < 8 * (limit - count) else { return false }
         lines[customer, default: Line()].jobs.append(job)
         if own == 0 { turns.append(customer) }
         count += 1

@@ -43,7 +43,7 @@ package final class WorkerThreads: Sendable {
     /// The job is not cut off by cancellation: it should look for that itself, and first of all when it starts.
     ///
     /// - Parameter customer: Whose job it is: see ``FairQueue``.
-    package func run<Value: Sendable>(for customer: String = "", _ job: @escaping @Sendable () -> Value) async throws(QueueFull) -> Value {
+    package func run<Value: Sendable>(for customer: String? = nil, _ job: @escaping @Sendable () -> Value) async throws(QueueFull) -> Value {
         if isInline { return job() }
         let result: Value? = await withCheckedContinuation { continuation in
             let accepted = queue.add(for: customer) { continuation.resume(returning: job()) }
@@ -73,7 +73,7 @@ private final class JobQueue: @unchecked Sendable {
         condition.withLock { jobs.count }
     }
 
-    func add(for customer: String, _ job: @escaping @Sendable () -> Void) -> Bool {
+    func add(for customer: String?, _ job: @escaping @Sendable () -> Void) -> Bool {
         condition.withLock {
             guard jobs.add(job, for: customer) else { return false }
             condition.signal()

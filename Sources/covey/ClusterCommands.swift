@@ -90,7 +90,7 @@ struct ClusterApplyCommand: AsyncParsableCommand {
             }
             let seconds = String(format: "%.1f", start.duration(to: .now) / .seconds(1))
             print("\(warmed) shards in use are warm on their new nodes (\(megabytes(fetched)) in \(seconds) s); \(left) that nobody has open were left in the store")
-            let record = try await change.commit()
+            let record = try await options.recorded("cluster.apply", ["difference": .string("\(difference)")]) { try await change.commit() }
             print("the cluster's record has version \(record.version); every node follows within \(process.configuration.number("cluster.poll_seconds")) s")
             if !difference.leaving.isEmpty { print("then \(difference.leaving.map(\.node.rawValue).joined(separator: ", ")) can be stopped") }
         }

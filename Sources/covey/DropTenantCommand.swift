@@ -22,11 +22,13 @@ struct DropTenantCommand: AsyncParsableCommand {
             let tenant = try TenantID(tenant)
             try await options.withExistingStore { store in
                 let eraser = TenantEraser(store: store, tenant: tenant)
-                if final {
-                    try await eraser.eraseFinally()
-                    print("tenant \(tenant): nothing is left")
-                } else {
-                    print("tenant \(tenant): \(try await eraser.erase()) collections ended and erased; run it with --final in two hours")
+                try await options.recorded("tenant.drop", tenant: tenant, ["final": .bool(final)]) {
+                    if final {
+                        try await eraser.eraseFinally()
+                        print("tenant \(tenant): nothing is left")
+                    } else {
+                        print("tenant \(tenant): \(try await eraser.erase()) collections ended and erased; run it with --final in two hours")
+                    }
                 }
             }
         } catch {

@@ -53,11 +53,10 @@ struct SnapshotMakeCommand: AsyncParsableCommand {
     func run() async throws {
         try await options.run(at: to) { store, elsewhere, tenant in
             let names = try collection.map { [try CollectionName($0)] }
-            let record: SnapshotRecord
-            if let elsewhere {
-                record = try await SnapshotWriter(source: store, tenant: tenant, target: elsewhere).write(names, id: SnapshotShelf.newID())
-            } else {
-                record = try await SnapshotShelf(store: store, tenant: tenant).make(names)
+            let what: [String: JSONValue] = ["collection": .string(collection ?? "all"), "to": .string(to ?? "store")]
+            let record = try await options.node.recorded("snapshot.create", tenant: tenant, what) {
+                guard let elsewhere else { return try await SnapshotShelf(store: store, tenant: tenant).make(names) }
+                return try await SnapshotWriter(source: store, tenant: tenant, target: elsewhere).write(names, id: SnapshotShelf.newID())
             }
             options.show("snapshot \(to ?? record.id): \(record.summary)", record.json)
         }
@@ -84,7 +83,9 @@ struct SnapshotDeleteCommand: AsyncParsableCommand {
 
     func run() async throws {
         try await options.run { store, _, tenant in
-            try await SnapshotShelf(store: store, tenant: tenant).delete(id)
+            try await options.node.recorded("snapshot.delete", tenant: tenant, ["snapshot": .string(id)]) {
+                try await SnapshotShelf(store: store, tenant: tenant).delete(id)
+            }
             options.show("deleted \(id)", ["id": .string(id), "deleted": true])
         }
     }
@@ -117,7 +118,11 @@ struct RestoreCommand: AsyncParsableCommand {
                 throw ConfigurationError("--as names one collection, the snapshot has \(chosen.map(\.schema.name).joined(separator: ", ")): say which with --collection")
             }
             for each in chosen {
-                let schema = try await restorer.restore(each, as: try CollectionName(name ?? each.schema.name), shardCount: shards)
+                let name = try CollectionName(name ?? each.schema.name)
+                let what: [String: JSONValue] = ["collection": .string(name.rawValue), "snapshot": .string(id ?? from ?? "")]
+                let schema = try await options.node.recorded("collection.restore", tenant: tenant, what) {
+                    try await restorer.restore(each, as: name, shardCount: shards)
+                }
                 options.show(
                     "\(schema.name): \(each.points) points in \(schema.shardCount) shards",
                     ["collection": .string(schema.name), "points": .integer(Int64(each.points)), "shards": .integer(Int64(schema.shardCount))])

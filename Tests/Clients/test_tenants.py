@@ -291,6 +291,7 @@ def limited(make_cluster, tmp_path_factory):
     tenants.limits = {"collections": 2}
     for name in ("quick", "small", "free"):
         tenants.add(name, "main")
+    tenants.add("ops", "main", operator=True)
     tenants.tenants["quick"]["limits"] = {"requests_per_second": 0.1, "burst": 4}
     tenants.tenants["small"]["limits"] = {"body_mib": 1, "points": 10, "files": 1, "snapshots": 1}
     tenants.tenants["free"]["limits"] = {"collections": 100}
@@ -317,6 +318,47 @@ def test_requests_a_second_are_bounded_and_clients_are_told(limited):
     assert call(cluster, "GET", "/v1/models", headers=tenants["free"])[0] == 200
     assert "x-ratelimit-limit-requests" not in call(cluster, "GET", "/v1/models", headers=tenants["free"])[1]
     assert call(cluster, "GET", "/healthz", headers=quick)[0] == 200
+    # The operator sees who is refused, and for what.
+    figures = call(cluster, "GET", "/metrics", headers=tenants["ops"])[2].decode()
+    assert re.search(r'covey_http_tenant_refused_total\{tenant="quick",reason="rate_limit_exceeded"\} 3', figures)
+
+
+def test_a_tenants_share_of_the_gateway_is_bounded(make_cluster, tmp_path, paced_model):
+    tenants = Tenants(tmp_path).add("busy", "main").add("other", "main")
+    tenants.tenants["busy"]["limits"] = {"concurrent_requests": 1}
+    settings = {**tenants.write().settings(), "generation.url": paced_model.url, "generation.model": "paced"}
+    cluster = make_cluster(serve=True, settings=settings)
+    document = cluster.folder / "owl.md"
+    document.write_text("# Owls\n\nThe tawny owl eats wood mice and bank voles.\n")
+    for tenant in ("busy", "other"):
+        environment = {"COVEY_API_KEY": tenants[tenant]["api-key"]}
+        ended = cluster.covey("ingest", str(document), "-c", "talk", environment=environment)
+        assert ended.returncode == 0, ended.stderr
+    begun, go_on = threading.Event(), threading.Event()
+
+    def pieces(body):
+        yield "Wood "
+        begun.set()
+        assert go_on.wait(60)
+        yield "mice."
+
+    paced_model.pieces = pieces
+    question = {"model": "talk", "messages": [{"role": "user", "content": "What does the owl eat?"}]}
+    replies = []
+    asking = threading.Thread(target=lambda: replies.append(call(cluster, "POST", "/v1/chat/completions", {**question, "stream": True}, tenants["busy"])))
+    asking.start()
+    try:
+        assert begun.wait(60)
+        # An answer that is still streamed is at work.
+        status, headers, text = call(cluster, "GET", "/collections", headers=tenants["busy"])
+        assert status == 429 and headers["retry-after"] == "1" and b"its share" in text
+        assert call(cluster, "GET", "/collections", headers=tenants["other"])[0] == 200
+    finally:
+        go_on.set()
+        asking.join()
+    assert replies[0][0] == 200 and b"mice" in replies[0][2]
+    cluster.wait_for(lambda: call(cluster, "GET", "/collections", headers=tenants["busy"])[0] == 200, "the share to be given back", seconds=10)
+    cluster.stop()
 
 
 def test_bodies_collections_points_files_and_snapshots_are_bounded(limited):
@@ -409,11 +451,26 @@ def test_administrative_and_deleting_calls_are_recorded(two):
     tenants.audit.write_bytes(moved.read_bytes() + tenants.audit.read_bytes())
 
 
+def test_verbs_that_work_on_the_store_are_recorded(two):
+    cluster, tenants = two
+    name = f"verbs-{uuid.uuid4().hex[:8]}"
+    assert call(cluster, "PUT", f"/collections/{name}", CREATE, tenants["acme"])[0] == 200
+    run = lambda *words: cluster.covey(*words, "--config", str(cluster.configuration))
+    assert run("snapshot", name, "--tenant", "acme", "--to", str(cluster.folder / name)).returncode == 0
+    assert run("restore", "--from", str(cluster.folder / name), "--as", f"{name}-again", "--tenant", "acme").returncode == 0
+    assert run("drop-tenant", "nobody").returncode == 0
+    made, restored, dropped = (tenants.recorded(event=event, key="command line") for event in ("snapshot.create", "collection.restore", "tenant.drop"))
+    assert [line["object"]["collection"] for line in made] == [name] and [line["object"]["collection"] for line in restored] == [f"{name}-again"]
+    assert dropped[0]["tenant"] == "nobody" and dropped[0]["object"]["user"] and dropped[0]["outcome"] == "done"
+    # What could not be recorded is not begun.
+    failed = run("drop-tenant", "acme", "--audit-log", "/nonexistent/audit")
+    assert failed.returncode == 1 and "audit.log /nonexistent/audit cannot be written" in failed.stderr
+    assert call(cluster, "GET", f"/collections/{name}", headers=tenants["acme"])[0] == 200
+
+
 def test_no_key_stands_anywhere(two, limited):
     for cluster, tenants in (two, limited):
-        ops = tenants["ops"] if ("ops", "main") in tenants.keys else None
         texts = [cluster.log(node) for node in cluster.names] + [tenants.audit.read_text(), tenants.path.read_text()]
-        if ops:
-            texts.append(call(cluster, "GET", "/metrics", headers=ops)[2].decode())
+        texts.append(call(cluster, "GET", "/metrics", headers=tenants["ops"])[2].decode())
         for key in tenants.keys.values():
             assert not any(key in text for text in texts)

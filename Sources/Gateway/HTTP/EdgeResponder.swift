@@ -68,6 +68,7 @@ struct EdgeResponder<Routes: HTTPResponder<GatewayContext>>: HTTPResponder {
         if let caller, let event = rule.event, context.pass != nil || response.status == .forbidden {
             recordInAudit(event, rule, request, response, failure, caller, context)
         }
+        if context.pass == nil, [401, 429, 503].contains(failure?.status.code) { try? await Task.sleep(for: configuration.refusalDelay) }
         return response
     }
 

@@ -8,7 +8,8 @@ import Synchronization
 ///
 /// What there is is counted at the shards and in the store, not kept in step: of two calls at the same moment both may pass. Points are counted
 /// anew at most every ``countInterval`` a tenant, and in between what this coordinator wrote is added as if it were all new, so a tenant that
-/// writes through N coordinators may be above its limit by what N − 1 of them wrote within that time. Tenants without a limit cost nothing.
+/// writes through N coordinators may be above its limit by what N − 1 of them wrote within that time. Tenants without a limit cost nothing; counting opens every shard
+/// of the tenant.
 struct StorageQuota: Sendable {
     let coordinator: Coordinator
     let store: any ObjectStore
