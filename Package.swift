@@ -63,7 +63,7 @@ let package = Package(
         .module("Wire", ["Model", .protobuf]),
         .module("HTTP2", ["CNGHTTP2"]),
         .module("TLS", ["COpenSSL"]),
-        .module("OutboundHTTP", ["CCurl"]),
+        .module("OutboundHTTP", ["Model", "CCurl"]),
         .module("Transport", ["HTTP2", "TLS", "Wire", "Model", "Observability", .nioCore, .nioHTTP1, .nioPosix, .protobuf, .logging]),
 
         .module("S3Store", ["OutboundHTTP", "Storage", "CLibXML2"]),
@@ -104,7 +104,7 @@ let package = Package(
         .tests("WireTests", ["Wire", "Model", .protobuf]),
         .tests("HTTP2Tests", ["HTTP2"]),
         .tests("TLSTests", ["TLS", "TestServers"]),
-        .tests("OutboundHTTPTests", ["OutboundHTTP", "TestServers"]),
+        .tests("OutboundHTTPTests", ["OutboundHTTP", "TestServers", "Model"]),
         .tests("TransportTests", ["Transport", "HTTP2", "TLS", "TestServers", "Wire", "Model", "Observability", .nioCore, .nioPosix, .nioEmbedded]),
         .tests("EmbeddingTests", ["Embedding", "OutboundHTTP", "CEmbeddingKernels", "TestServers", "Model"]),
         .tests("IngestionTests", ["Ingestion", "Embedding", "Storage", "Model"]),

@@ -58,6 +58,13 @@ static inline CURLcode covey_curl_get_private(CURL *easy, char *_Nullable *_Nonn
     return curl_easy_getinfo(easy, CURLINFO_PRIVATE, value);
 }
 
+/// Status of a proxy's answer to CONNECT; 0 without one.
+static inline long covey_curl_get_connect_status(CURL *easy) {
+    long status = 0;
+    curl_easy_getinfo(easy, CURLINFO_HTTP_CONNECTCODE, &status);
+    return status;
+}
+
 static inline CURLMcode covey_curl_multi_set_long(CURLM *multi, CURLMoption option, long value) {
     return curl_multi_setopt(multi, option, value);
 }

@@ -4,21 +4,20 @@ import OutboundHTTP
 
 /// Where a ``RemoteEmbedder`` asks, and how patiently.
 package struct RemoteEmbedderConfiguration: Sendable {
-    /// The API's root, with its version: `https://api.openai.com/v1`, `http://127.0.0.1:8080/v1`.
-    package var baseURL: String
+    package var endpoint: ModelEndpoint
     package var model: String
     /// Elements of each vector, as collections record it; an answer of another size is an error.
     package var dimension: Int
     /// Tokens the model sees of one text. Default: 512, that of most small embedding models; the server cuts or refuses the rest.
     package var maximumTokens: Int = 512
-    /// Sent as `Authorization: Bearer` and, for Azure, as `api-key`. Default: none.
-    package var apiKey: String?
-    /// Further header fields. Default: none.
-    package var headers: HTTPHeaders = [:]
-    /// Texts of one request. Default: 64: enough to fill a server's batch, small enough to retry.
+    /// Whether requests name `dimension`, which models that can cut their vectors want (OpenAI's of 2024 and later) and older ones refuse. Default: no.
+    package var sendsDimension = false
+    /// Texts of one request. Default: 64: enough to fill a server's batch, small enough to retry. OpenAI and Azure take 2,048.
     package var maximumBatchTexts: Int = 64
-    /// UTF-8 bytes of texts of one request; a longer single text goes alone. Default: 256 KiB.
+    /// UTF-8 bytes of texts of one request; a longer single text goes alone. Default: 256 KiB, which is fewer than the 300,000 tokens that OpenAI and Azure
+    /// take, because a token has a byte at least.
     package var maximumBatchBytes: Int = 256 << 10
+    package static let mostBatchTexts = 2_048
     /// Requests of one call in flight. Default: 4.
     package var maximumConcurrentRequests: Int = 4
     /// Time for one request. Default: 60 s.
@@ -28,11 +27,11 @@ package struct RemoteEmbedderConfiguration: Sendable {
     /// The wait before the second attempt; it doubles each time, and each wait is drawn from its upper half so that clients
     /// do not return together. `Retry-After` counts instead when it is longer. Default: 250 ms.
     package var initialBackOff: Duration = .milliseconds(250)
-    /// The longest wait, `Retry-After` included: a server that asks for more fails the call. Default: 30 s.
-    package var maximumBackOff: Duration = .seconds(30)
+    /// The longest wait, `Retry-After` included: a server that asks for more fails the call. Default: 60 s, after which limits a minute begin anew.
+    package var maximumBackOff: Duration = .seconds(60)
 
-    package init(baseURL: String, model: String, dimension: Int) {
-        self.baseURL = baseURL
+    package init(endpoint: ModelEndpoint, model: String, dimension: Int) {
+        self.endpoint = endpoint
         self.model = model
         self.dimension = dimension
     }
@@ -41,18 +40,18 @@ package struct RemoteEmbedderConfiguration: Sendable {
         func require(_ isValid: Bool, _ message: String) throws(ClusterError) {
             if !isValid { throw ClusterError(.invalidArgument, message) }
         }
-        try require(baseURL.hasPrefix("http://") || baseURL.hasPrefix("https://"), "baseURL \(baseURL) must begin with http:// or https://")
+        try require(endpoint.base.hasPrefix("http://") || endpoint.base.hasPrefix("https://"), "endpoint \(endpoint.base) must begin with http:// or https://")
         try require(!model.isEmpty, "model must not be empty")
         try require(dimension > 0, "dimension \(dimension) must be above 0")
         try require(maximumTokens > 0, "maximumTokens \(maximumTokens) must be above 0")
-        try require(maximumBatchTexts > 0, "maximumBatchTexts \(maximumBatchTexts) must be above 0")
+        try require((1...Self.mostBatchTexts).contains(maximumBatchTexts), "maximumBatchTexts \(maximumBatchTexts) must be 1…\(Self.mostBatchTexts)")
         try require(maximumBatchBytes > 0, "maximumBatchBytes \(maximumBatchBytes) must be above 0")
         try require(maximumConcurrentRequests > 0, "maximumConcurrentRequests \(maximumConcurrentRequests) must be above 0")
         try require(maximumAttempts > 0, "maximumAttempts \(maximumAttempts) must be above 0")
     }
 }
 
-/// Embeds through any OpenAI-compatible `/v1/embeddings`.
+/// Embeds through any OpenAI-compatible `/v1/embeddings`, or through a deployment of Azure OpenAI.
 package struct RemoteEmbedder: Embedder {
     private let configuration: RemoteEmbedderConfiguration
     private let client: HTTPClient
@@ -132,7 +131,9 @@ package struct RemoteEmbedder: Embedder {
     /// - Throws: the failure if the server asks for more patience than allowed; `cancelled`.
     private func wait(_ duration: Duration, after failure: ClusterError) async throws(ClusterError) {
         guard duration <= configuration.maximumBackOff else {
-            throw ClusterError(failure.code, "\(failure.message); it asks to wait \(duration), at most \(configuration.maximumBackOff) is allowed")
+            throw ClusterError(
+                failure.code, "\(failure.message); it asks to wait \(duration), at most \(configuration.maximumBackOff) is allowed", reason: failure.reason,
+                retryAfter: failure.retryAfter)
         }
         do {
             try await clock.sleep(for: duration)
@@ -148,55 +149,37 @@ package struct RemoteEmbedder: Embedder {
     }
 
     private func send(_ texts: [String]) async -> Result<[[Float]], AttemptFailure> {
-        var request = HTTPRequest(.post, configuration.baseURL.trimmingSlash + "/embeddings", headers: configuration.headers)
-        request.headers["content-type"] = "application/json"
-        if let key = configuration.apiKey {
-            request.headers["authorization"] = "Bearer \(key)"
-            request.headers["api-key"] = key
-        }
-        request.body = JSONValue.object([
-            "model": .string(configuration.model), "input": .array(texts.map(JSONValue.string)), "encoding_format": "float",
-        ]).serialized()
-        request.timeout = configuration.timeout
-        request.idleTimeout = configuration.timeout
-        // A float in JSON takes up to some 25 bytes; the rest is for what stands around them.
-        request.maximumResponseBytes = (1 << 20) + texts.count * configuration.dimension * 64
+        let request: HTTPRequest
+        do throws(ClusterError) { request = try self.request(for: texts) } catch { return .failure(AttemptFailure(error: error, isWorthRepeating: false)) }
         let response: HTTPResponse
-        do {
+        do throws(HTTPClientError) {
             response = try await client.send(request)
-        } catch {
-            return .failure(AttemptFailure(error: ClusterError(error, from: request.url), isWorthRepeating: error.isPassing))
-        }
+        } catch { return .failure(AttemptFailure(error: ClusterError(error, from: named), isWorthRepeating: error.isPassing)) }
         guard response.isSuccess else {
-            return .failure(
-                AttemptFailure(
-                    error: Self.error(of: response, from: request.url),
-                    isWorthRepeating: response.status == 429 || response.status == 408 || response.status >= 500,
-                    retryAfter: response.headers["retry-after"].flatMap(Double.init).map { .seconds(max(0, min($0, 1e6))) }))
+            let refusal = ModelRefusal(status: response.status, headers: response.headers, body: response.body, model: named)
+            return .failure(AttemptFailure(error: refusal.error, isWorthRepeating: refusal.isWorthRepeating, retryAfter: refusal.retryAfter))
         }
         do throws(ClusterError) {
-            return .success(try vectors(in: response.body, count: texts.count, from: request.url))
+            return .success(try vectors(in: response.body, count: texts.count))
         } catch {
             return .failure(AttemptFailure(error: error, isWorthRepeating: false))
         }
     }
 
-    private static func error(of response: HTTPResponse, from url: String) -> ClusterError {
-        let code: ClusterError.Code =
-            switch response.status {
-            case 400, 413, 422: .invalidArgument
-            case 401: .unauthenticated
-            case 403: .permissionDenied
-            case 404: .notFound
-            case 408, 504: .deadlineExceeded
-            case 429: .resourceExhausted
-            case 501: .unimplemented
-            case 500...: .unavailable
-            default: .internal
-            }
-        let said = (try? JSONValue(parsing: response.body))?["error"]
-        let message = said?["message"]?.string ?? said?.string ?? String(decoding: response.body.prefix(200), as: UTF8.self)
-        return ClusterError(code, "\(url): status \(response.status): \(message)")
+    /// As messages call it. Where it is asked is the operator's matter, and in the log at the start.
+    private var named: String { "embedding model \(model)" }
+
+    private func request(for texts: [String]) throws(ClusterError) -> HTTPRequest {
+        var request = HTTPRequest(.post, configuration.endpoint.url("embeddings"), headers: try configuration.endpoint.authorization())
+        request.headers["content-type"] = "application/json"
+        var body: [String: JSONValue] = ["model": .string(configuration.model), "input": .array(texts.map(JSONValue.string)), "encoding_format": "float"]
+        if configuration.sendsDimension { body["dimensions"] = .integer(Int64(configuration.dimension)) }
+        request.body = JSONValue.object(body).serialized()
+        request.timeout = configuration.timeout
+        request.idleTimeout = configuration.timeout
+        // A float in JSON takes up to some 25 bytes; the rest is for what stands around them.
+        request.maximumResponseBytes = (1 << 20) + texts.count * configuration.dimension * 64
+        return request
     }
 
     /// The answer's parts that count.
@@ -209,28 +192,28 @@ package struct RemoteEmbedder: Embedder {
     }
 
     /// The vectors in the order of their `index`, scaled to unit length.
-    private func vectors(in body: [UInt8], count: Int, from url: String) throws(ClusterError) -> [[Float]] {
+    private func vectors(in body: [UInt8], count: Int) throws(ClusterError) -> [[Float]] {
         let answer: Answer
         do {
             answer = try JSONDecoder().decode(Answer.self, from: Data(body))
         } catch {
-            throw ClusterError(.internal, "\(url): not an answer to an embeddings request: \(String(decoding: body.prefix(200), as: UTF8.self))")
+            throw ClusterError(.internal, "\(named): not an answer to an embeddings request: \(String(decoding: body.prefix(200), as: UTF8.self))")
         }
         guard answer.data.count == count else {
-            throw ClusterError(.internal, "\(url): expected \(count) vectors, found \(answer.data.count)")
+            throw ClusterError(.internal, "\(named): expected \(count) vectors, found \(answer.data.count)")
         }
         var vectors = [[Float]](repeating: [], count: count)
         for item in answer.data {
             guard vectors.indices.contains(item.index), vectors[item.index].isEmpty else {
-                throw ClusterError(.internal, "\(url): index \(item.index) is out of range or twice in an answer of \(count)")
+                throw ClusterError(.internal, "\(named): index \(item.index) is out of range or twice in an answer of \(count)")
             }
             guard item.embedding.count == dimension else {
                 throw ClusterError(
-                    .failedPrecondition, "\(url): model \(model): expected \(dimension) dimensions, found \(item.embedding.count)")
+                    .failedPrecondition, "\(named): expected \(dimension) dimensions, found \(item.embedding.count)", reason: .modelServer)
             }
             let length = item.embedding.reduce(0) { $0 + $1 * $1 }.squareRoot()
             guard length.isFinite, length > 0 else {
-                throw ClusterError(.internal, "\(url): vector \(item.index) has length \(length)")
+                throw ClusterError(.internal, "\(named): vector \(item.index) has length \(length)")
             }
             vectors[item.index] = item.embedding.map { $0 / length }
         }
@@ -250,7 +233,7 @@ extension HTTPClientError {
 
 extension ClusterError {
     /// What a failed call of another server means to the caller of ours.
-    package init(_ error: HTTPClientError, from url: String) {
+    package init(_ error: HTTPClientError, from server: String) {
         let code: Code =
             switch error {
             case .invalidRequest: .invalidArgument
@@ -260,10 +243,6 @@ extension ClusterError {
             case .responseTooLarge, .malformedResponse: .internal
             case .connectionFailed, .untrusted, .connectionLost, .shutDown: .unavailable
             }
-        self.init(code, "\(url): \(error)")
+        self.init(code, "\(server): \(error)")
     }
-}
-
-extension String {
-    fileprivate var trimmingSlash: String { hasSuffix("/") ? String(dropLast()) : self }
 }

@@ -1,4 +1,5 @@
 import Model
+import OutboundHTTP
 
 /// Reads the events of one streamed chat completion: what each means, in order, until the reply is complete.
 struct ChatCompletionStream: Sendable {
@@ -20,18 +21,19 @@ struct ChatCompletionStream: Sendable {
         do { chunk = try JSONValue(parsing: data.utf8) } catch {
             throw ClusterError(.internal, "language model \(model) sent a malformed stream: event \(events) is \(error.message)")
         }
-        if let error = chunk["error"], error != .null { throw failure(error) }
+        if let error = chunk["error"], error != .null { throw ModelRefusal(inStream: error, model: "language model \(model)").error }
         if let counts = chunk["usage"], let prompt = counts["prompt_tokens"]?.integer {
             usage = TokenUsage(promptTokens: Int(prompt), completionTokens: Int(counts["completion_tokens"]?.integer ?? 0))
         }
         guard let choices = chunk["choices"]?.array else {
             throw ClusterError(.internal, "language model \(model) sent a malformed stream: event \(events) has no choices")
         }
-        // The last chunk has the usage and no choice.
+        // The last chunk has the usage and no choice; Azure's first one has only what its filter says of the prompt.
         guard let choice = choices.first else { return [] }
         switch choice["finish_reason"]?.string {
         case nil: break
         case "length": reason = .length
+        case "content_filter": reason = .contentFilter
         default: reason = .stop
         }
         guard let text = choice["delta"]?["content"]?.string, !text.isEmpty else { return [] }
@@ -46,23 +48,5 @@ struct ChatCompletionStream: Sendable {
         }
         isDone = true
         return [.finished(reason: reason, usage: usage)]
-    }
-
-    private func failure(_ error: JSONValue) -> ClusterError {
-        let reason = error["message"]?.string ?? error.string ?? "no reason given"
-        let code: ClusterError.Code =
-            switch error["code"]?.integer {
-            case 400: .invalidArgument
-            case 429: .resourceExhausted
-            default: .unavailable
-            }
-        return ClusterError(code, "language model \(model) failed: \(reason.prefix(500))")
-    }
-
-    /// The reason in the body of an error response: the API's `error.message`, or the body's beginning.
-    static func message(inErrorBody body: [UInt8]) -> String {
-        if let error = try? JSONValue(parsing: body)["error"], let message = error["message"]?.string ?? error.string { return String(message.prefix(500)) }
-        let text = String(decoding: body.prefix(500), as: UTF8.self).split(whereSeparator: \.isWhitespace).joined(separator: " ")
-        return text.isEmpty ? "no reason given" : text
     }
 }

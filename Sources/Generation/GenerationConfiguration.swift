@@ -17,7 +17,7 @@ package struct GenerationConfiguration: Sendable {
     /// small model on one core.
     package var modelTimeout: Duration = .seconds(120)
     /// Answer extractively if the language model fails before the first piece of its answer. Default: yes; the summary
-    /// names the model as unavailable, so it never goes unnoticed.
+    /// names the model and the reason, so it never goes unnoticed. A content filter's refusal is no failure: it is passed on.
     package var fallbackToExtractive = true
     /// Sentences an extractive answer quotes at most, 1…10. Default: 2; see `loadtest/answers` for what each costs and gains.
     package var quotedSentences = 2

@@ -63,9 +63,9 @@ package struct Generator: AnswerService {
                 hasBegun = true
                 emit(event)
             }
-        } catch where configuration.fallbackToExtractive && !hasBegun && error.code != .cancelled && context.remaining != .zero {
+        } catch where configuration.fallbackToExtractive && !hasBegun && error.code != .cancelled && error.reason != .contentFilter && context.remaining != .zero {
             logger.warning("answering extractively: language model failed", metadata: ["request": "\(context.requestID)", "error": "\(error)"])
-            try await answerExtractively(request, context, named: "\(ExtractiveAnswerer.name) (\(model.name) unavailable)", emit: emit)
+            try await answerExtractively(request, context, named: "\(ExtractiveAnswerer.name) (\(model.name) \(Self.trouble(error)))", emit: emit)
         }
     }
 
@@ -89,7 +89,8 @@ package struct Generator: AnswerService {
         func finish(_ reason: AnswerSummary.Reason, _ usage: TokenUsage?) throws(ClusterError) {
             try release(filter.receive(cut.finish()))
             try release(filter.finish())
-            let refused = Refusal.isRefusal(answer, cites: !filter.marks.isEmpty)
+            // What the filter took away is no word about the sources.
+            let refused = reason != .contentFilter && Refusal.isRefusal(answer, cites: !filter.marks.isEmpty)
             emit(
                 .finished(
                     AnswerSummary(
@@ -114,6 +115,16 @@ package struct Generator: AnswerService {
         }
         if Task.isCancelled { throw ClusterError(CancellationError()) }
         throw ClusterError(.internal, "language model \(model.name) ended its reply without a reason")
+    }
+
+    /// Why the language model did not answer, in a word or two for who asked.
+    private static func trouble(_ error: ClusterError) -> String {
+        switch error.reason {
+        case .rateLimit: "at its rate limit"
+        case .contextLength: "took the prompt for too long"
+        case .modelServer: "not set up as configured"
+        case .contentFilter, nil: "unavailable"
+        }
     }
 
     private func answerExtractively(

@@ -4,15 +4,14 @@ import OutboundHTTP
 /// A language model behind any server that speaks OpenAI's chat API: OpenAI, Azure, llama.cpp, Ollama, vLLM.
 package struct RemoteLanguageModel: LanguageModel {
     package struct Configuration: Sendable {
-        /// The API's base, with its version: `https://api.openai.com/v1`. A query (`?api-version=…`) is kept.
-        package var url: String
+        package var endpoint: ModelEndpoint
         /// The model's name, as the server knows it.
         package var model: String
-        /// Sent as `Authorization: Bearer` and, for Azure, as `api-key`; `nil` sends neither.
-        package var apiKey: String?
         /// Name of the token limit's field. Default: `max_tokens`, which every server knows; OpenAI's reasoning models
         /// want `max_completion_tokens`.
         package var tokenLimitField = "max_tokens"
+        /// Whether requests name a temperature, which OpenAI's reasoning models refuse. Default: yes.
+        package var sendsTemperature = true
         /// Time to connect. Default: 5 s.
         package var connectTimeout: Duration = .seconds(5)
         /// Longest silence of the server, the wait for the first token included. Default: 60 s: a small model on one core reads a
@@ -20,7 +19,7 @@ package struct RemoteLanguageModel: LanguageModel {
         package var idleTimeout: Duration = .seconds(60)
         /// Time for a whole reply if the request names none. Default: 120 s.
         package var timeout: Duration = .seconds(120)
-        /// How often a request is sent again after 429, 503 or a refused connection. Default: 2.
+        /// How often a request is sent again after a refused connection, or a status of which ``OutboundHTTP/ModelRefusal`` says that it may pass. Default: 2.
         package var retries = 2
         /// Wait before the first retry, doubled for each further one; a server's `Retry-After` goes before. Default: 500 ms.
         package var retryDelay: Duration = .milliseconds(500)
@@ -29,10 +28,9 @@ package struct RemoteLanguageModel: LanguageModel {
         /// Bytes of a whole stream. Default: 16 MiB: an event of some 300 bytes a token, 50,000 tokens.
         package var maximumResponseBytes = 16 << 20
 
-        package init(url: String, model: String, apiKey: String? = nil) {
-            self.url = url
+        package init(endpoint: ModelEndpoint, model: String) {
+            self.endpoint = endpoint
             self.model = model
-            self.apiKey = apiKey
         }
     }
 
@@ -71,12 +69,13 @@ package struct RemoteLanguageModel: LanguageModel {
             var failure: ClusterError
             var wait = delay
             do {
-                let response = try await client.stream(httpRequest(for: request, timeout: ContinuousClock.now.duration(to: end)))
+                let response = try await client.stream(try httpRequest(for: request, timeout: ContinuousClock.now.duration(to: end)))
                 if response.isSuccess { return response }
                 let body = (try? await response.body.collect()) ?? []
-                failure = refusal(status: response.status, body: body)
-                guard response.status == 429 || response.status == 503 else { throw failure }
-                if let seconds = response.headers["retry-after"].flatMap(Double.init), seconds >= 0 { wait = .seconds(seconds) }
+                let refusal = ModelRefusal(status: response.status, headers: response.headers, body: body, model: named)
+                failure = refusal.error
+                guard refusal.isWorthRepeating else { throw failure }
+                wait = refusal.retryAfter ?? wait
             } catch let error as HTTPClientError {
                 failure = self.failure(error, after: 0)
                 guard case .connectionFailed = error else { throw failure }
@@ -111,18 +110,17 @@ package struct RemoteLanguageModel: LanguageModel {
         }
     }
 
-    private func httpRequest(for request: ModelRequest, timeout: Duration) -> HTTPRequest {
-        let body: JSONValue = .object([
+    private func httpRequest(for request: ModelRequest, timeout: Duration) throws(ClusterError) -> HTTPRequest {
+        var body: [String: JSONValue] = [
             "model": .string(configuration.model), "stream": true, "stream_options": ["include_usage": true],
-            "temperature": .number(request.temperature), configuration.tokenLimitField: .integer(Int64(request.maximumTokens)),
+            configuration.tokenLimitField: .integer(Int64(request.maximumTokens)),
             "messages": .array(request.messages.map { ["role": .string($0.speaker.rawValue), "content": .string($0.text)] }),
-        ])
-        var headers: HTTPHeaders = ["Content-Type": "application/json", "Accept": "text/event-stream"]
-        if let key = configuration.apiKey {
-            headers.add("Authorization", "Bearer \(key)")
-            headers.add("api-key", key)
-        }
-        var request = HTTPRequest(.post, endpoint, headers: headers, body: body.serialized())
+        ]
+        if configuration.sendsTemperature { body["temperature"] = .number(request.temperature) }
+        var headers = try configuration.endpoint.authorization()
+        headers["content-type"] = "application/json"
+        headers["accept"] = "text/event-stream"
+        var request = HTTPRequest(.post, configuration.endpoint.url("chat/completions"), headers: headers, body: JSONValue.object(body).serialized())
         request.timeout = max(timeout, .milliseconds(1))
         request.connectTimeout = configuration.connectTimeout
         request.idleTimeout = configuration.idleTimeout
@@ -130,26 +128,8 @@ package struct RemoteLanguageModel: LanguageModel {
         return request
     }
 
-    private var endpoint: String {
-        let parts = configuration.url.split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
-        var base = parts[0]
-        while base.hasSuffix("/") { base.removeLast() }
-        return base + "/chat/completions" + (parts.count > 1 ? "?" + parts[1] : "")
-    }
-
-    /// The operator's key and model name are not the caller's: a server that refuses them is a wrong configuration.
-    private func refusal(status: Int, body: [UInt8]) -> ClusterError {
-        let reason = ChatCompletionStream.message(inErrorBody: body)
-        let model = "language model \(configuration.model)"
-        return switch status {
-        case 401, 403: ClusterError(.failedPrecondition, "\(model): the server refused the API key (\(status)): \(reason)")
-        case 404: ClusterError(.failedPrecondition, "\(model) not found at \(endpoint) (404): \(reason)")
-        case 408, 504: ClusterError(.deadlineExceeded, "\(model) timed out (\(status)): \(reason)")
-        case 429: ClusterError(.resourceExhausted, "\(model) is at its rate limit (429): \(reason)")
-        case 500...: ClusterError(.unavailable, "\(model) failed (\(status)): \(reason)")
-        default: ClusterError(.invalidArgument, "\(model) refused the request (\(status)): \(reason)")
-        }
-    }
+    /// As messages call it. Where it is asked is the operator's matter.
+    private var named: String { "language model \(configuration.model)" }
 
     private func failure(_ error: HTTPClientError, after bytes: Int) -> ClusterError {
         let moment = bytes > 0 ? "after \(bytes) bytes of its reply" : "before its reply"
@@ -162,6 +142,6 @@ package struct RemoteLanguageModel: LanguageModel {
             case .responseTooLarge, .malformedResponse: .internal
             case .connectionFailed, .connectionLost, .untrusted, .shutDown: .unavailable
             }
-        return ClusterError(code, "language model \(configuration.model) at \(endpoint), \(moment): \(error)")
+        return ClusterError(code, "\(named), \(moment): \(error)")
     }
 }

@@ -89,6 +89,8 @@ package enum AnswerEvent: Hashable, Sendable {
 package struct AnswerSummary: Hashable, Sendable {
     package enum Reason: String, Sendable {
         case stop, length
+        /// A content filter of the language model's server ended the answer.
+        case contentFilter = "content_filter"
     }
     /// `extractive`, or the language model's name.
     package var model: String

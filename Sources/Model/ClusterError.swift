@@ -23,12 +23,26 @@ package struct ClusterError: Error, Hashable, Sendable, CustomStringConvertible 
         case unauthenticated = 16
     }
 
+    /// What went wrong more closely, where callers act on it: trouble with a server of models. Its words are those of OpenAI's API where that has some.
+    package enum Reason: String, Sendable, CaseIterable {
+        case contentFilter = "content_filter"
+        case contextLength = "context_length_exceeded"
+        case rateLimit = "model_rate_limit"
+        /// It is not set up as the configuration says: the operator's matter.
+        case modelServer = "model_server"
+    }
+
     package var code: Code
+    package var reason: Reason?
+    /// How long to wait before trying again, if somebody said so.
+    package var retryAfter: Duration?
     /// A lower-case fragment that carries the values: `expected 768 dimensions, found 384`.
     package var message: String
 
-    package init(_ code: Code, _ message: String) {
+    package init(_ code: Code, _ message: String, reason: Reason? = nil, retryAfter: Duration? = nil) {
         self.code = code
+        self.reason = reason
+        self.retryAfter = retryAfter
         self.message = message
     }
 

@@ -10,6 +10,8 @@ import CCurl
     /// Scheme, host and port: what the bound on connections counts by.
     let host: String
     private var headerList: UnsafeMutablePointer<curl_slist>?
+    /// Where libcurl writes what it knows of a failure.
+    private let errorText: UnsafeMutablePointer<CChar>
     private let submitted = ContinuousClock.now
 
     private var sentBytes = 0
@@ -27,6 +29,8 @@ import CCurl
         host = try URLOrigin.of(transfer.request.url)
         guard let easy = unsafe curl_easy_init() else { throw .invalidRequest("libcurl has no memory for a handle") }
         unsafe pointer = easy
+        unsafe errorText = .allocate(capacity: Int(CURL_ERROR_SIZE))
+        unsafe errorText.initialize(repeating: 0, count: Int(CURL_ERROR_SIZE))
         try addHeaders()
         setOptions(configuration)
         setCallbacks()
@@ -35,6 +39,7 @@ import CCurl
     deinit {
         unsafe curl_easy_cleanup(pointer)
         unsafe curl_slist_free_all(headerList)
+        unsafe errorText.deallocate()
     }
 
     static func behind(_ easy: UnsafeMutableRawPointer) -> EasyTransfer {
@@ -95,7 +100,17 @@ import CCurl
         set(CURLOPT_PROTOCOLS_STR, "http,https")
         set(CURLOPT_USERAGENT, "covey")
         set(CURLOPT_PROXY, configuration.proxy ?? "")
-        if let file = configuration.certificateAuthorityFile { set(CURLOPT_CAINFO, file) }
+        set(CURLOPT_NOPROXY, configuration.noProxy)
+        // What the proxy says of the tunnel is not the response.
+        set(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1)
+        if let file = configuration.certificateAuthorityFile {
+            set(CURLOPT_CAINFO, file)
+            set(CURLOPT_PROXY_CAINFO, file)
+            // Distributions trust a folder of authorities besides.
+            unsafe _ = covey_curl_set_string(pointer, CURLOPT_CAPATH, nil)
+            unsafe _ = covey_curl_set_string(pointer, CURLOPT_PROXY_CAPATH, nil)
+        }
+        unsafe _ = covey_curl_set_pointer(pointer, CURLOPT_ERRORBUFFER, errorText)
         set(CURLOPT_NOSIGNAL, 1)
         set(CURLOPT_FOLLOWLOCATION, 0)
         set(CURLOPT_NOPROGRESS, 0)
@@ -204,10 +219,14 @@ import CCurl
     /// What libcurl's result means.
     func outcome(of code: CURLcode) -> Result<Void, HTTPClientError> {
         if let abortReason { return .failure(abortReason) }
-        let reason = "\(host): \(unsafe String(cString: curl_easy_strerror(code)))"
+        let details = unsafe String(cString: errorText)
+        let reason = "\(host): \(unsafe String(cString: curl_easy_strerror(code)))\(details.isEmpty ? "" : ": \(details)")"
+        // The proxy's answer to a tunnel that it did not open: nothing of the request was sent.
+        let tunnel = unsafe covey_curl_get_connect_status(pointer)
+        if code != CURLE_OK, tunnel != 0, !(200..<300).contains(tunnel) { return .failure(.connectionFailed("\(host): the proxy answered \(tunnel) to CONNECT")) }
         switch code {
         case CURLE_OK: return .success(())
-        case CURLE_COULDNT_RESOLVE_HOST, CURLE_COULDNT_RESOLVE_PROXY, CURLE_COULDNT_CONNECT: return .failure(.connectionFailed(reason))
+        case CURLE_COULDNT_RESOLVE_HOST, CURLE_COULDNT_RESOLVE_PROXY, CURLE_COULDNT_CONNECT, CURLE_PROXY: return .failure(.connectionFailed(reason))
         case CURLE_OPERATION_TIMEDOUT: return .failure(.timedOut(.connect, transfer.request.connectTimeout))
         case CURLE_SSL_CONNECT_ERROR, CURLE_PEER_FAILED_VERIFICATION, CURLE_SSL_CACERT_BADFILE: return .failure(.untrusted(reason))
         // The URL's scheme was checked before: an unsupported protocol is what the server spoke.

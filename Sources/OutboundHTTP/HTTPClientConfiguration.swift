@@ -10,9 +10,12 @@ package struct HTTPClientConfiguration: Sendable {
     /// A connection whose other side acknowledges nothing for so long is taken for dead, whatever a request's own bounds. Default: 3 s: four
     /// repeats of a packet; a server that is busy, even one that is stopped, acknowledges.
     package var unacknowledgedLimit: Duration = .seconds(3)
-    /// A proxy's URL for every request; `nil`: none, whatever the environment says. Default: `nil`.
+    /// A proxy's URL, with a user and a password if it wants them: `http://user:password@proxy:3128`. `nil`: none, whatever the environment says.
+    /// A server behind `https` is reached through a tunnel. Default: `nil`.
     package var proxy: String?
-    /// A PEM file of trusted authorities in place of the system's. Default: `nil`.
+    /// Hosts that are reached without it, with commas between: `localhost,.internal`; `*` for all. Default: none.
+    package var noProxy = ""
+    /// A PEM file of trusted authorities in place of the system's, for servers and proxies. Default: `nil`.
     package var certificateAuthorityFile: String?
 
     package init() {}

@@ -15,8 +15,15 @@ package enum GRPC {
     static let replyHeaders = [HTTP2Header(":status", "200"), HTTP2Header("content-type", "application/grpc")]
     static let successTrailers = [HTTP2Header("grpc-status", "0")]
 
+    /// ``ClusterError/reason`` and, in ms, ``ClusterError/retryAfter``.
+    static let reasonTrailer = "covey-reason"
+    static let retryAfterTrailer = "covey-retry-after-ms"
+
     static func trailers(_ error: ClusterError) -> [HTTP2Header] {
-        [HTTP2Header("grpc-status", String(error.code.rawValue)), HTTP2Header("grpc-message", percentEncode(error.message))]
+        var trailers = [HTTP2Header("grpc-status", String(error.code.rawValue)), HTTP2Header("grpc-message", percentEncode(error.message))]
+        if let reason = error.reason { trailers.append(HTTP2Header(reasonTrailer, reason.rawValue)) }
+        if let wait = error.retryAfter { trailers.append(HTTP2Header(retryAfterTrailer, String(Int(min(wait, .seconds(86_400)) / .milliseconds(1))))) }
+        return trailers
     }
 
     /// What trailers say; `nil` for success.
@@ -24,7 +31,9 @@ package enum GRPC {
         let status = trailers["grpc-status"]
         if status == "0" { return nil }
         let code = status.flatMap { Int($0) }.flatMap(ClusterError.Code.init(rawValue:)) ?? .unknown
-        return ClusterError(code, percentDecode(trailers["grpc-message"] ?? "no message"))
+        return ClusterError(
+            code, percentDecode(trailers["grpc-message"] ?? "no message"), reason: trailers[reasonTrailer].flatMap(ClusterError.Reason.init(rawValue:)),
+            retryAfter: trailers[retryAfterTrailer].flatMap { Int64($0) }.map { .milliseconds(max(0, min($0, 86_400_000))) })
     }
 
     /// What an HTTP status without a gRPC status says.

@@ -110,6 +110,7 @@ extension AnswerSummary: WireValue {
             switch message.reason {
             case .stop: .stop
             case .length: .length
+            case .contentFilter: .contentFilter
             case .unspecified, .UNRECOGNIZED: throw ClusterError(.invalidArgument, "reason \(message.reason.rawValue) is unknown")
             }
         self.init(
@@ -125,6 +126,7 @@ extension AnswerSummary: WireValue {
             switch reason {
             case .stop: .stop
             case .length: .length
+            case .contentFilter: .contentFilter
             }
         message.refused = refused
         message.citations = citations.map(\.message)

@@ -131,21 +131,7 @@ struct NodeProcess {
                 throw ConfigurationError("embedding.model_path \(path): \(error.message); `cluster/fetch-model` fetches the default model")
             }
         }
-        try requireModel("embedding", url)
-        var remote = RemoteEmbedderConfiguration(
-            baseURL: url, model: configuration.text("embedding.model"), dimension: configuration.number("embedding.dimension"))
-        remote.maximumTokens = configuration.number("embedding.maximum_tokens")
-        remote.apiKey = secret("embedding.api_key")
-        return try RemoteEmbedder(configuration: remote, client: HTTPClient())
-    }
-
-    private func requireModel(_ section: String, _ url: String) throws {
-        guard url.hasPrefix("http://") || url.hasPrefix("https://") else {
-            throw ConfigurationError("\(section).url must begin with http:// or https://, found \"\(url)\"")
-        }
-        guard !configuration.text("\(section).model").isEmpty else {
-            throw ConfigurationError("\(section).model is missing: \(section).url \(url) needs the name of a model there")
-        }
+        return try ModelSettings(configuration: configuration).embedder(url: url)
     }
 
     private func generator(embedder: any Embedder) throws -> Generator {
@@ -153,15 +139,7 @@ struct NodeProcess {
         generation.promptTokens = configuration.number("generation.prompt_tokens")
         generation.answerTokens = configuration.number("generation.answer_tokens")
         try generation.validate()
-        let url = configuration.text("generation.url")
-        if !url.isEmpty { try requireModel("generation", url) }
-        let model: (any LanguageModel)? =
-            url.isEmpty
-            ? nil
-            : RemoteLanguageModel(
-                client: HTTPClient(),
-                configuration: .init(url: url, model: configuration.text("generation.model"), apiKey: secret("generation.api_key")))
-        return Generator(model: model, embedder: embedder, configuration: generation, logger: logger)
+        return Generator(model: try ModelSettings(configuration: configuration).languageModel(), embedder: embedder, configuration: generation, logger: logger)
     }
 
     private func gateway(members: Members, generator: any AnswerService, embedder: any Embedder, store: any ObjectStore) throws -> (Gateway, [any Service]) {
@@ -232,8 +210,6 @@ struct NodeProcess {
         server.keepAliveInterval = min(server.keepAliveInterval, server.http2.stallTime)
         return server
     }
-
-    private func secret(_ key: String) -> String? { configuration.text(key).isEmpty ? nil : configuration.text(key) }
 
     private func cores(unless set: Int) -> Int { set > 0 ? set : ProcessInfo.processInfo.activeProcessorCount }
 

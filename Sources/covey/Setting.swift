@@ -151,16 +151,68 @@ struct Setting: Sendable {
         Setting(
             key: "embedding.workers", kind: .wholeNumber(0...256), fallback: "0", help: "threads that embed; 0 takes one per core"),
         Setting(
-            key: "embedding.url", kind: .text, fallback: "", help: "an OpenAI-compatible server that embeds instead, up to and with /v1"),
+            key: "embedding.url", kind: .text, fallback: "",
+            help: "an OpenAI-compatible server that embeds instead, up to and with /v1; of Azure OpenAI the resource's URL"),
         Setting(key: "embedding.model", kind: .text, fallback: "", help: "the model's name at that server"),
         Setting(key: "embedding.dimension", kind: .wholeNumber(1...4_096), fallback: "1536", help: "dimension of that model's vectors"),
         Setting(key: "embedding.maximum_tokens", kind: .wholeNumber(16...1_000_000), fallback: "512", help: "tokens that model reads of a text"),
-        Setting(key: "embedding.api_key", kind: .text, fallback: "", help: "key for that server"),
+        Setting(
+            key: "embedding.send_dimension", kind: .choice(["yes", "no"]), fallback: "no",
+            help: "whether that model is asked for vectors of this dimension; those that cannot cut theirs refuse the word"),
+        Setting(
+            key: "embedding.batch_texts", kind: .wholeNumber(1...2_048), fallback: "64",
+            help: "most texts of one request; OpenAI and Azure take 2048, and 300000 tokens, which 256 KiB of text never have"),
+        Setting(
+            key: "embedding.longest_wait_seconds", kind: .wholeNumber(0...3_600), fallback: "60",
+            help: "longest wait before a request is repeated; a server that asks for more (Retry-After) fails the call"),
+        Setting(
+            key: "embedding.api", kind: .choice(["openai", "azure"]), fallback: "openai",
+            help: "azure: Azure OpenAI's deployments, by path and api-version; its /openai/v1 is openai"),
+        Setting(key: "embedding.deployment", kind: .text, fallback: "", help: "name of the deployment at Azure, if it is not the model's"),
+        Setting(
+            key: "embedding.api_version", kind: .text, fallback: "2024-10-21", help: "api-version for Azure; the default is the last one that is not a preview"),
+        Setting(
+            key: "embedding.api_key", kind: .text, fallback: "", help: "key for that server, as Authorization: Bearer, at Azure as api-key"),
+        Setting(key: "embedding.key_header", kind: .text, fallback: "", help: "header for that key, if it is another one"),
+        Setting(key: "embedding.token", kind: .text, fallback: "", help: "in place of a key: a token, say of Entra ID, as Authorization: Bearer"),
+        Setting(
+            key: "embedding.token_file", kind: .text, fallback: "",
+            help: "in place of a key: file of such a token, which is read for each request, so that whoever renews it need say nothing"),
         Setting(
             key: "generation.url", kind: .text, fallback: "",
-            help: "an OpenAI-compatible server whose chat model writes the answers, up to and with /v1; without one answers quote the sources"),
+            help: "an OpenAI-compatible server whose chat model writes the answers, up to and with /v1; of Azure OpenAI the resource's URL; without one answers quote the sources"),
         Setting(key: "generation.model", kind: .text, fallback: "", help: "the model's name at that server"),
-        Setting(key: "generation.api_key", kind: .text, fallback: "", help: "key for that server"),
+        Setting(
+            key: "generation.token_limit_field", kind: .choice(["max_tokens", "max_completion_tokens"]), fallback: "max_tokens",
+            help: "how that server calls the most tokens of an answer; OpenAI's reasoning models want max_completion_tokens"),
+        Setting(
+            key: "generation.send_temperature", kind: .choice(["yes", "no"]), fallback: "yes",
+            help: "whether requests name a temperature, which OpenAI's reasoning models refuse"),
+        Setting(
+            key: "generation.longest_wait_seconds", kind: .wholeNumber(0...3_600), fallback: "10",
+            help: "longest wait before a request is repeated; a server that asks for more (Retry-After) fails the call, and the sources answer"),
+        Setting(
+            key: "generation.api", kind: .choice(["openai", "azure"]), fallback: "openai",
+            help: "azure: Azure OpenAI's deployments, by path and api-version; its /openai/v1 is openai"),
+        Setting(key: "generation.deployment", kind: .text, fallback: "", help: "name of the deployment at Azure, if it is not the model's"),
+        Setting(
+            key: "generation.api_version", kind: .text, fallback: "2024-10-21", help: "api-version for Azure; the default is the last one that is not a preview"),
+        Setting(
+            key: "generation.api_key", kind: .text, fallback: "", help: "key for that server, as Authorization: Bearer, at Azure as api-key"),
+        Setting(key: "generation.key_header", kind: .text, fallback: "", help: "header for that key, if it is another one"),
+        Setting(key: "generation.token", kind: .text, fallback: "", help: "in place of a key: a token, say of Entra ID, as Authorization: Bearer"),
+        Setting(
+            key: "generation.token_file", kind: .text, fallback: "",
+            help: "in place of a key: file of such a token, which is read for each request, so that whoever renews it need say nothing"),
+        Setting(
+            key: "models.proxy", kind: .text, fallback: "",
+            help: "proxy to both servers, say http://user:password@proxy:3128; without one none, whatever the environment says"),
+        Setting(
+            key: "models.no_proxy", kind: .text, fallback: "",
+            help: "hosts that are reached without it, with commas between: localhost,.internal"),
+        Setting(
+            key: "models.ca_file", kind: .text, fallback: "",
+            help: "PEM file of the authorities to trust at both servers and the proxy, in place of the system's"),
         Setting(
             key: "generation.prompt_tokens", kind: .wholeNumber(256...1_000_000), fallback: "3000",
             help: "tokens of a prompt, sources and history included; small models read no more well"),

@@ -66,6 +66,41 @@ def library(make_cluster, llama, tmp_path_factory):
     return cluster
 
 
+@pytest.fixture(scope="module")
+def embedding_llama(tmp_path_factory):
+    """The address of a llama-server that embeds: the mean of what its language model makes of each token."""
+    [port] = free_ports(1)
+    log = open(tmp_path_factory.mktemp("embedding-llama") / "log", "wb")
+    command = [SERVER, "-m", MODEL, "--host", "127.0.0.1", "--port", str(port), "--offline", "--embeddings", "--pooling", "mean", "-c", "2048", "-ub", "2048", "-b", "2048", "-t", "1"]
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+    log.close()
+    yield process, f"http://127.0.0.1:{port}"
+    process.kill()
+    process.wait()
+
+
+def test_a_llama_server_embeds_documents_and_questions(make_cluster, embedding_llama, tmp_path):
+    process, url = embedding_llama
+    settings = {"embedding.url": f"{url}/v1", "embedding.model": "SmolLM2", "embedding.dimension": 576, "embedding.maximum_tokens": 2_048}
+    cluster = make_cluster(shards=1, settings=settings)
+
+    def is_loaded():
+        assert process.poll() is None, "llama-server ended"
+        with urllib.request.urlopen(f"{url}/health", timeout=10) as reply:
+            return reply.status == 200
+
+    cluster.wait_for(is_loaded, "llama-server to load its model")
+    for name, text in PAGES.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    ingested = cluster.covey("ingest", str(tmp_path), "-c", "pages")
+    assert ingested.returncode == 0, ingested.stderr
+    with openai.OpenAI(base_url=f"{cluster.url}/v1", api_key="unused", max_retries=0) as client:
+        # The words of a page are found with the page.
+        found = client.vector_stores.search("pages", query="The tawny owl eats wood mice and bank voles.").data
+        assert found[0].attributes["document"] == "owl.md"
+
+
 def check_answer(text, sources):
     """Every citation is of a source that was given, and every source says where it is."""
     assert text.strip()

@@ -61,7 +61,7 @@ struct RemoteEmbedderTests {
     private let clock = RecordingClock()
 
     private func embedder(_ kind: String, _ change: (inout RemoteEmbedderConfiguration) -> Void = { _ in }) throws -> RemoteEmbedder {
-        var configuration = RemoteEmbedderConfiguration(baseURL: "\(embeddingsServer.base)/\(kind)/v1", model: "some-model", dimension: 3)
+        var configuration = RemoteEmbedderConfiguration(endpoint: ModelEndpoint(base: "\(embeddingsServer.base)/\(kind)/v1"), model: "some-model", dimension: 3)
         change(&configuration)
         return try RemoteEmbedder(configuration: configuration, client: client, clock: clock)
     }
@@ -114,9 +114,10 @@ struct RemoteEmbedderTests {
     @Test("gives up after the last attempt, or at once when the server asks for more time than allowed")
     func givesUp() async throws {
         let error = try await failure("always")
-        #expect(error?.code == .unavailable && error?.message.contains("status 500: slow down") == true)
+        #expect(error?.code == .unavailable && error?.message.contains("failed (500): slow down") == true)
         #expect(try await requests("always") == 4)
         let impatient = try await failure("patient")
+        #expect(impatient?.reason == .rateLimit && impatient?.retryAfter == .seconds(3_600))
         #expect(impatient?.code == .resourceExhausted && impatient?.message.contains("3600") == true)
         #expect(try await requests("patient") == 1)
     }
@@ -124,7 +125,7 @@ struct RemoteEmbedderTests {
     @Test("does not repeat what will not succeed")
     func refusal() async throws {
         let error = try await failure("refusing")
-        #expect(error?.code == .invalidArgument && error?.message.hasSuffix("status 400: too long") == true)
+        #expect(error?.code == .invalidArgument && error?.message.hasSuffix("refused the request (400): too long") == true)
         #expect(try await requests("refusing") == 1)
     }
 
@@ -147,13 +148,14 @@ struct RemoteEmbedderTests {
 
     @Test("sends its key")
     func key() async throws {
-        #expect(try await failure("key")?.code == .unauthenticated)
-        #expect(try await embedder("key") { $0.apiKey = "secret" }.embed(["a"]).count == 1)
+        let error = try await failure("key")
+        #expect(error?.code == .failedPrecondition && error?.reason == .modelServer)
+        #expect(try await embedder("key") { $0.endpoint.credential = .key("secret") }.embed(["a"]).count == 1)
     }
 
     @Test("an unreachable server is unavailable after its attempts")
     func unreachable() async throws {
-        let embedder = try embedder("x") { $0.baseURL = "http://127.0.0.1:1/v1" }
+        let embedder = try embedder("x") { $0.endpoint.base = "http://127.0.0.1:1/v1" }
         await #expect { try await embedder.embed(["a"]) } throws: { ($0 as? ClusterError)?.code == .unavailable }
         #expect(clock.waits.withLock { $0.count } == 3)
     }
@@ -161,8 +163,8 @@ struct RemoteEmbedderTests {
     @Test("an impossible configuration is refused by field and value")
     func validation() {
         #expect(throws: ClusterError(.invalidArgument, "dimension 0 must be above 0")) { try embedder("x") { $0.dimension = 0 } }
-        #expect(throws: ClusterError(.invalidArgument, "baseURL ftp://x must begin with http:// or https://")) {
-            try embedder("x") { $0.baseURL = "ftp://x" }
+        #expect(throws: ClusterError(.invalidArgument, "endpoint ftp://x must begin with http:// or https://")) {
+            try embedder("x") { $0.endpoint.base = "ftp://x" }
         }
     }
 

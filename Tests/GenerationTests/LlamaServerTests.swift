@@ -45,7 +45,7 @@ import Testing
             try await Task.sleep(for: .milliseconds(100))
         }
         func model(key: String) -> RemoteLanguageModel {
-            RemoteLanguageModel(client: client, configuration: .init(url: "http://127.0.0.1:\(port)/v1", model: "SmolLM2", apiKey: key))
+            RemoteLanguageModel(client: client, configuration: .init(endpoint: ModelEndpoint(base: "http://127.0.0.1:\(port)/v1", credential: .key(key)), model: "SmolLM2"))
         }
         let request = AnswerRequest(
             question: "When did the 1973 oil crisis begin?",

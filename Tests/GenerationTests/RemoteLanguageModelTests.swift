@@ -23,7 +23,8 @@ import Testing
     private let request = ModelRequest(messages: [ChatTurn(speaker: .user, text: "Say \"hi\"")], maximumTokens: 9, temperature: 0.5)
 
     private func model(_ server: StubServer, configure: (inout RemoteLanguageModel.Configuration) -> Void = { _ in }) -> RemoteLanguageModel {
-        var configuration = RemoteLanguageModel.Configuration(url: server.url + "/v1", model: "tiny", apiKey: "secret")
+        var configuration = RemoteLanguageModel.Configuration(
+            endpoint: ModelEndpoint(base: server.url + "/v1", credential: .key("secret")), model: "tiny")
         configuration.retryDelay = .zero
         configure(&configuration)
         return RemoteLanguageModel(client: HTTPClient(), configuration: configuration)
@@ -68,7 +69,7 @@ import Testing
         ] as [([String], ClusterError.Code, String)])
     func failures(script: [String], code: ClusterError.Code, message: String) async throws {
         let server = try await server(script)
-        let error = await #expect(throws: ClusterError.self) { try await collect(model(server)) }
+        let error = await #expect(throws: ClusterError.self) { try await collect(model(server) { $0.retries = 0 }) }
         #expect(error?.code == code && error?.message.contains(message) == true, "\(String(describing: error))")
     }
 
@@ -100,7 +101,7 @@ import Testing
 
     @Test("no server is a clear error")
     func unreachable() async throws {
-        let configuration = RemoteLanguageModel.Configuration(url: "http://127.0.0.1:1/v1", model: "tiny")
+        let configuration = RemoteLanguageModel.Configuration(endpoint: ModelEndpoint(base: "http://127.0.0.1:1/v1"), model: "tiny")
         var quick = configuration
         quick.retryDelay = .zero
         let error = await #expect(throws: ClusterError.self) { try await collect(RemoteLanguageModel(client: HTTPClient(), configuration: quick)) }

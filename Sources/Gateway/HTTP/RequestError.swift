@@ -58,5 +58,12 @@ package struct RequestError: Error {
         case .cancelled: status = HTTPResponse.Status(code: 499, reasonPhrase: "Client Closed Request")
         case .dataLoss, .internal, .unknown: status = .internalServerError
         }
+        if let reason = error.reason { code = reason.rawValue }
+        // The request was right; what it needs behind this server is not.
+        if error.reason == .modelServer { status = .badGateway }
+        if let wait = error.retryAfter, retryAfterSeconds != nil {
+            retryAfterSeconds = max(1, Int(wait.seconds.rounded(.up)))
+            retryAfterMilliseconds = max(1, Int((wait.seconds * 1_000).rounded(.up)))
+        }
     }
 }

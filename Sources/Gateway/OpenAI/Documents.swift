@@ -129,7 +129,7 @@ struct Documents: Sendable {
         } catch let error as Refusal {
             attachment.errorCode = error.reason.code == .failedPrecondition ? "unsupported_file" : "invalid_file"
             attachment.error = error.reason.message
-        } catch let error as ClusterError where error.code == .invalidArgument || error.code == .resourceExhausted {
+        } catch let error as ClusterError where (error.code == .invalidArgument || error.code == .resourceExhausted) && error.reason != .rateLimit {
             attachment.errorCode = "invalid_file"
             attachment.error = error.message
         }
@@ -147,7 +147,7 @@ struct Documents: Sendable {
         do {
             prepared = try await ingestor.prepare(bytes, name: file.filename, contentType: file.contentType, attributes: attributes, fileID: file.id)
         } catch {
-            if error.code == .failedPrecondition { throw Refusal(reason: error) }
+            if error.code == .failedPrecondition, error.reason != .modelServer { throw Refusal(reason: error) }
             throw error
         }
         let points = prepared.points.enumerated().map { index, point in

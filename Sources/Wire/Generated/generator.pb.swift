@@ -222,6 +222,7 @@ package nonisolated struct Covey_V1_AnswerSummary: Sendable {
     case unspecified // = 0
     case stop // = 1
     case length // = 2
+    case contentFilter // = 3
     case UNRECOGNIZED(Int)
 
     package init() {
@@ -233,6 +234,7 @@ package nonisolated struct Covey_V1_AnswerSummary: Sendable {
       case 0: self = .unspecified
       case 1: self = .stop
       case 2: self = .length
+      case 3: self = .contentFilter
       default: self = .UNRECOGNIZED(rawValue)
       }
     }
@@ -242,6 +244,7 @@ package nonisolated struct Covey_V1_AnswerSummary: Sendable {
       case .unspecified: return 0
       case .stop: return 1
       case .length: return 2
+      case .contentFilter: return 3
       case .UNRECOGNIZED(let i): return i
       }
     }
@@ -251,6 +254,7 @@ package nonisolated struct Covey_V1_AnswerSummary: Sendable {
       .unspecified,
       .stop,
       .length,
+      .contentFilter,
     ]
 
   }
@@ -622,7 +626,7 @@ nonisolated extension Covey_V1_AnswerSummary: SwiftProtobuf.Message, SwiftProtob
 }
 
 nonisolated extension Covey_V1_AnswerSummary.Reason: SwiftProtobuf._ProtoNameProviding {
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0REASON_UNSPECIFIED\0\u{1}REASON_STOP\0\u{1}REASON_LENGTH\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0REASON_UNSPECIFIED\0\u{1}REASON_STOP\0\u{1}REASON_LENGTH\0\u{1}REASON_CONTENT_FILTER\0")
 }
 
 nonisolated extension Covey_V1_AnswerEvent: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
