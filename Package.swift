@@ -49,10 +49,11 @@ let package = Package(
         .systemLibrary(name: "CCrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
         .systemLibrary(name: "COpenSSL", pkgConfig: "libssl", providers: [.apt(["libssl-dev"])]),
         .target(name: "CVectorKernels", cSettings: [.unsafeFlags(["-O3"])]),
+        .target(name: "CJSONKernels", cSettings: [.unsafeFlags(["-O3"])]),
         .target(name: "CEmbeddingKernels", cSettings: [.unsafeFlags(["-O3"])]),
 
         // Engine: no network, no protobuf.
-        .module("Model"),
+        .module("Model", ["CJSONKernels"]),
         .module("VectorMath", ["Model", "CVectorKernels"]),
         .module("Storage", ["Model", "CCrypto", "CVectorKernels"]),
         .module("VectorIndex", ["Storage", "VectorMath", "Model"]),

@@ -198,16 +198,3 @@ private func checkDirection(_ vector: [Float], _ schema: CollectionSchema, unit:
     guard squares > 0 else { throw ClusterError(.invalidArgument, "a vector of zeros has no direction, which cosine needs") }
     return unit(squares)
 }
-
-extension JSONValue {
-    /// About the length of the value as JSON, in bytes, without writing it: exact but for escapes and the digits of numbers.
-    fileprivate var byteCount: Int {
-        switch self {
-        case .null, .bool: 5
-        case .integer, .number: 8
-        case .string(let text): text.utf8.count + 2
-        case .array(let values): values.reduce(2) { $0 + $1.byteCount + 1 }
-        case .object(let members): members.reduce(2) { $0 + $1.key.utf8.count + $1.value.byteCount + 4 }
-        }
-    }
-}

@@ -13,6 +13,12 @@ package struct GatewayConfiguration: Sendable {
 
     /// Most bytes of a JSON body. Default: 32 MiB, Qdrant's own: 1,000 points of 1,536 dimensions as text are 20 MB.
     package var maximumBodyBytes = 32 << 20
+    /// Most bytes of an upsert's body, which is taken in parts while it arrives once it is larger than `maximumBodyBytes`. Default: 2 GiB:
+    /// 100,000 points of 1,536 dimensions as text, or what a gigabit brings in 20 s.
+    package var maximumUpsertBytes = 2 << 30
+    /// Most bytes of points, as floats and payloads, that are written as one part of such an upsert. Default: 16 MiB, some 10,000 points of 384
+    /// dimensions; a part is in memory twice, once being read and once being written.
+    package var upsertPartBytes = 16 << 20
     /// Most bytes of an uploaded file, form included. Default: 64 MiB: it is held in memory while it is stored and cut up.
     package var maximumFileBytes = 64 << 20
     /// Most points of one upsert, ids of one retrieve, hits or points of one reply. Default: 10,000, ten times what clients batch.
@@ -58,7 +64,7 @@ package struct GatewayConfiguration: Sendable {
         try require((0...65_535).contains(port), "port must be 0…65535, found \(port)")
         try require(!host.isEmpty, "host is empty")
         for (name, value) in [
-            ("maximumBodyBytes", maximumBodyBytes), ("maximumFileBytes", maximumFileBytes), ("maximumBatch", maximumBatch),
+            ("maximumBodyBytes", maximumBodyBytes), ("maximumUpsertBytes", maximumUpsertBytes), ("upsertPartBytes", upsertPartBytes), ("maximumFileBytes", maximumFileBytes), ("maximumBatch", maximumBatch),
             ("maximumEmbeddingInputs", maximumEmbeddingInputs), ("maximumConnections", maximumConnections),
             ("maximumConcurrentRequests", maximumConcurrentRequests),
             ("maximumConcurrentRequestsPerTenant", maximumConcurrentRequestsPerTenant),

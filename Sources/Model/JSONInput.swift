@@ -1,8 +1,8 @@
 /// A JSON value as it was sent, before its reader has said what each part means.
 ///
 /// It differs from ``JSONValue`` in three ways that the public edge needs: members keep their order, integers up to
-/// 2^64 − 1 keep all their digits (Qdrant's ids do), and an array of numbers stays text until a route asks for it
-/// as a vector or as values. So a vector of 1,536 numbers never becomes 1,536 enum values.
+/// 2^64 − 1 keep all their digits (Qdrant's ids do), and an array of numbers is a vector of floats beside its text, which is there for a
+/// route that asks for its values. So a vector of 1,536 numbers never becomes 1,536 enum values.
 package enum JSONInput: Sendable {
     case null
     case bool(Bool)
@@ -11,14 +11,20 @@ package enum JSONInput: Sendable {
     case unsigned(UInt64)
     case number(Double)
     case string(String)
-    /// A non-empty array of nothing but numbers: its text between the brackets, already checked against the grammar.
-    case numbers(ArraySlice<UInt8>, count: Int)
+    /// A non-empty array of nothing but numbers: its text between the brackets, checked against the grammar, and the nearest floats,
+    /// infinite where one does not fit.
+    case numbers(ArraySlice<UInt8>, [Float])
     case array([JSONInput])
     case object([Member])
 
     package struct Member: Sendable {
         package var key: String
         package var value: JSONInput
+
+        package init(key: String, value: JSONInput) {
+            self.key = key
+            self.value = value
+        }
     }
 
     /// What the value is called in an error.
@@ -40,7 +46,7 @@ package enum JSONInput: Sendable {
     package var elements: [JSONInput]? {
         switch self {
         case .array(let elements): elements
-        case .numbers(let text, let count): NumberText.values(in: text, count: count)
+        case .numbers(let text, let floats): NumberText.values(in: text, count: floats.count)
         default: nil
         }
     }
@@ -53,12 +59,6 @@ package enum JSONInput: Sendable {
         case .number(let value): value
         default: nil
         }
-    }
-
-    /// The elements of an array of numbers as single-precision floats, infinite where one does not fit; `nil` if this is no
-    /// non-empty array of numbers. O(bytes), one allocation.
-    package var floats: [Float]? {
-        if case .numbers(let text, let count) = self { NumberText.floats(in: text, count: count) } else { nil }
     }
 
     /// The value as payloads keep it. An integer above `Int64.max` becomes the nearest floating-point number.

@@ -77,25 +77,6 @@ enum NumberText {
         return scan
     }
 
-    /// The nearest `Float`, or within one part in 2^24 × 2^28 of a tie the one beside it.
-    ///
-    /// Mantissa and power of ten are each exact or rounded once to a double, whose 29 spare bits make the second
-    /// rounding invisible except that close to a tie; a `Float` printed with enough digits always reads as itself.
-    static func float(_ scan: Scan) -> Float {
-        let power = scan.exponent
-        let magnitude: Double
-        if power == 0 {
-            magnitude = Double(scan.mantissa)
-        } else if power < 0, power >= -22 {
-            magnitude = Double(scan.mantissa) / powersOfTen[-power]
-        } else if power > 0, power <= 22 {
-            magnitude = Double(scan.mantissa) * powersOfTen[power]
-        } else {
-            magnitude = Double("\(scan.mantissa)e\(power)") ?? .infinity
-        }
-        return Float(scan.isNegative ? -magnitude : magnitude)
-    }
-
     /// The number as a value: an integer if it is written as one and fits 64 bits, else the nearest double.
     static func value(_ scan: Scan, text: some Collection<UInt8>) -> JSONInput {
         if scan.isInteger, scan.exponent == 0 {
@@ -116,14 +97,7 @@ enum NumberText {
         return .number(Double(String(decoding: text, as: UTF8.self)) ?? (scan.isNegative ? -.infinity : .infinity))
     }
 
-    /// Reads the checked text of an array of numbers as a vector. O(bytes), one allocation.
-    static func floats(in text: ArraySlice<UInt8>, count: Int) -> [Float] {
-        var floats: [Float] = []
-        floats.reserveCapacity(count)
-        forEach(in: text) { scan, _ in floats.append(float(scan)) }
-        return floats
-    }
-
+    /// The values of the checked text of an array of numbers.
     static func values(in text: ArraySlice<UInt8>, count: Int) -> [JSONInput] {
         var values: [JSONInput] = []
         values.reserveCapacity(count)

@@ -154,6 +154,7 @@ struct NodeProcess {
         gateway.port = address.port
         gateway.tls = tls.gateway
         gateway.maximumBodyBytes = configuration.number("gateway.body_mib") << 20
+        gateway.maximumUpsertBytes = configuration.number("gateway.upsert_mib") << 20
         gateway.maximumConcurrentRequests = configuration.number("gateway.concurrent_requests")
         gateway.drainTimeout = drainTime
         gateway.maximumConnections = configuration.number("gateway.connections")

@@ -106,6 +106,9 @@ struct Setting: Sendable {
             key: "gateway.body_mib", kind: .wholeNumber(1...1_024), fallback: "64",
             help: "largest request body in MiB; 64 holds 10,000 points of 768 dimensions"),
         Setting(
+            key: "gateway.upsert_mib", kind: .wholeNumber(1...1_048_576), fallback: "2048",
+            help: "largest body of an upsert of points in MiB; one larger than gateway.body_mib is written in parts while it arrives"),
+        Setting(
             key: "gateway.concurrent_requests", kind: .wholeNumber(1...100_000), fallback: "512",
             help: "requests served at once, half of them writes at most; more are answered 503, so that those accepted stay fast"),
         Setting(

@@ -21,7 +21,7 @@ private let layers: [[String]] = [
 
 /// The modules that may import each C module: those that wrap it.
 private let importers: [String: Set<String>] = [
-    "CNGHTTP2": ["HTTP2"], "COpenSSL": ["TLS"], "CCurl": ["OutboundHTTP"], "CCrypto": ["Storage"], "CLibXML2": ["Ingestion", "S3Store"], "CEmbeddingKernels": ["Embedding"], "CZlib": ["Ingestion"],
+    "CNGHTTP2": ["HTTP2"], "COpenSSL": ["TLS"], "CCurl": ["OutboundHTTP"], "CCrypto": ["Storage"], "CLibXML2": ["Ingestion", "S3Store"], "CEmbeddingKernels": ["Embedding"], "CZlib": ["Ingestion"], "CJSONKernels": ["Model"],
     // Vectors, and the checksum of what is stored.
     "CVectorKernels": ["VectorMath", "Storage"],
 ]

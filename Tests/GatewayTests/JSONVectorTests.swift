@@ -34,6 +34,31 @@ import VectorMath
         #expect(error?.message.contains("points[3].vector") == true)
     }
 
+    /// `loadtest/json` writes the bodies and reads what this prints.
+    @Test("benchmark: bodies of vectors from JSON_BODIES", .enabled(if: ProcessInfo.processInfo.environment["JSON_BODIES"] != nil, "needs loadtest/json"))
+    func bodies() throws {
+        let folder = URL(fileURLWithPath: ProcessInfo.processInfo.environment["JSON_BODIES"]!)
+        for file in try FileManager.default.contentsOfDirectory(at: folder, includingPropertiesForKeys: nil).sorted(by: { $0.path < $1.path }) {
+            let body = [UInt8](try Data(contentsOf: file))
+            func vectors() throws -> [[Float]] {
+                guard case .object(let members) = try JSONReader.read(body) else { return [] }
+                for member in members where member.key == "query" { return [try member.value.vector(at: "query")] }
+                return try (members.first { $0.key == "points" }?.value.elements ?? []).map { point in
+                    guard case .object(let members) = point, let vector = members.first(where: { $0.key == "vector" }) else { return [] }
+                    return try vector.value.vector(at: "vector")
+                }
+            }
+            let sum = try vectors().reduce(0.0) { $1.reduce($0) { $0 + Double($1) } }
+            let rounds = max(3, 20_000_000 / body.count)
+            var best = Double.infinity
+            for _ in 0..<5 {
+                let time = try ContinuousClock().measure { for _ in 0..<rounds { _ = try vectors() } }
+                best = min(best, time / .microseconds(1) / Double(rounds))
+            }
+            print("body \(file.path): \(best) µs, sum \(sum)")
+        }
+    }
+
     @Test("benchmark: a vector of 1,536 numbers, beside Foundation's decoder")
     func benchmark() throws {
         var random = SplitMix64(seed: 9)

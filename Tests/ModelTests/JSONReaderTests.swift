@@ -57,6 +57,53 @@ import VectorMath
         #expect(throws: ClusterError.self) { try read(String(repeating: "{\"a\":", count: 1_000_000)) }
     }
 
+    @Test("floats are those of strtof, near ties and at the ends of the range too", arguments: 1...8 as ClosedRange<UInt64>)
+    func floats(seed: UInt64) throws {
+        var random = SplitMix64(seed: seed)
+        func float() -> Float {
+            let value = Float(bitPattern: UInt32(truncatingIfNeeded: random.next()))
+            return value.isFinite ? value : 1
+        }
+        func digits(_ count: Int) -> String { String((0..<count).map { _ in Character("\(Int.random(in: 0...9, using: &random))") }) }
+        var texts: [String] = ["0", "-0", "0.0e5", "1e-400", "-1e400", "3.4028235677973366e38", "3.4028235677973362e38", "1.401298464324817e-45", "7.006492321624085e-46",
+            "1.17549435e-38", "1.1754942e-38", "16777217", "16777217.0000000000000000000000001", "0." + String(repeating: "0", count: 400) + "1e390"]
+        for _ in 0..<4_000 {
+            let value = float()
+            let tie = (Double(value) + Double(value.nextUp)) / 2
+            let bits = tie.bitPattern &+ UInt64(bitPattern: Int64.random(in: -6...6, using: &random))
+            texts += [
+                "\(value)", "\(Double(value))", "\(tie)", "\(Double(bitPattern: bits))", String(format: "%.40e", tie), "-0.\(digits(.random(in: 1...30, using: &random)))",
+                "\(Int.random(in: 1...9, using: &random))\(digits(.random(in: 0...25, using: &random))).\(digits(.random(in: 1...12, using: &random)))E\(Int.random(in: -70...50, using: &random))",
+            ].filter { !$0.contains("n") }
+        }
+        guard case .numbers(_, let floats) = try read("[" + texts.joined(separator: seed % 2 == 0 ? "," : " ,\n") + "]") else { throw ClusterError(.internal, "no numbers") }
+        #expect(floats.count == texts.count)
+        for (text, value) in zip(texts, floats) { #expect(value.bitPattern == strtof(text, nil).bitPattern, "\(text)") }
+    }
+
+    @Test("numbers end where the bytes end, whatever their alignment", arguments: 0...40)
+    func ends(length: Int) throws {
+        let text = "[1.5," + String(repeating: "7", count: length + 1) + "]"
+        guard case .numbers(_, let floats) = try read(text) else { throw ClusterError(.internal, "no numbers") }
+        #expect(floats == [1.5, Float(String(repeating: "7", count: length + 1))!])
+        for cut in 1..<text.utf8.count { #expect(throws: ClusterError.self) { try read(String(text.prefix(cut))) } }
+    }
+
+    @Test("the end of a value is found however its bytes come", arguments: [
+        "{\"a\":[1,2,{\"b\":\"]}\\\"\"}],\"c\":\"\\\\\"}", "[[],[[1.25e-3,2]],\"x|y\"]", "\"a \\\\\"", "12.5e3", "null",
+        "{\"long\":\"" + String(repeating: "plain text ", count: 40) + "\",\"v\":[" + String(repeating: "0.123456,", count: 60) + "1]}",
+    ], 1...9)
+    func elements(value: String, step: Int) {
+        let bytes = Array((value + ",{\"next\":1}").utf8)
+        var (end, position, known) = (ElementEnd(), 0, 0)
+        var found: Int?
+        while found == nil, known < bytes.count {
+            known = min(known + step, bytes.count)
+            found = end.find(in: Array(bytes[..<known]), from: &position)
+        }
+        #expect(found == value.utf8.count)
+    }
+
     @Test("no cut and no flipped byte of a request crashes it", arguments: [1, 2, 3] as [UInt64])
     func survivesDamage(seed: UInt64) throws {
         var random = SplitMix64(seed: seed)

@@ -23,11 +23,10 @@ enum Dialect: String, Sendable {
                 }
             body = ["error": Self.openAIError(error, type: type, requestID: requestID)]
         case .qdrant:
-            var members: [(String, JSONOutput)] = [
+            let members: [(String, JSONOutput)] = [
                 ("status", ["error": .string(error.message)]), ("time", .number(seconds)), ("request_id", .string(requestID.rawValue)),
             ]
-            if let covey = error.covey { members.append(("covey", covey)) }
-            body = .object(members)
+            body = .object(members + (error.details.map { [("covey", $0)] } ?? []))
         }
         var response = Response(status: error.status, json: body)
         if let seconds = error.retryAfterSeconds { response.headers[.retryAfter] = String(seconds) }

@@ -12,8 +12,8 @@ package struct RequestError: Error {
     package var retryAfterSeconds: Int?
     /// The same more exactly, for OpenAI's clients.
     var retryAfterMilliseconds: Int?
-    /// What only this server says, for Qdrant's clients.
-    var covey: JSONOutput?
+    /// What else this server says, under `covey` beside the error, in Qdrant's shape.
+    var details: JSONOutput?
 
     init(_ status: HTTPResponse.Status, code: String, field: String? = nil, _ message: String, retryAfterSeconds: Int? = nil) {
         self.status = status
@@ -38,7 +38,7 @@ package struct RequestError: Error {
     }
 
     /// Any error as one that a client may see.
-    init(_ error: any Error) {
+    package init(_ error: any Error) {
         if let error = error as? RequestError {
             self = error
             return

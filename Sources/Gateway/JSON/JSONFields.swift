@@ -92,7 +92,7 @@ extension JSONFields {
 
     mutating func array(_ key: String, maximumCount: Int? = nil) throws -> [JSONInput]? {
         guard let value = take(key) else { return nil }
-        if case .numbers(_, let count) = value, let maximumCount, count > maximumCount { throw tooMany(key, count, maximumCount) }
+        if case .numbers(_, let floats) = value, let maximumCount, floats.count > maximumCount { throw tooMany(key, floats.count, maximumCount) }
         guard let elements = value.elements else { throw mismatch(key, "an array", value) }
         if let maximumCount, elements.count > maximumCount { throw tooMany(key, elements.count, maximumCount) }
         return elements
@@ -123,12 +123,13 @@ extension JSONInput {
     /// - Throws: `badRequest` naming `path`; `unsupported` for named, sparse and multi-vectors.
     package func vector(at path: String) throws -> [Float] {
         switch self {
-        case .numbers(_, let count):
-            guard count <= CollectionSchema.maximumDimension else {
-                throw RequestError.invalid(path, "\(path) has \(count) numbers, the limit is \(CollectionSchema.maximumDimension)")
+        case .numbers(_, let floats):
+            guard floats.count <= CollectionSchema.maximumDimension else {
+                throw RequestError.invalid(path, "\(path) has \(floats.count) numbers, the limit is \(CollectionSchema.maximumDimension)")
             }
-            let floats = floats ?? []
-            guard let offset = floats.firstIndex(where: { !$0.isFinite }) else { return floats }
+            // As integers, the greatest exponent is found without a branch for each element.
+            let greatest = floats.reduce(UInt32(0)) { max($0, $1.bitPattern & 0x7fff_ffff) }
+            guard greatest >= Float.infinity.bitPattern, let offset = floats.firstIndex(where: { !$0.isFinite }) else { return floats }
             throw RequestError.invalid("\(path)[\(offset)]", "\(path)[\(offset)] does not fit a 32-bit float")
         case .array(let elements):
             if elements.isEmpty { throw RequestError.invalid(path, "\(path) is empty") }

@@ -1,4 +1,5 @@
 import Coordination
+import HTTPTypes
 import Hummingbird
 import Model
 
@@ -24,6 +25,9 @@ struct QdrantPointRoutes: Sendable {
     @Sendable private func upsert(_ request: Request, _ context: GatewayContext) async throws -> Response {
         let name = try CollectionName(context.parameter("name"))
         try checkWriteOptions(request)
+        if let length = request.headers[.contentLength].flatMap({ Int($0) }), length > configuration.maximumBodyBytes {
+            return try await StreamedUpsert(coordinator: coordinator, quota: quota, collection: name, configuration: configuration).run(request, context)
+        }
         var fields = try JSONFields(try await reading.json(request, context))
         try fields.refuse("shard_key", "update_filter", "update_mode")
         let points = try QdrantPoints.take(from: &fields, maximumCount: configuration.maximumBatch)
@@ -59,10 +63,10 @@ struct QdrantPointRoutes: Sendable {
 
     private func write(_ operations: [AppendRequest.Operation], to name: CollectionName, _ context: GatewayContext) async throws -> Response {
         let outcome = try await coordinator.writeEach(operations, to: name, context: context.call)
-        let covey: JSONOutput = ["shards": .array(outcome.results.map(\.json) + outcome.failures.map(\.json))]
+        let covey: JSONOutput = ["shards": outcome.shardsJSON]
         if let error = outcome.error {
             var error = RequestError(error)
-            error.covey = covey
+            error.details = covey
             throw error
         }
         return QdrantReply.ok(["operation_id": .unsigned(outcome.position), "status": "completed"], covey: covey, context)
@@ -151,17 +155,5 @@ struct QdrantPointRoutes: Sendable {
 
     private func records(_ points: [StoredPoint], _ payload: PayloadSelection, _ withVector: Bool) -> JSONOutput {
         .array(points.map { QdrantReply.record($0, withPayload: payload != .none, withVector: withVector) })
-    }
-}
-
-extension WriteOutcome.ShardResult {
-    fileprivate var json: JSONOutput {
-        ["shard": .integer(shard.index), "node": .string(node.rawValue), "position": .unsigned(position), "superseded": .integer(superseded)]
-    }
-}
-
-extension WriteOutcome.ShardFailure {
-    fileprivate var json: JSONOutput {
-        ["shard": .integer(shard.index), "node": .string(node.rawValue), "error": ["code": .string("\(error.code)"), "message": .string(error.message)]]
     }
 }

@@ -11,7 +11,8 @@ enum QdrantPoints {
         return try columns(&batch, maximumCount: maximumCount)
     }
 
-    private static func point(_ input: JSONInput, at path: String) throws -> Point {
+    /// One point of a list.
+    static func point(_ input: JSONInput, at path: String) throws -> Point {
         var fields = try JSONFields(input, at: path)
         let id = try fields.required("id", try fields.take("id")?.pointID(at: fields.name("id")))
         let vector = try fields.required("vector", try fields.take("vector")?.vector(at: fields.name("vector")))
