@@ -1,5 +1,6 @@
 """Upserts whose bodies are larger than others may be: they are written in parts while they arrive."""
 
+import hashlib
 import http.client
 import json
 import os
@@ -7,6 +8,7 @@ import threading
 import time
 import urllib.parse
 
+import httpx
 import numpy
 import pytest
 from qdrant_client import QdrantClient, models
@@ -63,6 +65,15 @@ def test_the_reply_names_the_parts(served, qdrant):
     assert parts[-1]["shards"] == reply["covey"]["shards"]
 
 
+def test_over_http2_too(served, qdrant):
+    qdrant.create_collection("second", models.VectorParams(size=8, distance=models.Distance.DOT))
+    body = json.dumps({"points": [point(number, vector) for number, vector in enumerate(vectors(12_000, dimension=8))]}).encode()
+    with httpx.Client(http1=False, http2=True, timeout=120) as client:
+        reply = client.put(f"{served.url}/collections/second/points?wait=true", content=body, headers={"content-type": "application/json"})
+    assert reply.status_code == 200 and reply.http_version == "HTTP/2" and len(reply.json()["covey"]["parts"]) == 2
+    assert qdrant.count("second").count == 12_000
+
+
 def test_a_wrong_point_is_named_with_what_was_written_before(served, qdrant):
     qdrant.create_collection("wrong", models.VectorParams(size=8, distance=models.Distance.DOT))
     points = [point(number, vector) for number, vector in enumerate(vectors(14_000, dimension=8))]
@@ -109,6 +120,20 @@ def test_a_client_that_leaves_within_the_body_leaves_whole_parts(served, qdrant)
     served.wait_for(lambda: json.loads(served.get("/collections/left")[1])["result"]["points_count"] % 10_000 == 0, "only whole parts")
     assert 0 < qdrant.count("left").count < 30_000
     qdrant.upsert("left", [models.PointStruct(id=1, vector=[1.0] * 8)], wait=True)  # it goes on serving
+
+
+def test_a_tenants_limits_hold_within_one_body(make_cluster, tmp_path):
+    key = hashlib.sha256(b"secret").hexdigest()
+    tenant = {"name": "a", "keys": [{"name": "main", "sha256": key}]}
+    (tmp_path / "tenants.yaml").write_text(json.dumps({"limits": {"points": 12_000, "body_mib": 3}, "tenants": [tenant]}))
+    limited = make_cluster(serve=True, settings={"gateway.body_mib": 1, "tenants.file": str(tmp_path / "tenants.yaml")})
+    headers = {"api-key": "secret"}
+    assert limited.json("PUT", "/collections/a", {"vectors": {"size": 8, "distance": "Dot"}}, headers)[0] == 200
+    points = [{"id": number, "vector": [number / 7] * 8} for number in range(13_000)]
+    status, reply = limited.json("PUT", "/collections/a/points?wait=true", {"points": points}, headers)
+    assert status == 403 and "above its limit of 12000" in reply["status"]["error"] and reply["covey"]["points_written"] == 10_000, reply
+    status, text = limited.request("PUT", "/collections/a/points?wait=true", {"points": points * 2}, headers)
+    assert status == 413 and b"the limit is 3145728" in text
 
 
 def resident(pid):
