@@ -94,6 +94,13 @@ let package = Package(
         // HTTP servers that tests talk to.
         .target(name: "TestServers", dependencies: ["Model", .nioCore, .nioPosix], path: "Tests/TestServers"),
 
+        // Every parser of what strangers say, for fuzzers (`cluster/fuzz`) and for the tests that replay what they found. The settings, of the
+        // executable, come in as links.
+        .target(
+            name: "FuzzTargets", dependencies: ["Gateway", "Ingestion", "Embedding", "Transport", "S3Store", "HTTP2", "Wire", "VectorIndex", "VectorMath", "Storage", "Model", .logging, .yams],
+            path: "Tests/FuzzTargets"),
+        .tests("FuzzTests", ["FuzzTargets"]),
+
         .tests("ArchitectureTests", []),
         .tests("ModelTests", ["VectorMath", "Model"]),
         .tests("VectorMathTests", ["VectorMath", "CVectorKernels", "Model"]),
@@ -117,3 +124,8 @@ let package = Package(
     ],
     swiftLanguageModes: [.v6]
 )
+
+// The executable has its main from a fuzzer, so it is there for `cluster/fuzz` only.
+if Context.environment["COVEY_FUZZ_BUILD"] != nil {
+    package.targets.append(.executableTarget(name: "covey-fuzz", dependencies: ["FuzzTargets"], path: "Tests/Fuzz"))
+}

@@ -71,7 +71,7 @@ package struct Gateway: Sendable {
             metrics: metrics, logger: logger)
         let http2 = HTTP2Edge(
             respond: { [logger] in await responder.respond(to: $0, over: $1, logger: logger) },
-            configuration: HTTP2Edge.configuration(configuration), idleTimeout: configuration.idleTimeout,
+            configuration: HTTP2Edge.configuration(configuration), replies: ReplyBudget(), idleTimeout: configuration.idleTimeout,
             metrics: ConnectionMetrics(prefix: "covey_http2_", metrics: metrics), logger: logger)
         let tlsMetrics = TLSMetrics(side: "gateway", metrics: metrics)
         let places = ConnectionPlaces(limit: configuration.maximumConnections)

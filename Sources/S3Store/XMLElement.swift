@@ -1,20 +1,20 @@
 import CLibXML2
 
 /// An element of a reply: its name without a namespace, its text, its child elements.
-struct XMLElement {
-    let name: String
-    let text: String
+package struct XMLElement {
+    package let name: String
+    package let text: String
     let children: [XMLElement]
 
     func first(_ name: String) -> XMLElement? { children.first { $0.name == name } }
     func all(_ name: String) -> [XMLElement] { children.filter { $0.name == name } }
-    func text(_ name: String) -> String? { first(name)?.text }
+    package func text(_ name: String) -> String? { first(name)?.text }
 
     /// Replies are four levels deep; a deeper one is none of S3's.
     private static let maximumDepth = 16
 
     /// - Returns: The document's root, or `nil` if the bytes are not one well-formed document without a document type.
-    init?(decoding bytes: [UInt8]) {
+    package init?(decoding bytes: [UInt8]) {
         let options = CInt(XML_PARSE_NONET.rawValue | XML_PARSE_NOERROR.rawValue | XML_PARSE_NOWARNING.rawValue | XML_PARSE_NOCDATA.rawValue)
         guard !bytes.isEmpty, bytes.count < Int(CInt.max) else { return nil }
         let document = unsafe bytes.withUnsafeBytes { bytes in

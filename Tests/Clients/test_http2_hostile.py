@@ -101,7 +101,7 @@ def test_ordinary_clients_are_no_flood(port):
 
 def test_cancelled_requests_within_reason_are_no_flood(cluster):
     client = HTTP2Client(cluster.url)
-    for _ in range(300):
+    for _ in range(200):
         client.reset(client.request("POST", "/collections/a/points/query", headers=[("content-type", "application/json")], end=False))
     assert client.call("GET", "/collections")[0] == 200
 

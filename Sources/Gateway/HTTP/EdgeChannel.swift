@@ -70,7 +70,7 @@ struct EdgeChannel: ServerChildChannel {
                     let connection = try await channel.eventLoop.flatSubmit {
                         http1.setup(channel: channel, logger: logger).flatMapThrowing { connection in
                             let pipeline = channel.pipeline.syncOperations
-                            let arrival = RequestArrivalHandler(place, configuration, logger: logger)
+                            let arrival = RequestArrivalHandler(place, http2.replies, configuration, logger: logger)
                             try pipeline.addHandler(arrival, position: .after(pipeline.handler(type: QuiescenceHandler.self)))
                             negotiation.value.release()
                             return connection

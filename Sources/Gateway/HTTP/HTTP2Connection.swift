@@ -31,6 +31,10 @@ final class HTTP2Connection: HTTP2Side {
     private var streams: [HTTP2StreamID: Stream] = [:]
     private var blocked: Set<HTTP2StreamID> = []
     private var runningTasks = 0
+    /// Requests of the batch of reads that is being handled: one that is cancelled in the same batch costs no task.
+    private var arrived: [(exchange: HTTP2Exchange, request: Request)] = []
+    /// Of the budget of replies.
+    private var waitingBytes = 0
     private var isClosed = false
     private var isDraining = false
     private var idleTimer: Scheduled<Void>?
@@ -94,14 +98,23 @@ final class HTTP2Connection: HTTP2Side {
         idleTimer?.cancel()
         place.setBusy(true)
         guard !headers.isAuthorityMalformed, let head = HTTPRequest(headers) else { return refuse(stream, .protocolError) }
-        guard handler?.session.pendingBytes ?? 0 <= Self.maximumPendingBytes, runningTasks < edge.maximumTasks else { return refuse(stream, .refusedStream) }
+        guard pendingBytes <= Self.maximumPendingBytes, runningTasks < edge.maximumTasks else { return refuse(stream, .refusedStream) }
         streams[stream] = Stream(isHead: head.method == .head, hasInputEnded: endsStream)
         let exchange = HTTP2Exchange(connection: NIOLoopBound(self, eventLoop: channel.eventLoop), stream: stream)
         let body = endsStream ? RequestBody(buffer: ByteBuffer()) : RequestBody(asyncSequence: HTTP2RequestBody(exchange: exchange))
-        runningTasks += 1
-        // The task belongs to its stream: whatever ends the stream cancels it, and the connection's end waits for it.
-        streams[stream]!.task = Task { [edge, channel] in await exchange.run(Request(head: head, body: body), edge, channel) }
+        arrived.append((exchange, Request(head: head, body: body)))
     }
+
+    private func startArrived() {
+        for (exchange, request) in arrived where streams[exchange.stream] != nil {
+            runningTasks += 1
+            // The task belongs to its stream: whatever ends the stream cancels it, and the connection's end waits for it.
+            streams[exchange.stream]!.task = Task { [edge, channel] in await exchange.run(request, edge, channel) }
+        }
+        arrived = []
+    }
+
+    private var pendingBytes: Int { handler?.session.pendingBytes ?? 0 }
 
     private func data(_ stream: HTTP2StreamID, _ bytes: RawSpan) {
         guard streams[stream]?.isAnswered == false else {
@@ -158,6 +171,7 @@ final class HTTP2Connection: HTTP2Side {
     /// Sends an answer that is complete.
     func finish(_ stream: HTTP2StreamID, _ head: HTTPResponse, body: [UInt8]?) {
         guard let state = streams[stream], !state.isAnswered else { return }
+        guard admits(body?.count ?? 0) else { return giveUp(stream) }
         answered(stream)
         change { session throws(HTTP2Error) in
             if let body, !body.isEmpty, !state.isHead {
@@ -176,6 +190,10 @@ final class HTTP2Connection: HTTP2Side {
     /// Resumes `continuation` once the client has taken so much that more is worth making.
     func write(_ bytes: [UInt8], to stream: HTTP2StreamID, _ continuation: CheckedContinuation<Void, any Error>) {
         guard let state = streams[stream], !state.isAnswered else { return continuation.resume(throwing: CancellationError()) }
+        guard admits(bytes.count) else {
+            giveUp(stream)
+            return continuation.resume(throwing: CancellationError())
+        }
         change { session throws(HTTP2Error) in session.append([bytes], to: stream) }
         if isBehind(stream) {
             streams[stream]!.writer = continuation
@@ -200,7 +218,26 @@ final class HTTP2Connection: HTTP2Side {
 
     private func isBehind(_ stream: HTTP2StreamID) -> Bool { (handler?.session.pendingBytes(of: stream) ?? 0) > Self.highWaterBytes }
 
+    private func admits(_ byteCount: Int) -> Bool {
+        countWaiting()
+        return edge.replies.admits(byteCount, beside: waitingBytes)
+    }
+
+    private func countWaiting() {
+        edge.replies.change(by: pendingBytes - waitingBytes)
+        waitingBytes = pendingBytes
+    }
+
+    /// Drops a reply for which there is no room.
+    private func giveUp(_ stream: HTTP2StreamID) {
+        edge.logger.info("dropped a reply", metadata: ["peer": "\(handler?.peer ?? "unknown")", "reason": "too many replies wait for clients to read them, \(waitingBytes) bytes on this connection"])
+        answered(stream)
+        reset(stream, .enhanceYourCalm)
+    }
+
     func flushed() {
+        startArrived()
+        countWaiting()
         for stream in blocked where !isBehind(stream) {
             blocked.remove(stream)
             streams[stream]?.writer?.resume()
@@ -253,6 +290,8 @@ final class HTTP2Connection: HTTP2Side {
         goAwayTimer = nil
         handler = nil
         for stream in Array(streams.keys) { closed(stream) }
+        arrived = []
+        countWaiting()
         endIfOver()
     }
 

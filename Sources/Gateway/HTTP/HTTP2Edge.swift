@@ -12,6 +12,7 @@ struct HTTP2Edge: Sendable {
     /// Answers one request; what fails is an answer, too. Its task is cancelled when the client takes the request back or goes away.
     let respond: @Sendable (Request, any Channel) async -> Response
     let configuration: HTTP2Configuration
+    let replies: ReplyBudget
     /// A connection without a request for this long is closed.
     let idleTimeout: Duration
     let metrics: ConnectionMetrics
@@ -32,10 +33,10 @@ struct HTTP2Edge: Sendable {
         configuration.maximumConcurrentStreams = 128
         configuration.connectionWindowBytes = 1 << 20
         configuration.maximumHeaderListBytes = gateway.maximumHeaderBytes
-        configuration.resetBurst = 1_000
-        configuration.resetsPerSecond = 100
-        configuration.frameBurst = 2_000
-        configuration.framesPerSecond = 400
+        configuration.resetBurst = 256
+        configuration.resetsPerSecond = 50
+        configuration.frameBurst = 1_000
+        configuration.framesPerSecond = 200
         configuration.arrivalTime = gateway.arrivalTimeout
         configuration.stallTime = gateway.stallTimeout
         return configuration

@@ -13,14 +13,16 @@ final class RequestArrivalHandler: ChannelDuplexHandler, RemovableChannelHandler
     typealias OutboundOut = HTTPResponsePart
 
     private let place: ConnectionPlaces.Place
+    private let replies: ReplyBudget
     private let configuration: GatewayConfiguration
     private let logger: Logger
     private var unanswered = 0
     private var isBodyArriving = false
     private var timer: Scheduled<Void>?
 
-    init(_ place: ConnectionPlaces.Place, _ configuration: GatewayConfiguration, logger: Logger) {
+    init(_ place: ConnectionPlaces.Place, _ replies: ReplyBudget, _ configuration: GatewayConfiguration, logger: Logger) {
         self.place = place
+        self.replies = replies
         self.configuration = configuration
         self.logger = logger
     }
@@ -52,6 +54,15 @@ final class RequestArrivalHandler: ChannelDuplexHandler, RemovableChannelHandler
             if unanswered == 0 { place.setBusy(false) }
             if unanswered == 0, isBodyArriving { expect("the rest of a body", within: configuration.bodyTimeout, context) }
         }
+        guard case .body(let buffer) = unwrapOutboundIn(data) else { return context.write(data, promise: promise) }
+        let byteCount = buffer.readableBytes
+        guard replies.admits(byteCount, beside: 0) else {
+            promise?.fail(ChannelError.ioOnClosedChannel)
+            return close("too many replies wait for clients to read them", context)
+        }
+        replies.change(by: byteCount)
+        let promise = promise ?? context.eventLoop.makePromise()
+        promise.futureResult.whenComplete { [replies] _ in replies.change(by: -byteCount) }
         context.write(data, promise: promise)
     }
 
@@ -64,10 +75,13 @@ final class RequestArrivalHandler: ChannelDuplexHandler, RemovableChannelHandler
 
     private func expect(_ what: String, within time: Duration, _ context: ChannelHandlerContext) {
         timer = context.eventLoop.assumeIsolated().scheduleTask(in: TimeAmount(time)) {
-            let peer = context.channel.remoteAddress?.description ?? "a peer"
-            self.logger.info("closed a connection", metadata: ["peer": "\(peer)", "reason": "\(what) took longer than \(time)"])
-            context.close(promise: nil)
+            self.close("\(what) took longer than \(time)", context)
         }
+    }
+
+    private func close(_ reason: String, _ context: ChannelHandlerContext) {
+        logger.info("closed a connection", metadata: ["peer": "\(context.channel.remoteAddress?.description ?? "a peer")", "reason": "\(reason)"])
+        context.close(promise: nil)
     }
 
     private func expectNothing() {

@@ -3,12 +3,12 @@ import Model
 /// A JSON object whose members are taken one by one: what nobody took is an error, so no field of a client is ever ignored.
 ///
 /// A member that is `null` counts as absent. `path` says where the object stands in the request; errors name fields with it.
-struct JSONFields {
+package struct JSONFields {
     let path: String
     private var members: [String: JSONInput]
 
     /// - Throws: `badRequest` if `input` is no object.
-    init(_ input: JSONInput, at path: String = "") throws {
+    package init(_ input: JSONInput, at path: String = "") throws {
         guard case .object(let members) = input else {
             throw RequestError.invalid(path.isEmpty ? nil : path, "\(path.isEmpty ? "the body" : path) must be an object, found \(input.kind)")
         }

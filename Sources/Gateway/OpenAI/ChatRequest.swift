@@ -1,7 +1,7 @@
 import Model
 
 /// The body of `/v1/chat/completions`: a question to a collection, with the turns before it.
-struct ChatRequest {
+package struct ChatRequest {
     /// The collection's name.
     let model: String
     let question: String
@@ -17,7 +17,7 @@ struct ChatRequest {
     /// Longest question in bytes. Reason: about eight pages; what is longer is a document, to be ingested.
     static let maximumQuestionBytes = 32 << 10
 
-    init(_ input: JSONInput, sources: Int, partial: PartialPolicy) throws {
+    package init(_ input: JSONInput, sources: Int, partial: PartialPolicy) throws {
         var fields = try JSONFields(input)
         model = try fields.required("model", try fields.string("model"))
         let messages = try fields.required("messages", try fields.array("messages", maximumCount: Self.maximumMessages))

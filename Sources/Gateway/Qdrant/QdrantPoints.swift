@@ -1,9 +1,9 @@
 import Model
 
 /// Reads the points of an upsert: a list of points, or one list each of ids, vectors and payloads.
-enum QdrantPoints {
+package enum QdrantPoints {
     /// Takes `points` or `batch` from the body.
-    static func take(from fields: inout JSONFields, maximumCount: Int) throws -> [Point] {
+    package static func take(from fields: inout JSONFields, maximumCount: Int) throws -> [Point] {
         if let elements = try fields.array("points", maximumCount: maximumCount) {
             return try elements.enumerated().map { try point($1, at: "points[\($0)]") }
         }

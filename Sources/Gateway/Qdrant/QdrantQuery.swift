@@ -2,7 +2,7 @@ import Coordination
 import Model
 
 /// The body of `points/query`: nearest neighbours of a vector, or of a stored point.
-struct QdrantQuery {
+package struct QdrantQuery {
     enum Target {
         case vector([Float])
         case point(PointID)
@@ -13,7 +13,7 @@ struct QdrantQuery {
     private let search: SearchQuery
 
     /// Takes all fields and checks that none is left.
-    init(_ fields: inout JSONFields, maximumLimit: Int, partial: PartialPolicy) throws {
+    package init(_ fields: inout JSONFields, maximumLimit: Int, partial: PartialPolicy) throws {
         try fields.refuse("shard_key", "prefetch", "using", "lookup_from")
         guard let query = fields.take("query") else {
             throw RequestError.unsupported("query", "query is missing: a query without one lists points, which only points/scroll does here")

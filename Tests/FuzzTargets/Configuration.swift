@@ -1,0 +1,1 @@
+../../Sources/covey/Configuration.swift

@@ -1,0 +1,1 @@
+../../Sources/covey/Setting.swift

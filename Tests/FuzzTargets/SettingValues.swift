@@ -1,0 +1,1 @@
+../../Sources/covey/SettingValues.swift
