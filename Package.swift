@@ -97,8 +97,8 @@ let package = Package(
         // Every parser of what strangers say, for fuzzers (`cluster/fuzz`) and for the tests that replay what they found. The settings, of the
         // executable, come in as links.
         .target(
-            name: "FuzzTargets", dependencies: ["Gateway", "Ingestion", "Embedding", "Transport", "S3Store", "HTTP2", "Wire", "VectorIndex", "VectorMath", "Storage", "Model", .logging, .yams],
-            path: "Tests/FuzzTargets"),
+            name: "FuzzTargets", dependencies: (Context.environment["COVEY_FUZZ_BUILD"] == "light" ? [] : ["Gateway", "Transport"]) + ["Ingestion", "Embedding", "S3Store", "HTTP2", "Wire", "VectorIndex", "VectorMath", "Storage", "Model", .logging, .yams],
+            path: "Tests/FuzzTargets", swiftSettings: Context.environment["COVEY_FUZZ_BUILD"] == "light" ? [.define("LIGHT")] : []),
         .tests("FuzzTests", ["FuzzTargets"]),
 
         .tests("ArchitectureTests", []),
@@ -125,7 +125,7 @@ let package = Package(
     swiftLanguageModes: [.v6]
 )
 
-// The executable has its main from a fuzzer, so it is there for `cluster/fuzz` only.
+// It is linked with libFuzzer, so it is there for `cluster/fuzz` only.
 if Context.environment["COVEY_FUZZ_BUILD"] != nil {
     package.targets.append(.executableTarget(name: "covey-fuzz", dependencies: ["FuzzTargets"], path: "Tests/Fuzz"))
 }

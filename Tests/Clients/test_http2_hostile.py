@@ -23,11 +23,16 @@ def hasty(make_cluster):
         "gateway.connections": CONNECTIONS,
     }
     cluster = make_cluster(shards=1, settings={**settings, "replicas": 1})
+    fill(cluster)
+    return cluster
+
+
+def fill(cluster):
+    """A collection whose points are 5 MiB of JSON."""
     assert cluster.json("PUT", "/collections/large", {"vectors": {"size": 2, "distance": "Dot"}})[0] == 200
     points = [{"id": i, "vector": [i, 1], "payload": {"text": "x" * 1_000}} for i in range(5_000)]
     for start in range(0, 5_000, 1_000):
         assert cluster.json("PUT", "/collections/large/points?wait=true", {"points": points[start : start + 1_000]})[0] == 200
-    return cluster
 
 
 @pytest.fixture(params=["public port", "node"])
@@ -219,6 +224,27 @@ def test_a_connection_whose_window_stays_shut_is_ended(hasty):
     connection.send(settings((INITIAL_WINDOW_SIZE, 2**30)), headers(1, *SCROLL_HEAD, end=False), data(1, SCROLL, end=True))
     found = read_until(connection, lambda each: each.kind == GOAWAY)
     assert data_bytes(found) == 65_535 and found[-1].code == ENHANCE_YOUR_CALM
+
+
+def test_replies_that_nobody_reads_are_bounded_over_all_connections(cluster):
+    fill(cluster)
+    unread, streams, dropped = [], range(1, 17, 2), 0
+    for _ in range(10):  # 80 of 5 MiB, of 256 MiB
+        connection = RawConnection(public(cluster), timeout=60)
+        connection.send(settings((INITIAL_WINDOW_SIZE, 0)), *[headers(stream, *SCROLL_HEAD, end=False) + data(stream, SCROLL, end=True) for stream in streams])
+        missing = set(streams)
+        while missing:
+            found = connection.receive()
+            if found.kind in (HEADERS, RST_STREAM) and found.stream in missing:
+                missing.remove(found.stream)
+                dropped += found.kind == RST_STREAM and found.code == ENHANCE_YOUR_CALM
+        unread.append(connection)
+    assert 10 <= dropped < 60
+    reader = RawConnection(public(cluster), timeout=60)
+    reader.send(settings((INITIAL_WINDOW_SIZE, 2**30)), window_update(0, 2**30), headers(1, *SCROLL_HEAD, end=False), data(1, SCROLL, end=True))
+    assert reader.answer(1)[0] == 200
+    for connection in unread:
+        connection.close()
 
 
 def test_a_slow_but_steady_reader_gets_all(hasty):

@@ -1,7 +1,6 @@
 import HTTP2
 import Model
 import S3Store
-import Transport
 import Wire
 
 extension FuzzTarget {
@@ -13,14 +12,6 @@ extension FuzzTarget {
         FuzzTarget("http2-client", seeds: [[3] + clientHello() + reply()]) { bytes in
             guard let first = bytes.first else { return }
             converse(.client, Array(bytes.dropFirst()), piece: pieces[Int(first) % pieces.count])
-        },
-        FuzzTarget("grpc", seeds: [[0, 0, 0, 0, 2, 8, 7], [0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 9]]) { bytes in
-            let whole = messages(bytes, piece: .max)
-            for piece in [1, 3, 6] {
-                let cut = messages(bytes, piece: piece)
-                precondition(cut.error == whole.error, "cut into \(piece): \(cut.error ?? "no error"), whole: \(whole.error ?? "no error")")
-                precondition(whole.error != nil || cut.messages == whole.messages, "cut into \(piece), other messages")
-            }
         },
         FuzzTarget("wire-requests", seeds: wireRequests.indices.map { [UInt8($0)] }) { bytes in
             guard let (index, rest) = choice(bytes, of: wireRequests.count) else { return }
@@ -80,20 +71,6 @@ private func converse(_ role: HTTP2Session.Role, _ input: [UInt8], piece: Int) {
             if session.isOver { return }
         }
     } catch {}
-}
-
-private func messages(_ bytes: [UInt8], piece: Int) -> (messages: [[UInt8]], error: String?) {
-    var assembler = MessageAssembler(limit: 1_000)
-    var messages: [[UInt8]] = []
-    var rest = bytes[...]
-    do throws(ClusterError) {
-        while !rest.isEmpty {
-            let chunk = Array(rest.prefix(piece))
-            rest = rest.dropFirst(chunk.count)
-            try assembler.append(chunk.span.bytes, to: &messages)
-        }
-    } catch { return (messages, "\(error)") }
-    return (messages, nil)
 }
 
 /// What is read and written again is read as the same: compared as bytes, for not a number is not equal to itself.

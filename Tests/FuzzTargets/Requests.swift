@@ -1,4 +1,3 @@
-import Gateway
 import Model
 
 extension FuzzTarget {
@@ -9,42 +8,5 @@ extension FuzzTarget {
             guard let again = try? JSONValue(parsing: written) else { fatalError("not read as it was written: \(String(decoding: written, as: UTF8.self))") }
             precondition(again.serialized() == written, "changes: \(String(decoding: written, as: UTF8.self))")
         },
-        FuzzTarget("json-routes", seeds: routes.enumerated().flatMap { index, route in route.seeds.map { [UInt8(index)] + Array($0.utf8) } }) { bytes in
-            guard let (index, rest) = choice(bytes, of: routes.count), let input = try? JSONReader.read(rest) else { return }
-            try? routes[index].read(input)
-        },
-        FuzzTarget(
-            "multipart",
-            seeds: [Array("x\0--x\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.md\"\r\nContent-Type: text/plain\r\n\r\nhello\r\n--x--\r\n".utf8)]
-        ) { bytes in
-            let end = bytes.firstIndex(of: 0) ?? 0
-            let boundary = String(decoding: bytes[..<end], as: UTF8.self)
-            _ = try? MultipartForm(Array(bytes[min(bytes.count, end + 1)...]), contentType: "multipart/form-data; boundary=\(boundary)")
-        },
-    ]
-
-    private struct Route: Sendable {
-        let seeds: [String]
-        let read: @Sendable (JSONInput) throws -> Void
-    }
-
-    private static let routes: [Route] = [
-        Route(seeds: [#"{"must": [{"key": "n", "match": {"value": 5}}, {"has_id": [7]}], "should": [{"key": "n", "range": {"gt": 4, "lte": 5.0}}], "must_not": {"is_null": {"key": "g"}}}"#]) {
-            _ = try QdrantFilter.read($0, at: "filter").passes(id: .integer(7), payload: ["n": 5, "tags": ["a"]])
-        },
-        Route(seeds: [#"{"type": "or", "filters": [{"type": "eq", "key": "topic", "value": "x"}, {"type": "nin", "key": "year", "value": [1, 2020]}]}"#]) {
-            _ = try AttributeFilter.read($0, at: "filters").passes(id: .integer(7), payload: ["attributes": ["year": 2020]])
-        },
-        Route(seeds: [#"{"query": [0.5, 1], "limit": 3, "offset": 1, "filter": {"must": []}, "params": {"exact": true}, "with_payload": ["a"], "with_vector": true, "score_threshold": 0.5, "covey": {"explain": [1]}}"#]) {
-            var fields = try JSONFields($0)
-            _ = try QdrantQuery(&fields, maximumLimit: 10_000, partial: .degrade)
-        },
-        Route(seeds: [#"{"points": [{"id": 1, "vector": [1, 2], "payload": {"a": [1]}}]}"#, #"{"batch": {"ids": [1], "vectors": [[1, 2]], "payloads": [null]}}"#]) {
-            var fields = try JSONFields($0)
-            _ = try QdrantPoints.take(from: &fields, maximumCount: 100)
-        },
-        Route(seeds: [#"{"model": "m", "messages": [{"role": "system", "content": "s"}, {"role": "user", "content": [{"type": "text", "text": "q"}]}], "stream": true, "stream_options": {"include_usage": true}, "max_tokens": 5, "temperature": 0.5, "covey": {"partial": "fail"}}"#]) {
-            _ = try ChatRequest($0, sources: 8, partial: .degrade)
-        },
-    ]
+    ] + gateway + grpc
 }
