@@ -258,7 +258,7 @@ def test_keys_are_rotated_and_revoked_while_requests_go_on(make_cluster, tmp_pat
         began = time.monotonic()
         tenants.write()
         cluster.wait_for(lambda: status("acme/old") == 401, "the old key to be refused", seconds=10)
-        assert time.monotonic() - began < 1 + 1.5, "tenants.reload_seconds is 1"
+        assert time.monotonic() - began < 1 + 3, "tenants.reload_seconds is 1; the rest is for a busy machine"
         assert status("acme/new") == 200
         # A key that ends needs no change of the file.
         cluster.wait_for(lambda: status("acme/brief") == 401, "the brief key to end", seconds=15)
@@ -268,7 +268,8 @@ def test_keys_are_rotated_and_revoked_while_requests_go_on(make_cluster, tmp_pat
         tenants.path.write_text("tenants: [{name: acme, keys: [{name: x, sha256: short}]}]")
         valid = lambda: re.search(rb"(?m)^covey_tenants_file_valid (\d)", call(cluster, "GET", "/metrics", headers=tenants["ops"])[2])
         cluster.wait_for(lambda: valid() and valid()[1] == b"0", "the wrong file to be noticed", seconds=10)
-        assert status("acme/new") == 200 and "changed tenants.file not taken" in cluster.log("serve") and "64 hexadecimal" in cluster.log("serve")
+        cluster.wait_for(lambda: "changed tenants.file not taken" in cluster.log("serve") and "64 hexadecimal" in cluster.log("serve"), "the reason in the log", seconds=10)
+        assert status("acme/new") == 200
         assert not failures, "a request failed while keys changed"
         stop.set()
         asking.join()
