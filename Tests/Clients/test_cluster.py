@@ -61,6 +61,13 @@ def test_a_dead_shard_node_without_replicas_costs_coverage_not_the_answer(make_c
     status, reply = query(cluster, "dead", vector, parameters="?partial=fail")
     assert status >= 500, reply
 
+    # A write of all shards says what became of each part; sent again, it is whole.
+    status, reply = cluster.json("PUT", "/collections/dead/points?wait=true&timeout=1", {"points": points})
+    assert status in (503, 504), reply
+    parts = {part["node"]: part for part in reply["covey"]["shards"]}
+    assert len(parts) == 4 and parts["shard-2"]["error"]["code"] in ("unavailable", "deadlineExceeded"), reply
+    assert all(parts[node]["position"] > 0 and parts[node]["superseded"] == held[node] for node in parts if node != "shard-2"), reply
+
     cluster.start("shard-2")
     cluster.wait_for(
         lambda: query(cluster, "dead", vector)[1]["covey"]["coverage"]["shards_answered"] == 4, "shard-2 to be used again"
