@@ -23,7 +23,7 @@ extension Coordinator {
     package func writeEach(
         _ operations: [AppendRequest.Operation], to name: CollectionName, context: CallContext
     ) async throws(ClusterError) -> WriteOutcome {
-        try await writing { () throws(ClusterError) in try await written(operations, to: name, context: context) }
+        try await writing(context.tenant) { () throws(ClusterError) in try await written(operations, to: name, context: context) }
     }
 
     private func written(

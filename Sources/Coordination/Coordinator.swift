@@ -24,7 +24,7 @@ package final class Coordinator: Sendable {
     private let health = Mutex<[NodeID: NodeHealth]>([:])
     private let hedging = HedgeRule()
     /// At most ``CoordinatorConfiguration/maximumWrites``.
-    private let writesAtWork = Mutex(0)
+    private let writesAtWork = Mutex<[TenantID: Int]>([:])
 
     /// - Parameters:
     ///   - members: The cluster's shard nodes, alive or not.
@@ -255,15 +255,24 @@ package final class Coordinator: Sendable {
             mayBeUnverified: partial == .degrade)
     }
 
-    /// Does something that waits for the store, unless many do already.
-    func writing<Value>(_ body: () async throws(ClusterError) -> Value) async throws(ClusterError) -> Value {
+    /// Does something that waits for the store, unless many do already. A tenant may have eight times as many at work as there is room left, so that
+    /// one that floods leaves some to the others.
+    func writing<Value>(_ tenant: TenantID, _ body: () async throws(ClusterError) -> Value) async throws(ClusterError) -> Value {
         let limit = configuration.maximumWrites
-        let isFull = writesAtWork.withLock { count in
-            if count < limit { count += 1 } else { return true }
-            return false
+        let refusal: ClusterError? = writesAtWork.withLock { counts in
+            let (total, own) = (counts.values.reduce(0, +), counts[tenant, default: 0])
+            if total >= limit { return ClusterError(.unavailable, "\(limit) writes are at work, which is the limit; try again") }
+            if own >= 8 * (limit - total) { return ClusterError(.resourceExhausted, "\(own) writes of this tenant are at work, which is its share; try again") }
+            counts[tenant] = own + 1
+            return nil
         }
-        if isFull { throw ClusterError(.unavailable, "\(limit) writes are at work, which is the limit; try again") }
-        defer { writesAtWork.withLock { $0 -= 1 } }
+        if let refusal { throw refusal }
+        defer {
+            writesAtWork.withLock { counts in
+                let left = counts[tenant, default: 1] - 1
+                counts[tenant] = left == 0 ? nil : left
+            }
+        }
         return try await body()
     }
 

@@ -1,3 +1,4 @@
+import Foundation
 import Model
 import Synchronization
 
@@ -12,6 +13,8 @@ final class NodeHealth: Sendable {
     private static let longestPause: Duration = .seconds(8)
     /// Weight of the newest time in the mean. Reason: some twenty calls, a fraction of a second under load.
     private static let weight = 0.1
+    /// Time in which half of the mean is forgotten while nobody asks the node: else one that was slow once would never be asked again.
+    private static let halfLife: Duration = .seconds(5)
 
     private struct State {
         /// Mean of the times of calls, in seconds, the newest counting most.
@@ -30,7 +33,8 @@ final class NodeHealth: Sendable {
     func expectation(now: ContinuousClock.Instant) -> Double? {
         state.withLock { state in
             if let until = state.closedUntil, now < until { return nil }
-            return state.mean * Double(state.underWay + 1)
+            guard state.underWay == 0, let at = state.answeredAt else { return state.mean * Double(state.underWay + 1) }
+            return state.mean * exp2(-(at.duration(to: now) / Self.halfLife))
         }
     }
 

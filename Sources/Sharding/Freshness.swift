@@ -14,8 +14,11 @@ struct Freshness {
     /// When the listing began that is under way.
     var checkBegan: ContinuousClock.Instant?
 
-    /// - Parameter openedAt: When the log had been read.
-    init(openedAt: ContinuousClock.Instant) {
+    /// - Parameters:
+    ///   - openedAt: When the log had been read.
+    ///   - listedAt: Before it was listed.
+    init(openedAt: ContinuousClock.Instant, listedAt: ContinuousClock.Instant) {
         tailKnownAt = openedAt
+        verifiedAt = listedAt
     }
 }

@@ -18,6 +18,7 @@ extension Shard {
         // what it names: a gap means "read the newest manifest again" (protocol, H10, H16). Only with the same one again it is a loss.
         var previousVersion: UInt64?
         while true {
+            let start = environment.clock.now()
             // A half of a split shard that was never sealed begins with what the split says.
             var manifest = try await log.newestManifest()
             if manifest == nil { manifest = try await log.beginning(in: schema) }
@@ -27,14 +28,14 @@ extension Shard {
             // A claim that a later manifest covers may be one at a position that had been truncated: void, unlike what follows it (H3).
             if let state, state.cursor.epoch > manifest?.epoch ?? 0, try await log.newestManifest()?.version ?? 0 > version { continue }
             if let state {
-                let shard = Shard(id: id, schema: schema, environment: environment, log: log, writer: writer, state: state)
+                let shard = Shard(id: id, schema: schema, environment: environment, log: log, writer: writer, state: state, listedAt: start)
                 await shard.watchDrift()
                 return shard
             }
             // So it is with a log that was erased but for its fences.
             if let halves = try await log.halves() {
                 let cursor = LogCursor(writer: writer, splitAt: try await log.fences(), epoch: halves.lower.epoch)
-                return Shard(id: id, schema: schema, environment: environment, log: log, writer: writer, state: ShardState(schema: schema, splitAt: cursor))
+                return Shard(id: id, schema: schema, environment: environment, log: log, writer: writer, state: ShardState(schema: schema, splitAt: cursor), listedAt: start)
             }
             previousVersion = version
         }

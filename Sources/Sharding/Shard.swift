@@ -39,7 +39,11 @@ actor Shard {
     /// Whether an ``ErasureMark`` is in the store that no rewriting since has made superfluous.
     var isMarked = false
 
-    init(id: ShardID, schema: CollectionSchema, environment: ShardEnvironment, log: LogStore, writer: LogWriterID, state: consuming ShardState) {
+    /// - Parameter listedAt: Before the log was listed that `state` comes from.
+    init(
+        id: ShardID, schema: CollectionSchema, environment: ShardEnvironment, log: LogStore, writer: LogWriterID, state: consuming ShardState,
+        listedAt: ContinuousClock.Instant
+    ) {
         self.id = id
         self.schema = schema
         // An index without a range is not opened.
@@ -49,7 +53,7 @@ actor Shard {
         self.writer = writer
         self.state = Mutex(state)
         placed = Mutex(environment.followers.replicas(of: id, shardCount: schema.shardCount))
-        freshness = Mutex(Freshness(openedAt: environment.clock.now()))
+        freshness = Mutex(Freshness(openedAt: environment.clock.now(), listedAt: listedAt))
     }
 
     nonisolated var isUsable: Bool { failure.withLock { $0 == nil } }

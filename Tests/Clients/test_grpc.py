@@ -59,16 +59,18 @@ def generator_channel(cluster):
 
 @pytest.fixture(scope="module")
 def shard_id(cluster, protos, shard_channel):
-    """The shard of a one-shard collection, found at the node that keeps it."""
+    """A shard of a collection, at the node that owns it."""
     body = {"vectors": {"size": DIMENSION, "distance": "Dot"}, "shard_number": 4}
     assert cluster.json("PUT", "/collections/foreign", body)[0] == 200
     point = {"id": 1, "vector": [1.0] * DIMENSION}
     points = [{**point, "id": i} for i in range(1, 65)]  # one at least for every shard, so that all are open
-    assert cluster.json("PUT", "/collections/foreign/points?wait=true", {"points": points})[0] == 200
+    status, reply = cluster.json("PUT", "/collections/foreign/points?wait=true", {"points": points})
+    assert status == 200
+    owned = {part["shard"] for part in reply["covey"]["shards"] if part["node"] == "shard-1"}
     status = protos.shard_stub(shard_channel).Status(protos.shard.StatusRequest(tenant="default"), timeout=10)
     incarnation = int(cluster.json("GET", "/collections/foreign")[1]["result"]["covey"]["incarnation"], 16)
-    held = [shard for shard in status.shards if shard.shard.incarnation == incarnation]
-    assert held, "shard-1 keeps no shard of the collection"
+    held = [shard for shard in status.shards if shard.shard.incarnation == incarnation and shard.shard.index in owned]
+    assert held, "shard-1 owns no shard of the collection"
     return max(held, key=lambda shard: shard.points).shard
 
 

@@ -1,5 +1,6 @@
 import Coordination
 import Model
+import Synchronization
 import Testing
 
 @Suite("Several replicas of a shard") struct ReplicaTests {
@@ -121,12 +122,29 @@ import Testing
         #expect(answer.hits.count == 1 && answer.coverage.unverified.count == 1)
     }
 
-    @Test("strong reads go to the owner, which needs not ask the store, unless it is much slower")
+    @Test("strong reads go to the owner, which needs not ask the store, unless it is much slower; and again when that is some time ago")
     func prefersOwner() async throws {
-        let (cluster, name, first, second) = try await cluster()
+        let start = ContinuousClock.now
+        let passed = Mutex(Duration.zero)
+        let clock = DeadlineClock(now: { start + passed.withLock { $0 } }, sleep: { _ in try await Task.sleep(for: .seconds(3_600)) })
+        let (cluster, name, first, second) = try await cluster(clock: clock)
+        func asked(_ searches: Int) async throws -> (first: Int, second: Int) {
+            let before = (first.calls.count { $0 == "search" }, second.calls.count { $0 == "search" })
+            for _ in 0..<searches { _ = try await cluster.coordinator.search(query, in: name, context: cluster.context) }
+            return (first.calls.count { $0 == "search" } - before.0, second.calls.count { $0 == "search" } - before.1)
+        }
         first.owner.withLock { $0 = second.name }
         _ = try await cluster.coordinator.write([.upsert([point])], to: name, context: cluster.context)
-        for _ in 0..<200 { _ = try await cluster.coordinator.search(query, in: name, context: cluster.context) }
-        #expect(second.calls.count { $0 == "search" } > first.calls.count { $0 == "search" })
+        #expect(try await asked(20) == (0, 20))
+        first.afterSearch.withLock { $0 = { _, _ in passed.withLock { $0 += .milliseconds(1) } } }
+        second.afterSearch.withLock { $0 = { _, _ in passed.withLock { $0 += .milliseconds(500) } } }
+        #expect(try await asked(1) == (0, 1))
+        second.afterSearch.withLock { $0 = nil }
+        #expect(try await asked(20) == (20, 0))
+        for _ in 0..<20 {
+            passed.withLock { $0 += .seconds(5) }
+            _ = try await asked(1)
+        }
+        #expect(try await asked(20) == (0, 20))
     }
 }

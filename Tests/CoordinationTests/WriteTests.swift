@@ -112,6 +112,24 @@ import Testing
         try await cluster.coordinator.write([.delete([.integer(3)])], to: name, context: cluster.context)
     }
 
+    @Test("a tenant whose writes wait leaves room for other tenants' writes")
+    func share() async throws {
+        let cluster = try FakeCluster(nodes: 1) { $0.maximumWrites = 9 }
+        let name = try await cluster.make("c")
+        let other = CallContext(requestID: RequestID("other"), tenant: try TenantID("other"))
+        _ = try await cluster.coordinator.createCollection(name, dimension: 2, metric: .dot, context: other)
+        let node = cluster.nodes[0]
+        node.fail { method, earlier in method == "append" && earlier < 8 ? .hang : nil }
+        let waiting = (0..<8).map { id in Task { try await cluster.coordinator.write([.delete([.integer(id)])], to: name, context: cluster.context) } }
+        while node.calls.count(where: { $0 == "append" }) < 8 { await Task.yield() }
+        await #expect(throws: ClusterError(.resourceExhausted, "8 writes of this tenant are at work, which is its share; try again")) {
+            try await cluster.coordinator.write([.delete([.integer(8)])], to: name, context: cluster.context)
+        }
+        try await cluster.coordinator.write([.delete([.integer(1)])], to: name, context: other)
+        for task in waiting { task.cancel() }
+        for task in waiting { _ = await task.result }
+    }
+
     @Test("a failed shard is named; the others have written")
     func partialFailure() async throws {
         let cluster = try FakeCluster()
