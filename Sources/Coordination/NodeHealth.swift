@@ -19,6 +19,8 @@ final class NodeHealth: Sendable {
     private struct State {
         /// Mean of the times of calls, in seconds, the newest counting most.
         var mean = 0.0
+        /// From when on half of it is forgotten in each ``halfLife``, while nobody asks the node.
+        var meanAt: ContinuousClock.Instant?
         var underWay = 0
         var failures = 0
         /// When it last answered anybody.
@@ -33,13 +35,13 @@ final class NodeHealth: Sendable {
     func expectation(now: ContinuousClock.Instant) -> Double? {
         state.withLock { state in
             if let until = state.closedUntil, now < until { return nil }
-            guard state.underWay == 0, let at = state.answeredAt else { return state.mean * Double(state.underWay + 1) }
-            return state.mean * exp2(-(at.duration(to: now) / Self.halfLife))
+            return state.underWay == 0 ? Self.mean(state, now) : state.mean * Double(state.underWay + 1)
         }
     }
 
     func began(now: ContinuousClock.Instant) {
         state.withLock { state in
+            if state.underWay == 0 { state.mean = Self.mean(state, now) }
             state.underWay += 1
             // The first call after a pause is the probe; the others go on sparing the node until it has answered.
             if let until = state.closedUntil, now >= until { state.closedUntil = now + state.pause }
@@ -58,6 +60,7 @@ final class NodeHealth: Sendable {
     func ended(_ outcome: Outcome, now: ContinuousClock.Instant) {
         state.withLock { state in
             state.underWay -= 1
+            state.meanAt = now
             switch outcome {
             case .answered(let time):
                 state.mean += Self.weight * (time / .seconds(1) - state.mean)
@@ -78,6 +81,10 @@ final class NodeHealth: Sendable {
             Self.fail(&state, now)
             return true
         }
+    }
+
+    private static func mean(_ state: State, _ now: ContinuousClock.Instant) -> Double {
+        state.mean * exp2(-((state.meanAt?.duration(to: now) ?? .zero) / halfLife))
     }
 
     private static func live(_ state: inout State, _ now: ContinuousClock.Instant) {

@@ -7,7 +7,8 @@ final class OpenShards: Sendable {
     /// Shards opened at once that nobody waits for. Reason: those that somebody waits for come first.
     private static let warmingLimit = 2
 
-    /// After so long without an opening that came about, one call tries and the others are refused at once. Reason: what a long log takes to read.
+    /// While an attempt to open a shard takes longer, and so long after one that failed, one call tries and the others are refused at once. Reason: what a
+    /// long log takes to read.
     private static let patience: Duration = .seconds(2)
 
     private let limit: Int
@@ -37,14 +38,17 @@ final class OpenShards: Sendable {
         var leftover: Leftover?
         var users = 0
         var lastUse: UInt64
+        let beganAt: ContinuousClock.Instant
         let openedAt = ContinuousClock.now
         var idleSince = ContinuousClock.now
     }
     private struct Leftover {
         /// An opening that cannot be written to, nor tell what is current; good for reads that may be old.
         var shard: Shard?
-        /// When the first attempt began to open it anew.
+        /// Since when it has not been open.
         let since: ContinuousClock.Instant
+        /// When the last attempt to open it anew failed.
+        var failedAt: ContinuousClock.Instant?
     }
 
     init(limit: Int, clock: DeadlineClock, open: @escaping @Sendable (ShardID) async throws(ClusterError) -> Shard) {
@@ -71,8 +75,10 @@ final class OpenShards: Sendable {
             defer { leave(id, slot.number) }
             if let leftover = slot.leftover {
                 if mayBeOld, let shard = leftover.shard { return try await body(shard) }
-                let time = leftover.since.duration(to: clock.now())
-                if !isFirst, time > Self.patience { throw ClusterError(.unavailable, "shard \(id) could not be opened for \(time): the store does not answer") }
+                let now = clock.now()
+                let time = leftover.since.duration(to: now)
+                let isAway = slot.beganAt.duration(to: now) > Self.patience || leftover.failedAt.map { $0.duration(to: now) < Self.patience } ?? false
+                if !isFirst, isAway { throw ClusterError(.unavailable, "shard \(id) could not be opened for \(time): the store does not answer") }
             }
             switch await slot.opening.value {
             case .failure(let error): throw error
@@ -104,7 +110,7 @@ final class OpenShards: Sendable {
                     ended(result, id, number)
                     return result
                 }
-                state.slots[id] = Slot(opening: task, number: number, leftover: state.leftovers.removeValue(forKey: id), lastUse: number)
+                state.slots[id] = Slot(opening: task, number: number, leftover: state.leftovers.removeValue(forKey: id), lastUse: number, beganAt: clock.now())
             }
             state.slots[id]!.users += 1
             state.slots[id]!.lastUse = state.clock
@@ -122,7 +128,8 @@ final class OpenShards: Sendable {
             if case .failure(let error) = result {
                 state.slots[id] = nil
                 if error.code == .unavailable {
-                    state.leftovers[id] = leftover ?? Leftover(since: clock.now())
+                    let now = clock.now()
+                    state.leftovers[id] = Leftover(shard: leftover?.shard, since: leftover?.since ?? now, failedAt: now)
                     return
                 }
             }
@@ -250,7 +257,7 @@ final class OpenShards: Sendable {
             state.refreshing[id] = nil
             guard case .success = opened, !isOwner, !state.isClosed, let old = state.slots[id] else { return false }
             state.clock += 1
-            state.slots[id] = Slot(opening: Task { opened }, number: state.clock, lastUse: old.lastUse)
+            state.slots[id] = Slot(opening: Task { opened }, number: state.clock, lastUse: old.lastUse, beganAt: clock.now())
             discard(old, &state)
             return true
         }

@@ -22,7 +22,13 @@ import Testing
             await #expect(throws: ClusterError.self) { try await harness.upsert([harness.point(3)], on: node) }
         }
         isAway.withLock { $0 = false }
-        try await harness.upsert([harness.point(4)], on: node)
+        // Refused while the attempt that a read began is under way.
+        var isBack = false
+        for _ in 0..<1_000_000 where !isBack {
+            isBack = (try? await harness.upsert([harness.point(4)], on: node)) != nil
+            await Task.yield()
+        }
+        #expect(isBack)
         let after = try await count(harness, node, .strong)
         #expect(try await count(harness, node, .eventual) == after)
         #expect(try await harness.contents(node).contains { $0.id == .integer(4) })
