@@ -217,7 +217,11 @@ class Wire:
                 near = self.server.accept()[0]
             except OSError:
                 return
-            far = socket.create_connection(("127.0.0.1", self.target))
+            try:
+                far = socket.create_connection(("127.0.0.1", self.target))
+            except OSError:
+                near.close()
+                continue
             for a, b in ((near, far), (far, near)):
                 threading.Thread(target=self.carry, args=(a, b), daemon=True).start()
 

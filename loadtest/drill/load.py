@@ -3,6 +3,7 @@
 import asyncio
 import bisect
 import collections
+import itertools
 import json
 import random
 import time
@@ -141,8 +142,16 @@ def between(rows, start, end):
     return [row for row in rows if start <= row.start < end]
 
 
-def longest_gap(acknowledgements, start, end):
-    """Longest time without an acknowledgement in a span, from the last one before it on, given the sorted times of all."""
-    first = max(0, bisect.bisect_left(acknowledgements, start) - 1)
-    times = acknowledgements[first : bisect.bisect_right(acknowledgements, end)] + [end]
-    return max((b - a for a, b in zip(times, times[1:])), default=end - start)
+def longest_wait(writes, start, end):
+    """Longest time in a span that a shard let a write wait and acknowledged none, given the (start, end) of its acknowledged writes.
+
+    A time in which nobody wrote is not one: at a low rate most of the time between two acknowledgements is of that kind.
+    """
+    ends = sorted(finish for _, finish in writes)
+    #: Of the writes that end at a place in `ends` or later, the earliest start.
+    waiting = list(itertools.accumulate((begin for begin, _ in sorted(writes, key=lambda write: -write[1])), min))[::-1]
+    longest = 0.0
+    for index in range(bisect.bisect_left(ends, start), len(ends)):
+        since = max(start, waiting[index], ends[index - 1] if index else start)
+        longest = max(longest, min(ends[index], end) - since)
+    return longest
