@@ -78,7 +78,7 @@ extension Shard {
         let end = min(now + timeout, context.deadline ?? now + timeout)
         let code: ClusterError.Code = end == context.deadline ? .deadlineExceeded : .unavailable
         // Its parent is this call, which ends it.
-        let timer = Task {
+        let timer = Task(executorPreference: environment.executor) {
             guard (try? await clock.sleep(end)) != nil else { return }
             check.finish(.failure(ClusterError(code, "shard \(self.id): the store did not confirm within \(now.duration(to: end)) what is current")))
         }
@@ -86,7 +86,7 @@ extension Shard {
         _ = try await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
                 check.wait(with: continuation)
-                Task { await confirm(check) }  // it ends with the listing; the check may be finished before
+                Task(executorPreference: environment.executor) { await self.confirm(check) }  // it ends with the listing; the check may be finished before
             }
         } onCancel: {
             check.finish(.failure(ClusterError(.cancelled, "the caller went away")))
@@ -101,7 +101,7 @@ extension Shard {
         } else {
             // The listing under way began before this check; those that wait share the next.
             let underWay = listing
-            task = Task {
+            task = Task(executorPreference: environment.executor) {
                 _ = await underWay?.value
                 return await self.listsNothingNewer()
             }

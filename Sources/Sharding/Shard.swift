@@ -98,7 +98,7 @@ actor Shard {
         try await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
                 write.wait(with: continuation)
-                Task { await self.enqueue(write) }  // ends at once; the write is finished by `drain`
+                Task(executorPreference: environment.executor) { await self.enqueue(write) }  // ends at once; the write is finished by `drain`
             }
         } onCancel: {
             write.stop.cancel()
@@ -119,7 +119,7 @@ actor Shard {
         queue.append(write)
         queuedBytes += write.byteCount
         // Its parent is this shard: `close` waits for it.
-        if writing == nil { writing = Task { await drain() } }
+        if writing == nil { writing = Task(executorPreference: environment.executor) { await self.drain() } }
     }
 
     /// Why a write has to wait for a seal.

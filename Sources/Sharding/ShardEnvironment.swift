@@ -10,6 +10,8 @@ final class ShardEnvironment: Sendable {
     let store: any ObjectStore
     let configuration: ShardConfiguration
     let clock: DeadlineClock
+    /// Where tasks of calls run, see ``ShardNode/init(node:store:configuration:followers:clock:executor:metrics:logger:)``.
+    let executor: (any TaskExecutor)?
     /// Who hears what this node's shards commit.
     let followers: Followers
     let logger: Logger
@@ -35,12 +37,13 @@ final class ShardEnvironment: Sendable {
     let sealSeconds: Histogram
 
     init(
-        node: NodeID, store: any ObjectStore, configuration: ShardConfiguration, followers: Followers, clock: DeadlineClock, metrics: Metrics,
-        logger: Logger
+        node: NodeID, store: any ObjectStore, configuration: ShardConfiguration, followers: Followers, clock: DeadlineClock,
+        executor: (any TaskExecutor)? = nil, metrics: Metrics, logger: Logger
     ) {
         self.node = node
         self.followers = followers
         self.clock = clock
+        self.executor = executor
         self.store = store
         self.configuration = configuration
         self.logger = logger

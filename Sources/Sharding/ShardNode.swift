@@ -15,12 +15,14 @@ package final class ShardNode: ShardService {
     ///   - node: The node's name in the configuration; it stands in the log's claims.
     ///   - store: Holds everything that is durable; shared with the other nodes.
     ///   - followers: Who hears what this node commits; nobody by default.
+    ///   - executor: Where what belongs to calls runs that is not a part of their tasks; by default Swift's own threads.
     package init(
         node: NodeID, store: any ObjectStore, configuration: ShardConfiguration = ShardConfiguration(), followers: Followers? = nil,
-        clock: DeadlineClock = .continuous, metrics: Metrics, logger: Logger
+        clock: DeadlineClock = .continuous, executor: (any TaskExecutor)? = nil, metrics: Metrics, logger: Logger
     ) {
         let environment = ShardEnvironment(
-            node: node, store: store, configuration: configuration, followers: followers ?? Followers(of: node), clock: clock, metrics: metrics, logger: logger)
+            node: node, store: store, configuration: configuration, followers: followers ?? Followers(of: node), clock: clock, executor: executor,
+            metrics: metrics, logger: logger)
         self.environment = environment
         hosted = OpenShards(limit: configuration.openShards, clock: clock) { id throws(ClusterError) in try await Shard.open(id, environment: environment) }
         let open = metrics.gauge("covey_shard_open", help: "Shards open on this node.")

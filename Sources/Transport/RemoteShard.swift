@@ -40,8 +40,9 @@ package struct RemoteShard: ShardService {
         _ method: String, _ request: some WireRequest, _ context: CallContext, lossCode: ClusterError.Code = .unavailable
     ) async throws(ClusterError) -> Reply {
         let bytes = try await send(method, request, context, lossCode: lossCode)
-        do {
-            return try Reply(decoding: bytes)
+        do throws(ClusterError) {
+            return bytes.count <= LoopExecutor.mostBytes
+                ? try Reply(decoding: bytes) : try await awayFromLoops { () throws(ClusterError) in try Reply(decoding: bytes) }
         } catch {
             throw ClusterError(.internal, "unreadable reply to \(method): \(error.message)")
         }

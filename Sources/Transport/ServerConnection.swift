@@ -141,7 +141,7 @@ final class ServerConnection: HTTP2Side {
     /// The task belongs to its stream: whatever ends the stream cancels it, and draining waits for the stream.
     private func start(_ stream: HTTP2StreamID, _ route: Route, _ message: [UInt8], _ call: ServiceCall) {
         let work = ServerTask(route: route, message: message, call: call, stream: stream, connection: NIOLoopBound(self, eventLoop: eventLoop))
-        streams[stream]!.task = Task { await work.run() }
+        streams[stream]!.task = Task(executorPreference: work.isShort ? LoopExecutor.shared : nil) { await work.run() }
     }
 
     // MARK: To the peer
@@ -356,13 +356,16 @@ struct ServerStream {
     var isReceiving: Bool { !isAnswered && task == nil && !hasInputEnded }
 }
 
-/// What serves one request, outside the event loop; its outcome goes back to the connection.
+/// What serves one request; its outcome goes back to the connection.
 private struct ServerTask: Sendable {
     let route: Route
     let message: [UInt8]
     let call: ServiceCall
     let stream: HTTP2StreamID
     let connection: NIOLoopBound<ServerConnection>
+
+    /// Whether an event loop may do all that is not left to worker threads.
+    var isShort: Bool { if case .unary = route { message.count <= LoopExecutor.mostBytes } else { false } }
 
     func run() async {
         do throws(ClusterError) {

@@ -18,6 +18,9 @@ struct ServiceRoutes: Sendable {
         if let answer { add(answer) }
     }
 
+    /// Points whose payloads and vectors an event loop encodes by itself.
+    private static let fewPoints = 50
+
     private mutating func add(_ shard: any ShardService) {
         let service = Self.shardService
         unary("/\(service)/Append") { (request: AppendRequest, context) throws(ClusterError) in
@@ -30,7 +33,9 @@ struct ServiceRoutes: Sendable {
             try await shard.explain(request, context: context).encoded()
         }
         unary("/\(service)/Fetch") { (request: FetchRequest, context) throws(ClusterError) in
-            try await shard.fetch(request, context: context).encoded()
+            let reply = try await shard.fetch(request, context: context)
+            return try reply.points.count <= Self.fewPoints
+                ? reply.encoded() : await awayFromLoops { () throws(ClusterError) in try reply.encoded() }
         }
         unary("/\(service)/Count") { (request: CountRequest, context) throws(ClusterError) in
             try await shard.count(request, context: context).encoded()

@@ -100,7 +100,8 @@ struct NodeProcess {
         shard.lease = .milliseconds(configuration.number("shard.lease_ms"))
         try shard.validate()
         let followers = Followers(of: node, members: members)
-        return ShardNode(node: node, store: store, configuration: shard, followers: followers, metrics: metrics, logger: logger)
+        return ShardNode(
+            node: node, store: store, configuration: shard, followers: followers, clock: .onLoops, executor: LoopExecutor.shared, metrics: metrics, logger: logger)
     }
 
     private func auditLog() throws -> AuditLog? {
@@ -147,7 +148,7 @@ struct NodeProcess {
         coordination.erasureDeadline = erasureDeadline
         coordination.readTimeout = .milliseconds(configuration.number("coordinator.deadline_ms"))
         coordination.maximumWrites = max(1, configuration.number("gateway.concurrent_requests") / 2)
-        let coordinator = try Coordinator(store: store, members: members, configuration: coordination, logger: logger, metrics: metrics)
+        let coordinator = try Coordinator(store: store, members: members, configuration: coordination, logger: logger, metrics: metrics, clock: .onLoops)
         let address = try configuration.address("gateway.address")
         var gateway = GatewayConfiguration()
         gateway.host = address.host

@@ -1,6 +1,7 @@
 import Logging
 import Model
 import ServiceLifecycle
+import Transport
 
 /// Bounds how long a graceful shutdown of the server may take: answers still under way then are cut off.
 struct DrainingService<Server: Service>: Service {
@@ -13,7 +14,7 @@ struct DrainingService<Server: Service>: Service {
         let (expired, expire) = AsyncStream<Void>.makeStream()
         try await withGracefulShutdownHandler {
             try await withThrowingTaskGroup(of: Void.self) { group in
-                group.addTask { try await service.run() }
+                group.addTask(executorPreference: LoopExecutor.shared) { try await service.run() }
                 group.addTask {
                     for await _ in expired {
                         try await Task.sleep(for: timeout)

@@ -5,6 +5,7 @@ import Logging
 import Model
 import NIOCore
 import Observability
+import Transport
 
 /// What every request meets first and every response last: a request id, the key and its role, its tenant's rate, a place inside, a deadline;
 /// then the error's shape, one log line, one of the audit log, and the figures.
@@ -55,7 +56,9 @@ struct EdgeResponder<Routes: HTTPResponder<GatewayContext>>: HTTPResponder {
             context.logger[metadataKey: "request"] = .string(context.call.requestID.rawValue)
             context.logger[metadataKey: "tenant"] = .string(context.call.tenant.rawValue)
             let entered = context
-            response = try await withDeadline(context.arrived + configuration.maximumTimeout, "the request") { try await routes.respond(to: request, context: entered) }
+            response = try await withDeadline(context.arrived + configuration.maximumTimeout, "the request") {
+                try await withTaskExecutorPreference(Self.isShort(request) ? LoopExecutor.shared : globalConcurrentExecutor) { try await routes.respond(to: request, context: entered) }
+            }
             if context.endpointPath == Self.noRoute { throw RequestError.notFound("no route \(request.method.rawValue) \(path)", code: "unknown_url") }
         } catch {
             failure = RequestError(error)
@@ -70,6 +73,12 @@ struct EdgeResponder<Routes: HTTPResponder<GatewayContext>>: HTTPResponder {
         }
         if context.pass == nil, [401, 429, 503].contains(failure?.status.code) { try? await Task.sleep(for: configuration.refusalDelay) }
         return response
+    }
+
+    /// Whether its body is one that an event loop may read.
+    private static func isShort(_ request: Request) -> Bool {
+        guard let length = request.headers[.contentLength] else { return request.method == .get || request.method == .head }
+        return Int(length).map { $0 <= LoopExecutor.mostBytes } ?? false
     }
 
     // MARK: Rates

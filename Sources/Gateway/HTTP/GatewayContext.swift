@@ -4,6 +4,7 @@ import Logging
 import Model
 import NIOCore
 import Synchronization
+import Transport
 
 /// What the middleware found out about a request, for the routes.
 struct GatewayContext: RequestContext {
@@ -76,7 +77,7 @@ func withDeadline<Value: Sendable>(
     return try await withThrowingTaskGroup(of: Value.self) { group in
         group.addTask { try await work() }
         group.addTask {
-            try await Task.sleep(until: deadline, clock: .continuous)
+            try await DeadlineClock.onLoops.sleep(deadline)
             throw ClusterError(.deadlineExceeded, "\(what) took longer than the request's deadline")
         }
         defer { group.cancelAll() }

@@ -109,7 +109,7 @@ final class HTTP2Connection: HTTP2Side {
         for (exchange, request) in arrived where streams[exchange.stream] != nil {
             runningTasks += 1
             // The task belongs to its stream: whatever ends the stream cancels it, and the connection's end waits for it.
-            streams[exchange.stream]!.task = Task { [edge, channel] in await exchange.run(request, edge, channel) }
+            streams[exchange.stream]!.task = Task(executorPreference: LoopExecutor.shared) { [edge, channel] in await exchange.run(request, edge, channel) }
         }
         arrived = []
     }

@@ -84,7 +84,7 @@ struct QdrantPointRoutes: Sendable {
         let withVector = try fields.withVector()
         try fields.finish()
         let points = try await coordinator.retrieve(ids, from: name, withPayload: payload, withVector: withVector, context: context.call)
-        return QdrantReply.ok(records(points, payload, withVector), context)
+        return await QdrantReply.ok(points: points.count, context) { records(points, payload, withVector) }
     }
 
     @Sendable private func point(_ request: Request, _ context: GatewayContext) async throws -> Response {
@@ -113,9 +113,9 @@ struct QdrantPointRoutes: Sendable {
         try fields.finish()
         let page = try await coordinator.scroll(
             name, from: from, limit: limit, filter: filter, withPayload: payload, withVector: withVector, partial: partial, context: context.call)
-        return QdrantReply.ok(
-            ["points": records(page.points, payload, withVector), "next_page_offset": page.next?.json ?? .null],
-            covey: ["coverage": page.coverage.json], context)
+        return await QdrantReply.ok(points: page.points.count, covey: ["coverage": page.coverage.json], context) {
+            ["points": records(page.points, payload, withVector), "next_page_offset": page.next?.json ?? .null]
+        }
     }
 
     @Sendable private func count(_ request: Request, _ context: GatewayContext) async throws -> Response {
@@ -138,12 +138,11 @@ struct QdrantPointRoutes: Sendable {
         let query = try QdrantQuery(&fields, maximumLimit: configuration.maximumBatch, partial: policy)
         let search = try await query.resolved(in: name, of: coordinator, context: context.call)
         let answer = try await coordinator.search(search, in: name, context: context.call)
-        let points = answer.hits.map {
-            QdrantReply.scored($0, withPayload: search.withPayload != .none, withVector: search.withVector)
-        }
         var covey: [(String, JSONOutput)] = [("coverage", answer.coverage.json)]
         if !search.explain.isEmpty { covey.append(("explanations", .array(answer.explanations.map(\.json)))) }
-        return QdrantReply.ok(["points": .array(points)], covey: .object(covey), context)
+        return await QdrantReply.ok(points: answer.hits.count, covey: .object(covey), context) {
+            ["points": .array(answer.hits.map { QdrantReply.scored($0, withPayload: search.withPayload != .none, withVector: search.withVector) })]
+        }
     }
 
     private func readOptions(_ request: Request) throws -> PartialPolicy {

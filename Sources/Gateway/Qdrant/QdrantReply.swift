@@ -1,6 +1,7 @@
 import Coordination
 import Hummingbird
 import Model
+import Transport
 
 /// Qdrant's envelope around results, and how points look inside it.
 enum QdrantReply {
@@ -10,6 +11,13 @@ enum QdrantReply {
         if let covey { members.append(("covey", covey)) }
         return Response(json: .object(members))
     }
+
+    /// The same where `result` holds so many points.
+    static func ok(points count: Int, covey: JSONOutput? = nil, _ context: GatewayContext, _ result: @Sendable () -> JSONOutput) async -> Response {
+        count <= fewPoints ? ok(result(), covey: covey, context) : await awayFromLoops { () throws(Never) in ok(result(), covey: covey, context) }
+    }
+    /// Points that an event loop writes by itself.
+    private static let fewPoints = 50
 
     static func record(_ point: StoredPoint, withPayload: Bool, withVector: Bool) -> JSONOutput {
         .object([("id", point.id.json)] + contents(point, withPayload, withVector))
