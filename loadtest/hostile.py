@@ -21,6 +21,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "Tests/Clients"))
+from conftest import Cluster  # noqa: E402
 from raw_http2 import *  # noqa: E402
 
 RATE = 50  # requests a second of the good client
@@ -220,16 +221,24 @@ ATTACKS_IN_TLS = {
 }
 
 
+#: Of no meaning at a port that speaks HTTP/2 alone, or without replies that are long enough.
+OF_HTTP_1 = ["slow headers, 2,000 connections", "slow bodies, 200 connections", "windows shut, 64 connections", "sockets unread, 64 connections", "windows opened by bytes, 64 connections"]
+
+
 # The server and the table
 
 
 class Server:
-    def __init__(self, folder, secure):
+    """A whole server in one process, attacked at its public port."""
+
+    kind, head = "", OPEN_AT_GATEWAY
+
+    def __init__(self, folder, secure=False):
         self.folder = Path(folder)
         self.secure = secure
         with socket.socket() as plain:
             plain.bind(("127.0.0.1", 0))
-            self.port = plain.getsockname()[1]
+            self.port = self.attacked = plain.getsockname()[1]
         command = [ROOT / ".build/release/covey", "serve", "--store-path", self.folder / "store", "--gateway-address", f"127.0.0.1:{self.port}", "--log-level", "error"]
         if secure:
             command += ["--gateway-tls-certificate", self.folder / "gateway.pem", "--gateway-tls-key", self.folder / "gateway.key"]
@@ -269,15 +278,39 @@ class Server:
         self.process.wait(60)
 
 
+class SecureServer(Server):
+    kind = ", in TLS"
+
+    def __init__(self, folder):
+        super().__init__(folder, secure=True)
+
+
+class Node(Server):
+    """A shard node, attacked at its own port; the good client asks the coordinator, which asks it."""
+
+    kind, head, secure = ", at a shard node", OPEN_AT_NODE, False
+
+    def __init__(self, folder):
+        self.cluster = Cluster(Path(folder), shards=1, settings={"log.level": "error"}).start().wait_until_ready()
+        self.port = int(self.cluster.url.rsplit(":", 1)[1])
+        self.attacked = int(self.cluster.addresses["shard-1"].rsplit(":", 1)[1])
+        self.process = self.cluster.processes["shard-1"]
+
+    def stop(self):
+        self.cluster.stop()
+
+
 def run_attack(attack, port, counter):
     os.nice(19)  # the attacker's machine is another one
     attack(port, counter)
 
 
 def measure(server, name, seconds):
+    global HEAD
+    HEAD = server.head  # the attackers are forks of this process
     counter = multiprocessing.Value("Q", 0, lock=False)
     attack = {**ATTACKS, **ATTACKS_IN_TLS}.get(name)
-    attacker = multiprocessing.Process(target=run_attack, args=(attack, server.port, counter), daemon=True) if attack else None
+    attacker = multiprocessing.Process(target=run_attack, args=(attack, server.attacked, counter), daemon=True) if attack else None
     server.forget_peak()
     if attacker:
         attacker.start()
@@ -290,7 +323,7 @@ def measure(server, name, seconds):
         attacker.join()
     unit = f"{counter.value:,}" if name else "–"
     print(
-        f"| {name or ('none, in TLS' if server.secure else 'none')} | {unit} | {percentile(times, 0.5):.1f} | {percentile(times, 0.99):.1f} | {failed} | {share:.2f} | {server.memory('VmHWM'):.0f} |",
+        f"| {name or 'none'}{server.kind} | {unit} | {percentile(times, 0.5):.1f} | {percentile(times, 0.99):.1f} | {failed} | {share:.2f} | {server.memory('VmHWM'):.0f} |",
         flush=True)
 
 
@@ -304,10 +337,10 @@ def main():
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 8_192), hard))
     print("| attack | frames or connections | p50 ms | p99 ms | failed | server's processors | most memory MiB |")
     print("|---|---|---|---|---|---|---|")
-    for secure, attacks in [(False, ATTACKS), (True, ATTACKS_IN_TLS)]:
+    for make, attacks in [(Server, ATTACKS), (SecureServer, ATTACKS_IN_TLS), (Node, {name: attack for name, attack in ATTACKS.items() if name not in OF_HTTP_1})]:
         with tempfile.TemporaryDirectory() as folder:
             subprocess.run([ROOT / "cluster/certificates", folder, "--host", "localhost"], check=True)
-            server = Server(folder, secure)
+            server = make(folder)
             try:
                 server.fill()
                 for name in [None, *(name for name in attacks if any(word in name for word in words)), None]:
