@@ -16,6 +16,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "Tests/Clients"))
+import hop_profile  # noqa: E402
+
 from conftest import Cluster  # noqa: E402
 
 import http.client  # noqa: E402
@@ -128,19 +130,26 @@ def main():
     parser = argparse.ArgumentParser(prog="loadtest/cluster", description=__doc__)
     parser.add_argument("--seconds", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--profile", action="store_true", help="also print what the time of the coordinator and of one shard node is spent in, with 64 at a time (takes perf)")
     options = parser.parse_args()
     cases = [
         ("one search at a time", lambda cluster, folder: by_h2load(cluster, folder, 1, 1, options.seconds)),
         ("64 at a time, 8 connections", lambda cluster, folder: by_h2load(cluster, folder, 8, 8, options.seconds)),
         (f"{RATE} a second, all different", lambda cluster, folder: by_driver(cluster, options.seconds)),
     ]
-    found = {}
+    found, profiles = {}, {}
     with tempfile.TemporaryDirectory() as plain, tempfile.TemporaryDirectory() as tls:
         with running(Path(plain), False) as first, running(Path(tls), True) as second:
             for _ in range(options.rounds):
                 for word, cluster, folder in [("plaintext", first, Path(plain)), ("TLS", second, Path(tls))]:
                     for name, measure in cases:
                         found.setdefault((name, word), []).append(measure(cluster, folder))
+            if options.profile:
+                for word, cluster, folder in [("plaintext", first, Path(plain)), ("TLS", second, Path(tls))]:
+                    processes = {name: cluster.processes[name].pid for name in ("coordinator", "shard-1")}
+                    with hop_profile.profiled(processes, folder) as shares:
+                        by_h2load(cluster, folder, 8, 8, options.seconds)
+                    profiles |= {f"{name}, {word}": parts for name, parts in shares.items()}
     print(f"{POINTS:,} points of {DIMENSION} dimensions in {SHARDS} shards on {SHARDS} nodes; medians of {options.rounds} rounds of {options.seconds} s.\n")
     print("| load | between processes and at the public port | searches/s | p50 ms | p99 ms | failed | coordinator, µs of a processor a search | shard nodes together |")
     print("|---|---|---|---|---|---|---|---|")
@@ -148,6 +157,8 @@ def main():
         for word in ("plaintext", "TLS"):
             rate, p50, p99, failed, coordinator, shards = (statistics.median(values) for values in zip(*found[name, word]))
             print(f"| {name} | {word} | {rate:,.0f} | {p50:.2f} | {p99:.2f} | {failed:.0f} | {coordinator:,.0f} | {shards:,.0f} |")
+    if profiles:
+        print("\n" + hop_profile.table(profiles))
 
 
 main()
