@@ -97,8 +97,9 @@ let package = Package(
         // Every parser of what strangers say, for fuzzers (`cluster/fuzz`) and for the tests that replay what they found. The settings, of the
         // executable, come in as links.
         .target(
-            name: "FuzzTargets", dependencies: (Context.environment["COVEY_FUZZ_BUILD"] == "light" ? [] : ["Gateway", "Transport"]) + ["Ingestion", "Embedding", "S3Store", "HTTP2", "Wire", "VectorIndex", "VectorMath", "Storage", "Model", .logging, .yams],
-            path: "Tests/FuzzTargets", swiftSettings: Context.environment["COVEY_FUZZ_BUILD"] == "light" ? [.define("LIGHT")] : []),
+            name: "FuzzTargets",
+            dependencies: ["Gateway", "Transport", "Ingestion", "Embedding", "S3Store", "HTTP2", "Wire", "VectorIndex", "VectorMath", "Storage", "Model", .logging, .yams],
+            path: "Tests/FuzzTargets"),
         .tests("FuzzTests", ["FuzzTargets"]),
 
         .tests("ArchitectureTests", []),

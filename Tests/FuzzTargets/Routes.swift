@@ -1,4 +1,3 @@
-#if !LIGHT
 import Gateway
 import Model
 import Transport
@@ -71,9 +70,3 @@ private func messages(_ bytes: [UInt8], piece: Int) -> (messages: [[UInt8]], err
     } catch { return (messages, "\(error)") }
     return (messages, nil)
 }
-#else
-extension FuzzTarget {
-    static let gateway: [FuzzTarget] = []
-    static let grpc: [FuzzTarget] = []
-}
-#endif
