@@ -32,6 +32,7 @@ SWIFT void unlock(SELF) __asm__(UNLOCK);
 
 typedef SWIFT void Resume(void *task);
 typedef SWIFT void ResumeWithError(void *task, void *error);
+typedef SWIFT void Enter(char *context);
 typedef ASYNC void Await(void *context);
 typedef ASYNC void ResumeFunction(__attribute__((swift_async_context)) void *context);
 extern SWIFT void *swift_task_getCurrent(void) __attribute__((weak));
@@ -42,6 +43,7 @@ static Unlock *next_unlock;
 static Resume *next_resume, *next_throwing_resume;
 static ResumeWithError *next_resume_with_error;
 static Await *next_await;
+static Enter *next_enter;
 
 __attribute__((constructor)) static void find(void) {
     next_lock = (Lock *)dlsym(RTLD_NEXT, LOCK);
@@ -51,6 +53,7 @@ __attribute__((constructor)) static void find(void) {
     next_throwing_resume = (Resume *)dlsym(RTLD_NEXT, "swift_continuation_throwingResume");
     next_resume_with_error = (ResumeWithError *)dlsym(RTLD_NEXT, "swift_continuation_throwingResumeWithError");
     next_await = (Await *)dlsym(RTLD_NEXT, "swift_continuation_await");
+    next_enter = (Enter *)dlsym(RTLD_NEXT, "swift_task_enterThreadLocalContext");
 }
 
 SWIFT void lock(uint32_t thread, SELF) {
@@ -117,4 +120,11 @@ ASYNC void swift_continuation_await(void *context) {
         *function = resumed;
     }
     __attribute__((musttail)) return next_await(context);
+}
+
+// Called where a wait inside the library itself (withCheckedContinuation of generic code) finds that it need not wait after all.
+SWIFT void swift_task_enterThreadLocalContext(char *context) {
+    next_enter(context);
+    void *task = swift_task_getCurrent ? swift_task_getCurrent() : NULL;
+    if (__tsan_acquire && task) __tsan_acquire(task);
 }
