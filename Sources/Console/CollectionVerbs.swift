@@ -53,6 +53,35 @@ package struct SplitVerb: Sendable {
     }
 }
 
+/// `covey merge`: unites two halves of a shard again.
+package struct MergeVerb: Sendable {
+    package var collection: String
+    package var shard: Int
+    package var isDry = false
+    package var json = false
+    package init(collection: String, shard: Int) {
+        self.collection = collection
+        self.shard = shard
+    }
+
+    package func run(_ client: CoveyClient, _ terminal: Terminal) async throws(ConsoleError) -> Int32 {
+        let answer = try await client.merge(collection, shard: shard, isDry: isDry)
+        if json {
+            terminal.print(String(decoding: answer.serialized(), as: UTF8.self))
+            return 0
+        }
+        let halves = (answer["result"]?["merged"]?.array ?? []).compactMap(\.integer).map(String.init).joined(separator: " and ")
+        let shard = answer["result"]?["shard"]?.integer ?? 0
+        if isDry {
+            terminal.print("\(collection): shards \(halves) of \(answer["result"]?["points"]?.integer ?? 0) points would become shard \(shard)")
+            terminal.print("  shard \(shard) on \((answer["result"]?["nodes"]?.array ?? []).compactMap(\.string).joined(separator: ", "))")
+        } else {
+            terminal.print("\(collection): shard \(shard) took the place of shards \(halves)")
+        }
+        return 0
+    }
+}
+
 /// `covey documents list|delete`.
 package struct DocumentsVerb: Sendable {
     package enum Action: Sendable {

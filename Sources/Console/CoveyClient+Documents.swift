@@ -111,6 +111,12 @@ extension CoveyClient {
         return try await json(.post, isDry ? path + "?dry_run=true" : path, timeout: .seconds(7_200))
     }
 
+    /// Unites a shard with the other half, or says what would become of them.
+    func merge(_ collection: String, shard: Int, isDry: Bool) async throws(ConsoleError) -> JSONValue {
+        let path = try self.collection(collection) + "/shards/\(shard)/merge"
+        return try await json(.post, isDry ? path + "?dry_run=true" : path, timeout: .seconds(7_200))
+    }
+
     /// Turns everything written so far into segments searched by code; waits as long as that takes.
     func seal(_ collection: String) async throws(ConsoleError) -> JSONValue {
         // Qdrant's own call for "build indexes now": any threshold above 0 means that here.

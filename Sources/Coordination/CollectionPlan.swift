@@ -34,7 +34,7 @@ final class CollectionPlan: Sendable {
         }
     }
 
-    /// The same collection placed on other members, or with shards that were split; what its shards told stays.
+    /// The same collection placed on other members, or with shards that were split or merged; what its shards told stays.
     convenience init(_ plan: CollectionPlan, layout: ShardLayout, replicas: [[ShardTarget.Replica]], membersVersion: UInt64) {
         self.init(
             name: plan.name, tenant: plan.tenant, schema: plan.schema, version: plan.version, layout: layout, replicas: replicas, membersVersion: membersVersion)
@@ -42,8 +42,8 @@ final class CollectionPlan: Sendable {
         known.withLock { $0 = told }
     }
 
-    /// Whether it knows the members and the splits that another plan of the same record knows.
-    func isAsNew(as other: CollectionPlan) -> Bool { membersVersion >= other.membersVersion && layout.splits.isSuperset(of: other.layout.splits) }
+    /// Whether it knows the members, splits and merges that another plan of the same record knows.
+    func isAsNew(as other: CollectionPlan) -> Bool { membersVersion >= other.membersVersion && layout.isAsNew(as: other.layout) }
 
     /// Place of the shard that keeps a point.
     func place(of id: PointID) -> Int { layout.place(of: id.hash) }

@@ -210,7 +210,7 @@ extension Coordinator {
                 case .success(let reply):
                     for point in reply.points { points[point.id] = point }
                 case .failure(let error):
-                    winners.gaps.append(plan.gap(target, ClusterError(error.code, "fetching payloads: \(error.message)")))
+                    winners.gaps.append(plan.gap(target, ClusterError(error.code, "fetching payloads: \(error.message)", successor: error.successor)))
                     rest = rest.filter { $0.place != target.place }[...]
                 }
             }

@@ -18,7 +18,7 @@ package final class Coordinator: Sendable {
     let metrics: Metrics
     let clock: DeadlineClock
     let registry: SchemaRegistry
-    private let plans: PlanCache
+    let plans: PlanCache
     /// When this coordinator first erased what ended.
     private let erasures = Mutex<[Incarnation: ContinuousClock.Instant]>([:])
     private let health = Mutex<[NodeID: NodeHealth]>([:])
@@ -187,14 +187,15 @@ package final class Coordinator: Sendable {
         view.replicas(tenant: tenant, incarnation: schema.incarnation, layout: layout).map { $0.map { replica($0, in: view) } }
     }
 
-    /// Rounds in which a call may learn of splits: each can be of what the one before led to.
+    /// Rounds in which a call may learn of splits and merges: each can be of what the one before led to.
     static let splitRounds = 24
 
-    /// The plan with the shards that said they were split divided; `nil` if none said so.
+    /// The plan with the shards divided and united that said they were split or merged; `nil` if none said so.
     func divided(_ plan: CollectionPlan, after failures: [(ShardID, ClusterError)]) -> CollectionPlan? {
-        let split = failures.filter { $0.1.code == .outOfRange }.map(\.0.index)
-        guard !split.isEmpty else { return nil }
-        let (view, layout) = (members.view, plan.layout.splitting(Set(split)))
+        let ended = failures.filter { $0.1.code == .outOfRange }
+        guard !ended.isEmpty else { return nil }
+        let merges = Dictionary(ended.compactMap { shard, error in error.successor.map { (shard.index, $0) } }) { first, _ in first }
+        let (view, layout) = (members.view, plan.layout.learning(splits: Set(ended.filter { $0.1.successor == nil }.map(\.0.index)), merges: merges))
         let divided = CollectionPlan(plan, layout: layout, replicas: replicas(of: plan.schema, plan.tenant, layout, view), membersVersion: view.version)
         return plan.version == 0 ? divided : plans.keep(divided, for: PlanCache.Key(tenant: plan.tenant, name: plan.name), now: clock.now())
     }

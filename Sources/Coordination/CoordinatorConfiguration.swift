@@ -32,6 +32,9 @@ package struct CoordinatorConfiguration: Sendable {
     /// Writes at work at once; one more is refused with `unavailable`. Default: 256, half of the requests that a gateway lets in: however many
     /// writes wait for a store that is away, there is room for reads that need not wait.
     package var maximumWrites: Int = 256
+    /// Points below which two halves of a shard are merged again; 0 never. Default: 2.5 million, an eighth of those past which a shard splits, so
+    /// that neither leads to the other.
+    package var mergePoints: Int = 2_500_000
     /// Shards of a new collection that does not say; `nil`: one per shard node.
     package var defaultShardCount: Int?
 
@@ -61,6 +64,7 @@ package struct CoordinatorConfiguration: Sendable {
         for (name, value) in [("mergeMargin", mergeMargin), ("schemaStaleness", schemaStaleness), ("longestCall", longestCall)] where value < .zero {
             throw ClusterError(.invalidArgument, "\(name) must not be negative, found \(value)")
         }
+        guard mergePoints >= 0 else { throw ClusterError(.invalidArgument, "mergePoints must not be negative, found \(mergePoints)") }
         let counts: [(String, Int)] = [
             ("schemaCacheLimit", schemaCacheLimit), ("dropsPerSweep", dropsPerSweep), ("maximumLimit", maximumLimit), ("maximumBatchPoints", maximumBatchPoints),
             ("maximumWrites", maximumWrites),

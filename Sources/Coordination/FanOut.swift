@@ -171,8 +171,9 @@ struct FanOut: Sendable {
 
     private func fail<Reply: Sendable>(_ failures: [ClusterError], _ group: inout TaskGroup<ReplicaEvent<Reply>>) -> Result<Reply, ClusterError> {
         group.cancelAll()
-        let last = failures[failures.count - 1]
-        return .failure(failures.count == 1 ? last : ClusterError(last.code, failures.map(\.message).joined(separator: "; ")))
+        var last = failures[failures.count - 1]
+        last.message = failures.map(\.message).joined(separator: "; ")
+        return .failure(last)
     }
 
     private func timer<Reply: Sendable>(_ end: ContinuousClock.Instant, _ event: ReplicaEvent<Reply>) async -> ReplicaEvent<Reply> {

@@ -40,5 +40,7 @@ final class PlanCache: Sendable {
         }
     }
 
+    var all: [CollectionPlan] { entries.withLock { $0.values.map(\.plan) } }
+
     func drop(_ key: Key) { entries.withLock { $0[key] = nil } }
 }

@@ -14,7 +14,7 @@ package struct ClusterError: Error, Hashable, Sendable, CustomStringConvertible 
         case failedPrecondition = 9
         /// The outcome of a write is not known, or the shard has another owner now: ask again.
         case aborted = 10
-        /// The shard was split: its halves keep what it kept (protocol, H13).
+        /// The shard was split: its halves keep what it kept (protocol, H13). Or merged: ``ClusterError/successor`` keeps it (H14).
         case outOfRange = 11
         case unimplemented = 12
         case `internal` = 13
@@ -36,13 +36,16 @@ package struct ClusterError: Error, Hashable, Sendable, CustomStringConvertible 
     package var reason: Reason?
     /// How long to wait before trying again, if somebody said so.
     package var retryAfter: Duration?
+    /// Index of the shard that two were merged into, with `outOfRange`.
+    package var successor: Int?
     /// A lower-case fragment that carries the values: `expected 768 dimensions, found 384`.
     package var message: String
 
-    package init(_ code: Code, _ message: String, reason: Reason? = nil, retryAfter: Duration? = nil) {
+    package init(_ code: Code, _ message: String, reason: Reason? = nil, retryAfter: Duration? = nil, successor: Int? = nil) {
         self.code = code
         self.reason = reason
         self.retryAfter = retryAfter
+        self.successor = successor
         self.message = message
     }
 

@@ -332,8 +332,12 @@ package struct SealRequest: Hashable, Sendable {
     package var takeover: Bool
     /// Whether two shards are to take its place, each with half its range: then the segments are theirs.
     package var split: Bool
-    package init(shard: ShardID, takeover: Bool = false, split: Bool = false) {
+    /// Index of the other half of the shard that both come from: this one takes the next step of merging with it. The upper half promises, the
+    /// lower ends, the upper ends: so three calls, in that order, each of which means that the one before was answered (protocol, H14).
+    package var mergeWith: Int?
+    package init(shard: ShardID, takeover: Bool = false, split: Bool = false, mergeWith: Int? = nil) {
         self.split = split
+        self.mergeWith = mergeWith
         self.shard = shard
         self.takeover = takeover
     }

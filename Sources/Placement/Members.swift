@@ -16,8 +16,8 @@ package final class Members: Sendable {
         package func replicas(tenant: TenantID, incarnation: Incarnation, layout: ShardLayout) -> [[NodeID]] {
             let first = placement.replicas(tenant: tenant, incarnation: incarnation, shardCount: layout.firstCount, count: record.replicas)
             return layout.shards.map { shard in
-                shard.index < layout.firstCount
-                    ? first[shard.index] : replicas(of: ShardID(tenant: tenant, incarnation: incarnation, index: shard.index), firstCount: layout.firstCount)
+                ShardLayout.base(of: shard.index) < layout.firstCount
+                    ? first[ShardLayout.base(of: shard.index)] : replicas(of: ShardID(tenant: tenant, incarnation: incarnation, index: shard.index), firstCount: layout.firstCount)
             }
         }
 

@@ -65,15 +65,16 @@ package struct Placement: Sendable {
         return chosen.map { $0.map { members[$0].node } }
     }
 
-    /// The same for any shard, those that came of splits too: the lower half stays where the shard was, and the upper half goes where its own score sends it.
+    /// The same for any shard, those that came of splits and merges too: the lower half stays where the shard was, and the upper half goes where its own score sends it.
     package func replicas(of shard: ShardID, firstCount: Int, count: Int) -> [NodeID] {
-        guard let parent = ShardLayout.parent(of: shard.index, firstCount: firstCount) else {
-            return replicas(tenant: shard.tenant, incarnation: shard.incarnation, shardCount: firstCount, count: count)[shard.index]
+        let index = ShardLayout.base(of: shard.index)
+        guard let parent = ShardLayout.parent(of: index, firstCount: firstCount) else {
+            return replicas(tenant: shard.tenant, incarnation: shard.incarnation, shardCount: firstCount, count: count)[index]
         }
-        guard shard.index == ShardLayout.children(of: parent, firstCount: firstCount).upper else {
+        guard ShardLayout.isUpper(index, firstCount: firstCount) else {
             return replicas(of: ShardID(tenant: shard.tenant, incarnation: shard.incarnation, index: parent), firstCount: firstCount, count: count)
         }
-        return replicas(tenant: shard.tenant, incarnation: Incarnation(mix(shard.incarnation.rawValue &+ UInt64(shard.index))), shardCount: 1, count: count)[0]
+        return replicas(tenant: shard.tenant, incarnation: Incarnation(mix(shard.incarnation.rawValue &+ UInt64(index))), shardCount: 1, count: count)[0]
     }
 
     private enum Zone: Equatable {

@@ -11,9 +11,9 @@ struct LogCursor {
     /// Positions of claims and terminal entries: never to be deleted (protocol, H2).
     private(set) var fences: [UInt64]
     /// After a terminal entry nothing is valid.
-    private(set) var isOver = false
-    /// Whether it is over because two other shards keep its halves.
-    private(set) var isSplit = false
+    private(set) var end: End?
+    /// Index of the other half that this one promised to merge with.
+    private(set) var promise: Int?
     /// Whose claim stands, unless it was released.
     private(set) var holder: LogWriterID?
     /// Whether an entry was stepped over: it may have been the claim of a later epoch.
@@ -39,14 +39,44 @@ struct LogCursor {
         holder = manifest.version == 0 ? nil : manifest.writer
     }
 
-    /// The end of a shard that was split, of whose log only the fences may be left.
-    init(writer: LogWriterID, splitAt fences: [UInt64], epoch: UInt64) {
+    /// The end of a shard that others took the place of, of whose log only the fences may be left.
+    init(writer: LogWriterID, endedBy end: End, at fences: [UInt64], epoch: UInt64) {
         self.writer = writer
         position = fences.last ?? 0
         self.epoch = epoch
         self.fences = fences
-        (isOver, isSplit) = (true, true)
+        self.end = end
     }
+
+    /// The beginning of a shard that two were merged into.
+    init(writer: LogWriterID, afterMerging lower: LogCursor, _ upper: LogCursor) {
+        self.writer = writer
+        position = max(lower.position, upper.position)
+        epoch = max(lower.epoch, upper.epoch)
+        fences = []
+    }
+
+    enum End: Hashable {
+        case dropped
+        /// Two other shards keep its halves.
+        case split
+        /// The shard that it was merged into with this half keeps its range, once that half has ended, too.
+        case merged(with: Int)
+
+        /// `nil` for an entry that ends nothing.
+        init?(_ content: LogEntry.Content) {
+            switch content {
+            case .terminal: self = .dropped
+            case .split: self = .split
+            case .merge(let other): self = .merged(with: other)
+            case .data, .bulk, .claim, .release, .promise: return nil
+            }
+        }
+    }
+    var isOver: Bool { end != nil }
+
+    /// The half that was promised to has ended otherwise.
+    mutating func forgetPromise() { promise = nil }
 
     var isOwner: Bool { holder == writer }
 
@@ -84,8 +114,8 @@ struct LogCursor {
         case .data, .bulk: return .valid
         case .claim: return .void  // the same writer claims each epoch once
         case .release: holder = nil
-        case .terminal: isOver = true
-        case .split: (isOver, isSplit) = (true, true)
+        case .promise(let other): promise = other
+        case .terminal, .split, .merge: end = End(entry.content)
         }
         return .valid
     }

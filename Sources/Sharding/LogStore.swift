@@ -106,18 +106,6 @@ struct LogStore: Sendable {
         return fences
     }
 
-    /// What the halves of this shard begin with, if it was split: that is the log's last entry then, as nobody writes after it.
-    func halves() async throws(ClusterError) -> (lower: Manifest, upper: Manifest)? {
-        guard let last = try await positions(from: 0).last else { return nil }
-        switch try await bareEntry(at: last) {
-        case .entry(let entry, _):
-            if case .split(let lower, let upper) = entry.content { return (lower, upper) }
-            return nil
-        case .missing: return nil  // truncated meanwhile: the log goes on
-        case .damaged(let key, let reason): throw ClusterError(.dataLoss, "\(key): \(reason)")
-        }
-    }
-
     // MARK: - Writing
 
     enum Outcome {

@@ -14,6 +14,8 @@ final class PendingWrite: Sendable {
         case terminal
         /// End the shard in favour of its halves.
         case split(SplitHalves)
+        /// Promise to end by a merge, or end so.
+        case merge(ShardMerge, isEnd: Bool)
         /// Give the shard up.
         case release
         /// Apply what the store has beyond this opening's position.

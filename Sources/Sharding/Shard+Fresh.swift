@@ -18,7 +18,9 @@ extension Shard {
         }
         // Looked at after the snapshot was taken: what it shows was current then.
         if holdsLease { return snapshot }
-        try await verify(context)
+        if !isWaitingForUpperHalf { try await verify(context) }
+        // It is read, though it has ended, until the other half has: only then others can write its range.
+        if isWaitingForUpperHalf { try await checkMerge() }
         return try readableSnapshot()
     }
 

@@ -19,23 +19,25 @@ extension Shard {
         var previousVersion: UInt64?
         while true {
             let start = environment.clock.now()
-            // A half of a split shard that was never sealed begins with what the split says.
-            var manifest = try await log.newestManifest()
-            if manifest == nil { manifest = try await log.beginning(in: schema) }
+            let manifest = try await log.newestManifest()
             let version = manifest?.version ?? 0
-            let state = try await replay(
-                after: manifest, log: log, schema: schema, writer: writer, environment: environment, toleratesGaps: version == previousVersion)
+            let state = try await state(
+                of: log, after: manifest, schema: schema, writer: writer, environment: environment, toleratesGaps: version == previousVersion)
             // A claim that a later manifest covers may be one at a position that had been truncated: void, unlike what follows it (H3).
             if let state, state.cursor.epoch > manifest?.epoch ?? 0, try await log.newestManifest()?.version ?? 0 > version { continue }
             if let state {
                 let shard = Shard(id: id, schema: schema, environment: environment, log: log, writer: writer, state: state, listedAt: start)
+                try await shard.checkMerge()
                 await shard.watchDrift()
                 return shard
             }
             // So it is with a log that was erased but for its fences.
-            if let halves = try await log.halves() {
-                let cursor = LogCursor(writer: writer, splitAt: try await log.fences(), epoch: halves.lower.epoch)
-                return Shard(id: id, schema: schema, environment: environment, log: log, writer: writer, state: ShardState(schema: schema, splitAt: cursor), listedAt: start)
+            if let end = try await log.end(), end != .dropped {
+                let cursor = LogCursor(writer: writer, endedBy: end, at: try await log.fences(), epoch: 0)
+                let shard = Shard(
+                    id: id, schema: schema, environment: environment, log: log, writer: writer, state: ShardState(schema: schema, endedAt: cursor), listedAt: start)
+                // It is not read: only what is complete was erased.
+                if try await shard.checkMerge() { return shard }
             }
             previousVersion = version
         }
@@ -54,16 +56,43 @@ extension Shard {
     }
 
     /// The state after the last entry; `nil` if an entry or a segment is missing and `toleratesGaps` is false.
-    private static func replay(
-        after manifest: Manifest?, log: LogStore, schema: CollectionSchema, writer: LogWriterID, environment: ShardEnvironment, toleratesGaps: Bool
+    ///
+    /// - Parameter manifest: The newest. Without one a shard begins with what the split or the merge says that it comes of.
+    private static func state(
+        of log: LogStore, after manifest: Manifest?, schema: CollectionSchema, writer: LogWriterID, environment: ShardEnvironment, toleratesGaps: Bool
     ) async throws(ClusterError) -> ShardState? {
+        var beginning = manifest
+        if manifest == nil {
+            switch try await log.origin(in: schema) {
+            case .first: break
+            case .half(let half): beginning = half
+            case .merged(let merge):
+                var halves: [ShardState] = []
+                for half in [merge.lower, merge.upper] {
+                    let log = log.log(of: half)
+                    // A shard is sealed before it merges if it was made so itself: this goes no deeper.
+                    let state = try await state(
+                        of: log, after: log.newestManifest(), schema: schema, writer: writer, environment: environment, toleratesGaps: toleratesGaps)
+                    guard let state else { return nil }
+                    halves.append(state)
+                }
+                let ranges = [merge.lower, merge.upper].map { ShardLayout.range(of: $0.index, firstCount: schema.shardCount)! }
+                let state = ShardState(schema: schema, writer: writer, uniting: halves[0], ranges[0], halves[1], ranges[1])
+                return try await replay(after: state, log: log, toleratesGaps: toleratesGaps)
+            }
+        }
         var segments: [ShardState.Segment] = []
-        for record in manifest?.segments ?? [] {
+        for record in beginning?.segments ?? [] {
             let segment = try await ShardState.Segment.open(record, of: log.shard, schema: schema, environment: environment)
             guard toleratesGaps || !segment.isMissing else { return nil }
             segments.append(segment)
         }
-        var state = ShardState(schema: schema, writer: writer, manifest: manifest, segments: segments)
+        return try await replay(
+            after: ShardState(schema: schema, writer: writer, manifest: beginning, segments: segments), log: log, toleratesGaps: toleratesGaps)
+    }
+
+    private static func replay(after beginning: ShardState, log: LogStore, toleratesGaps: Bool) async throws(ClusterError) -> ShardState? {
+        var state = beginning
         let covered = state.coveredPosition
         // The log's last entry is never truncated: a listing from there on that shows nothing is a wrong listing.
         let listed = try await log.positions(from: covered)

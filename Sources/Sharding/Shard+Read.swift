@@ -2,7 +2,7 @@ import Model
 import Storage
 
 extension Shard {
-    /// - Throws: `notFound` once the shard was dropped, `outOfRange` once it was split.
+    /// - Throws: `notFound` once the shard was dropped, `outOfRange` once it was split or merged.
     nonisolated func readableSnapshot() throws(ClusterError) -> ShardSnapshot {
         if let end { throw end }
         return snapshot
@@ -10,11 +10,22 @@ extension Shard {
 
     /// Why nobody reads or writes the shard any more.
     nonisolated var end: ClusterError? {
-        let (isOver, isSplit) = state.withLock { ($0.cursor.isOver, $0.cursor.isSplit) }
-        guard isOver else { return nil }
-        guard isSplit else { return ClusterError(.notFound, "shard \(id) was dropped") }
-        let halves = id.halves(in: schema)
-        return ClusterError(.outOfRange, "shard \(id) was split: shards \(halves.lower.index) and \(halves.upper.index) keep its range")
+        switch state.withLock({ $0.cursor.end }) {
+        case nil: return nil
+        case .dropped: return ClusterError(.notFound, "shard \(id) was dropped")
+        case .split:
+            let halves = id.halves(in: schema)
+            return ClusterError(.outOfRange, "shard \(id) was split: shards \(halves.lower.index) and \(halves.upper.index) keep its range")
+        case .merged(let other):
+            guard !isWaitingForUpperHalf, let merged = ShardMerge(of: id, with: other, in: schema)?.merged else { return nil }
+            return ClusterError(.outOfRange, "shard \(id) was merged: shard \(merged.index) keeps its range", successor: merged.index)
+        }
+    }
+
+    /// Why nobody writes it any more.
+    nonisolated var writersEnd: ClusterError? {
+        if let end { return end }
+        return isWaitingForUpperHalf ? ClusterError(.aborted, "shard \(id) is being merged, and takes no writes until that is done") : nil
     }
 
     /// A point that cannot be read must not look like one that does not exist.
@@ -58,7 +69,8 @@ extension Shard {
 }
 
 extension Shard {
-    /// Ends the shard, unless it was split, and then says so: a terminal entry, after which no epoch may write (protocol, H21), then its objects go.
+    /// Ends the shard, unless it was split or merged, and then says so: a terminal entry, after which no epoch may write (protocol, H21), then its
+    /// objects go. What the one still needs that it was merged into goes with that.
     func drop() async throws(ClusterError) {
         if !state.withLock({ $0.cursor.isOver }) {
             _ = try await submit(PendingWrite(.terminal, takeover: true))
@@ -66,8 +78,10 @@ extension Shard {
         // A segment in the making would be left behind.
         sealStop.cancel()
         while let running = sealing { await running.value }
+        if case .merged = state.withLock({ $0.cursor.end }), try await checkMerge(), let end { throw end }
         try await log.erase(keeping: state.withLock { $0.cursor.fences })
-        if state.withLock({ $0.cursor.isSplit }) { throw end! }
+        if case .split = state.withLock({ $0.cursor.end }), let end { throw end }
         try await eraseUnborn()
+        if ShardLayout.generation(of: id.index) > 0 { try await eraseOrigin() }
     }
 }

@@ -7,13 +7,15 @@ import Synchronization
 extension Shard {
     /// Turns everything appended so far into one segment without deleted rows; returns when it serves and all that it supersedes is deleted.
     ///
-    /// - Parameter split: End the shard instead in favour of its halves; see ``splitNow(request:takeover:)``.
+    /// - Parameters:
+    ///   - split: End the shard instead in favour of its halves; see ``splitNow(request:takeover:)``.
+    ///   - mergeWith: Take the next step instead of merging with this one; see ``merge(with:request:takeover:)``.
     /// - Returns: The owner instead, if that is another node and this one is not to take over.
-    func seal(request: RequestID, takeover: Bool, split: Bool = false) async throws(ClusterError) -> SealReply {
+    func seal(request: RequestID, takeover: Bool, split: Bool = false, mergeWith: Int? = nil) async throws(ClusterError) -> SealReply {
         while let running = sealing { await running.value }
         let outcome = Mutex<Result<NodeID?, ClusterError>>(.success(nil))
         let task = Task {
-            let result = await self.runSeal(everything: true, split: split, request: request, takeover: takeover)
+            let result = await self.runSeal(everything: true, split: split, mergeWith: mergeWith, request: request, takeover: takeover)
             outcome.withLock { $0 = result }
         }
         sealing = task
@@ -29,13 +31,13 @@ extension Shard {
         let isDue = state.withLock { state in
             !state.isDamaged && !state.cursor.isOver
                 && state.cursor.isOwner
-                && (state.tailRows >= configuration.sealPoints || state.unsealedBytes >= configuration.sealBytes
+                && (state.isUnited || state.tailRows >= configuration.sealPoints || state.unsealedBytes >= configuration.sealBytes
                     || state.unsealedEntries >= configuration.sealEntries)
         }
         let isLarge = configuration.splitPoints > 0 && state.withLock { state in
             state.cursor.isOwner && !state.isDamaged && !state.cursor.isOver && state.pointCount >= configuration.splitPoints
         }
-        guard isDue || isLarge, sealing == nil, isUsable else { return }
+        guard isDue || isLarge, sealing == nil, isUsable, state.withLock({ $0.cursor.promise }) == nil else { return }
         // Its parent is this shard: `close` waits for it.
         sealing = Task {
             if case .failure(let error) = await runSeal(everything: false, split: isLarge, request: nil, takeover: false) {
@@ -45,26 +47,28 @@ extension Shard {
         }
     }
 
-    private func runSeal(everything: Bool, split: Bool, request: RequestID?, takeover: Bool) async -> Result<NodeID?, ClusterError> {
+    private func runSeal(
+        everything: Bool, split: Bool, mergeWith: Int? = nil, request: RequestID?, takeover: Bool
+    ) async -> Result<NodeID?, ClusterError> {
         defer { sealing = nil }
         do throws(ClusterError) {
+            if let mergeWith { return .success(try await merge(with: mergeWith, request: request, takeover: takeover)) }
             if split { return .success(try await splitNow(request: request, takeover: takeover)) }
             return .success(try await sealNow(everything: everything, request: request, takeover: takeover))
         } catch { return .failure(error) }
     }
 
     /// - Returns: The owner, if that is another node: then nothing was sealed.
-    private func sealNow(everything: Bool, request: RequestID?, takeover: Bool) async throws(ClusterError) -> NodeID? {
+    func sealNow(everything: Bool, request: RequestID?, takeover: Bool) async throws(ClusterError) -> NodeID? {
         let start = ContinuousClock.now
-        if state.withLock({ $0.cursor.isSplit }), everything {
-            // What the split could not delete.
-            try await log.erase(keeping: state.withLock { $0.cursor.fences })
-            throw end!
-        }
+        // What the split could not delete.
+        if everything, state.withLock({ $0.cursor.end }) == .split { try await log.erase(keeping: state.withLock { $0.cursor.fences }) }
+        if let end = writersEnd { throw end }
+        try await requireNoPromise()
         if let damage = state.withLock({ $0.damage.first }) {
             throw ClusterError(.dataLoss, "shard \(id) is not sealed, as its log holds the deletes of what cannot be read: \(damage)")
         }
-        let hasWork = state.withLock { $0.tailRows > 0 || $0.cursor.position > $0.coveredPosition || $0.segments.count > 1 || $0.hasDeletedRows }
+        let hasWork = state.withLock { $0.tailRows > 0 || $0.cursor.position > $0.coveredPosition || $0.segments.count > 1 || $0.hasDeletedRows || $0.isUnited }
         guard hasWork || everything else { return nil }
         // Only an owner seals and collects: the manifest's writer is the holder of its epoch.
         if hasWork || !state.withLock({ $0.cursor.isOwner }), let owner = try await own(.claim, takeover, request) { return owner }
@@ -74,14 +78,17 @@ extension Shard {
         }
         if everything { isMarked = false }
         // Another's claim may have been learned since: its epoch is not this writer's to summarize.
-        let (owner, sealInput) = state.withLock { state in
-            state.cursor.isOwner ? (nil, state.beginSeal(everything: everything)) : (state.cursor.holder?.node, nil)
+        let (owner, sealInput, hasPromised) = state.withLock { state -> (NodeID?, ShardState.SealInput?, Bool) in
+            guard state.cursor.isOwner else { return (state.cursor.holder?.node, nil, false) }
+            return state.cursor.promise == nil ? (nil, state.beginSeal(everything: everything), false) : (nil, nil, true)
         }
         if let owner { return owner }
+        if hasPromised { throw ClusterError(.aborted, "shard \(id) has promised to be merged since it was to be sealed") }
         guard let input = sealInput else {
             guard state.withLock({ $0.cursor.isOwner }) else { throw ClusterError(.aborted, "shard \(id) was given up while it was to be sealed") }
             // What an earlier seal of this owner could not delete.
             if everything, let manifest = try await log.newestManifest() { try await collect(after: manifest) }
+            if everything, ShardLayout.generation(of: id.index) > 0 { try await eraseOrigin() }
             return nil
         }
         let manifest: Manifest
@@ -110,8 +117,8 @@ extension Shard {
         }
         do throws(ClusterError) {
             try await collect(after: manifest)
-            // What the split left that this shard comes from, and what one left that did not come about.
-            if manifest.version == 1, let parent = id.parent(in: schema) { try await erase(parent) }
+            // What is left of the shards that this one comes from, and of a split that did not come about.
+            if manifest.version == 1 || everything && ShardLayout.generation(of: id.index) > 0 { try await eraseOrigin() }
             if everything { try await eraseUnborn() }
         } catch {
             // It costs space only, unless somebody wants to be sure: the next seal collects again.

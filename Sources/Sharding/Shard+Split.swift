@@ -33,11 +33,14 @@ extension Shard {
     ///
     /// - Returns: The owner, if that is another node: then nothing was done.
     func splitNow(request: RequestID?, takeover: Bool) async throws(ClusterError) -> NodeID? {
-        guard id.index <= ShardLayout.highestSplit, let ranges = range.halves else {
+        guard ShardLayout.base(of: id.index) <= ShardLayout.highestSplit, let ranges = range.halves else {
             throw ClusterError(.failedPrecondition, "shard \(id) cannot be split: its index is \(id.index), the highest that may be is \(ShardLayout.highestSplit)")
         }
         if let damage = state.withLock({ $0.damage.first }) { throw ClusterError(.dataLoss, "shard \(id) is not split, as not all of it can be read: \(damage)") }
         if let owner = try await own(.claim, takeover, request) { return owner }
+        try await requireNoPromise()
+        // What it was merged of goes before it does.
+        if state.withLock({ $0.isUnited }), let owner = try await sealNow(everything: true, request: request, takeover: takeover) { return owner }
         try await eraseUnborn()
         let start = ContinuousClock.now
         let ids = id.halves(in: schema)
@@ -92,13 +95,14 @@ extension Shard {
     /// In its turn among the writes: builds the rest, and writes the entry.
     func commit(_ built: SplitHalves) async throws(ClusterError) {
         func requireSameOwner() throws(ClusterError) {
-            let epoch = state.withLock { $0.cursor.epoch }
+            let (epoch, promise) = state.withLock { ($0.cursor.epoch, $0.cursor.promise) }
             guard epoch == built.epoch else { throw ClusterError(.aborted, "shard \(id) has had another owner since its split began") }
+            guard promise == nil else { throw ClusterError(.aborted, "shard \(id) has promised to be merged since its split began") }
         }
         try requireSameOwner()
         var halves = built
         try await extend(&halves)
-        let (cursor, requests, isTouched) = state.withLock { ($0.cursor, $0.window.remembered, $0.isTouched) }
+        let (cursor, window, isTouched) = state.withLock { ($0.cursor, $0.window, $0.isTouched) }
         func beginning(_ half: SplitHalves.Half) -> Manifest {
             let records = half.segments.map { segment in
                 var record = segment.record
@@ -106,7 +110,7 @@ extension Shard {
                 return record
             }
             return Manifest(
-                version: 0, position: cursor.position + 1, epoch: cursor.epoch, writer: writer, fences: [], segments: records, requests: requests)
+                version: 0, position: cursor.position + 1, epoch: cursor.epoch, writer: writer, fences: [], segments: records, requests: window.remembered(in: half.range))
         }
         let content = LogEntry.Content.split(lower: beginning(halves.lower), upper: beginning(halves.upper))
         // The halves' segments hold what was superseded since they were built.
@@ -122,16 +126,20 @@ extension Shard {
     /// one's knowing: its objects have a higher epoch (protocol, H16).
     func eraseUnborn() async throws(ClusterError) {
         let (halves, epoch) = (id.halves(in: schema), state.withLock { $0.cursor.epoch })
-        for half in [halves.lower, halves.upper] { try await logStore(half).deleteSegments(of: writer, epoch: epoch, but: []) }
+        for half in [halves.lower, halves.upper] { try await log.log(of: half).deleteSegments(of: writer, epoch: epoch, but: []) }
     }
 
-    /// Deletes everything of a shard that was split but its fences.
-    func erase(_ parent: ShardID) async throws(ClusterError) {
-        let log = logStore(parent)
-        try await log.erase(keeping: log.fences())
-    }
-
-    private nonisolated func logStore(_ shard: ShardID) -> LogStore {
-        LogStore(shard: shard, store: environment.store, retryDelay: environment.configuration.retryDelay, clock: environment.clock)
+    /// Deletes everything but the fences of the shards that this one comes from, once it needs nothing of them: the one that was split, or the two
+    /// that were merged.
+    func eraseOrigin() async throws(ClusterError) {
+        let parents: [ShardID] = switch try await log.origin(in: schema) {
+        case .first: []
+        case .half: id.parent(in: schema).map { [$0] } ?? []
+        case .merged(let merge): [merge.lower, merge.upper]
+        }
+        for parent in parents {
+            let log = log.log(of: parent)
+            try await log.erase(keeping: log.fences())
+        }
     }
 }

@@ -18,6 +18,8 @@ actor Shard {
     nonisolated let state: Mutex<ShardState>
     /// Set when the shard must be opened anew, with the reason.
     private nonisolated let failure = Mutex<ClusterError?>(nil)
+    /// Whether the shard is known to be there that this one was merged into.
+    nonisolated let mergeIsComplete = Atomic<Bool>(false)
     /// The nodes that keep this shard, as of the members last asked for.
     private nonisolated let placed: Mutex<Followers.Replicas>
 
@@ -186,7 +188,7 @@ actor Shard {
                 if state.withLock({ $0.cursor.isOwner && !$0.cursor.isOver }) {
                     _ = try await commit(.release)
                 }
-            case .claim, .anchor, .terminal, .operations, .split:
+            case .claim, .anchor, .terminal, .operations, .split, .merge:
                 // One that may take over does it for all that share its entry.
                 if let owner = try await becomeOwner(for: group[0].key.id, takeover: group.contains(where: \.takeover)) {
                     group.forEach { $0.finish(.success(AppendReply(position: 0, superseded: 0, owner: owner))) }
@@ -197,6 +199,7 @@ actor Shard {
                 case .anchor: _ = try await commit(.data(dimension: schema.dimension, []))
                 case .terminal: _ = try await commit(.terminal)
                 case .split(let halves): try await commit(halves)
+                case .merge(let merge, let isEnd): try await commit(merge, isEnd: isEnd)
                 default: break
                 }
             }
@@ -207,6 +210,8 @@ actor Shard {
             group.forEach { $0.finish(.failure(error)) }
         }
         if case .operations = group[0].work { environment.appendSeconds.observe(start.duration(to: .now)) }
+        // Whoever asked for a promise goes on with the merge; if there is another write before, perhaps nobody does.
+        if case .merge = group[0].work {} else if pendingMerge != nil { environment.rollForward(id) }
         sealIfDue()
         watchDrift()
     }
@@ -224,7 +229,11 @@ actor Shard {
             } else {
                 indexes[write.key] = requests.count
                 waiting.append([write])
-                requests.append(LoggedRequest(id: write.key.id, bodyHash: write.key.bodyHash, operations: try await resolve(operations, stop: write.stop)))
+                var resolved = try await resolve(operations, stop: write.stop)
+                // One of the halves applied it that were merged: the rest of it is left.
+                let ranges = state.withLock { $0.window.ranges(of: write.key) }
+                if !ranges.isEmpty { resolved = resolved.compactMap { $0.outside(ranges) } }
+                requests.append(LoggedRequest(id: write.key.id, bodyHash: write.key.bodyHash, operations: resolved))
             }
         }
         guard !requests.isEmpty else { return }
@@ -307,8 +316,8 @@ actor Shard {
         let start = environment.clock.now()
         // From the moment that an end may be in the log, others may go on without waiting: the lease ends before.
         let isEnd = switch entry.content {
-        case .release, .terminal, .split: true
-        case .data, .bulk, .claim: false
+        case .release, .terminal, .split, .merge: true
+        case .data, .bulk, .claim, .promise: false
         }
         if isEnd { freshness.withLock { $0.leaseEnd = nil } }
         switch await log.append(entry, bytes: bytes) {
@@ -346,7 +355,7 @@ actor Shard {
         // Each round that fails has applied what somebody else wrote; a shard contended for longer is given up.
         for _ in 0..<8 {
             let cursor = state.withLock { $0.cursor }
-            if let end { throw end }
+            if let end = writersEnd { throw end }
             if let damage = state.withLock({ $0.damagedEntries.first }) {
                 throw ClusterError(.dataLoss, "shard \(id) takes no writes, as its log is damaged: \(damage)")
             }
@@ -430,6 +439,18 @@ extension RequestedOperation {
                 } catch { throw ClusterError(.internal, "payload of point \(id): \(error)") }
             }
             return .delete(ids.sorted())
+        }
+    }
+}
+
+extension LoggedOperation {
+    /// What of it concerns other hashes; `nil` if nothing does.
+    fileprivate func outside(_ ranges: [HashRange]) -> LoggedOperation? {
+        switch self {
+        case .upsert(let point): return ranges.contains(point.id.hash) ? nil : self
+        case .delete(let ids):
+            let others = ids.filter { !ranges.contains($0.hash) }
+            return others.isEmpty ? nil : .delete(others)
         }
     }
 }

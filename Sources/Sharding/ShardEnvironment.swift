@@ -25,6 +25,8 @@ final class ShardEnvironment: Sendable {
     let drift = DriftWatch()
     /// Raised when the node closes.
     let stop = StopSignal()
+    /// Goes on with the merge that a shard is in the middle of; returns at once. Set by the node, once.
+    private let rollingForward = Mutex<(@Sendable (ShardID) -> Void)?>(nil)
     /// Codes scanned since the node started.
     let codesScanned = Atomic<UInt64>(0)
 
@@ -60,6 +62,9 @@ final class ShardEnvironment: Sendable {
         seals = metrics.counter("covey_shard_seals_total", help: "Segments built.")
         sealSeconds = metrics.histogram("covey_shard_seal_seconds", help: "Time from the start of a seal until its segment serves.")
     }
+
+    func rollForward(_ shard: ShardID) { rollingForward.withLock { $0 }?(shard) }
+    func rollForward(with body: @escaping @Sendable (ShardID) -> Void) { rollingForward.withLock { $0 = body } }
 
     /// Reason: a tenth of the share of a search's thread where both want a processor, all of it where none does.
     private static let buildNiceness: Int32 = 10

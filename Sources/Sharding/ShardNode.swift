@@ -10,6 +10,8 @@ import Synchronization
 package final class ShardNode: ShardService {
     let environment: ShardEnvironment
     private let hosted: OpenShards
+    /// Merges that are gone on with.
+    private let merging = Mutex<[ShardID: Task<Void, Never>]>([:])
 
     /// - Parameters:
     ///   - node: The node's name in the configuration; it stands in the log's claims.
@@ -25,6 +27,7 @@ package final class ShardNode: ShardService {
             metrics: metrics, logger: logger)
         self.environment = environment
         hosted = OpenShards(limit: configuration.openShards, clock: clock) { id throws(ClusterError) in try await Shard.open(id, environment: environment) }
+        environment.rollForward { [weak self] in self?.rollForward($0) }
         let open = metrics.gauge("covey_shard_open", help: "Shards open on this node.")
         let scanned = metrics.gauge("covey_shard_codes_scanned", help: "Codes scanned since the node started.")
         let sealing = metrics.gauge("covey_shard_seal_progress", help: "Share that is done of the seal that is furthest, 0 to 1; 0 if none runs.")
@@ -52,6 +55,7 @@ package final class ShardNode: ShardService {
     package func close() async {
         environment.stop.cancel()
         await hosted.close()
+        for task in merging.withLock({ Array($0.values) }) { await task.value }
         environment.followers.close()
     }
 
@@ -77,7 +81,19 @@ package final class ShardNode: ShardService {
             }
             if let reply, reply.owner == nil { return reply }
         }
-        return try await with(request.shard, context) { shard throws(ClusterError) in try await shard.append(request, context: context) }
+        var isMerging = false
+        do throws(ClusterError) {
+            return try await with(request.shard, context) { shard throws(ClusterError) in
+                do throws(ClusterError) { return try await shard.append(request, context: context) } catch {
+                    isMerging = shard.isWaitingForUpperHalf
+                    throw error
+                }
+            }
+        } catch {
+            guard isMerging else { throw error }
+            try await finishMerge(of: request.shard, context)
+            return try await with(request.shard, context) { shard throws(ClusterError) in throw shard.end ?? error }
+        }
     }
 
     /// Has the node that holds a shard carry out a call whose caller cannot reach it: from one that it can reach this node takes nothing over.
@@ -181,6 +197,7 @@ package final class ShardNode: ShardService {
     }
 
     package func seal(_ request: SealRequest, context: CallContext) async throws(ClusterError) -> SealReply {
+        if request.mergeWith == nil { try await finishMerge(of: request.shard, context) }
         if request.takeover {
             var forwarded = request
             forwarded.takeover = false
@@ -190,7 +207,48 @@ package final class ShardNode: ShardService {
             if let reply, reply.owner == nil { return reply }
         }
         return try await with(request.shard, context) { shard throws(ClusterError) in
-            try await shard.seal(request: context.requestID, takeover: request.takeover, split: request.split)
+            try await shard.seal(request: context.requestID, takeover: request.takeover, split: request.split, mergeWith: request.mergeWith)
+        }
+    }
+
+    // MARK: - Merging
+
+    /// Goes on with the merge that a shard is in the middle of, whoever began it and whatever became of them: both halves are asked for the steps
+    /// that are left, and whose owner cannot be reached is claimed (protocol, H14).
+    private func finishMerge(of id: ShardID, _ context: CallContext) async throws(ClusterError) {
+        guard let merge = try await with(id, context, { shard throws(ClusterError) in shard.pendingMerge }) else { return }
+        for (half, other) in [(merge.lower, merge.upper), (merge.upper, merge.lower)] {
+            do throws(ClusterError) {
+                let reply = try await seal(SealRequest(shard: half, takeover: true, mergeWith: other.index), context: context)
+                if let owner = reply.owner { throw ClusterError(.aborted, "shard \(half) is owned by \(owner)") }
+            } catch {
+                let isVoid = try await with(id, context) { shard throws(ClusterError) in
+                    if shard.state.withLock({ $0.cursor.isOver }) { return false }
+                    return try await shard.hasEndedOtherwise(merge)
+                }
+                guard isVoid else { throw error }
+                return
+            }
+        }
+        try await with(id, context) { shard throws(ClusterError) in _ = try await shard.checkMerge() }
+    }
+
+    /// Reason: a takeover, and what is tried before; who meets the two again begins again.
+    private static let mergeTimeout: Duration = .seconds(15)
+
+    /// The same, beside whatever noticed that it is to be done.
+    private func rollForward(_ id: ShardID) {
+        merging.withLock { running in
+            guard running[id] == nil else { return }
+            // Its parent is this node: `close` waits for it.
+            running[id] = Task {
+                let context = CallContext(requestID: .random(), tenant: id.tenant, deadline: environment.clock.now() + Self.mergeTimeout)
+                do throws(ClusterError) { try await finishMerge(of: id, context) } catch {
+                    // The next who meets it tries again.
+                    environment.logger.info("a merge could not be finished yet", metadata: ["shard": "\(id)", "tenant": "\(id.tenant)", "error": "\(error)"])
+                }
+                merging.withLock { $0[id] = nil }
+            }
         }
     }
 
@@ -229,7 +287,10 @@ package final class ShardNode: ShardService {
     private func reading<Value: Sendable>(
         _ id: ShardID, _ context: CallContext, _ body: (Shard) async throws(ClusterError) -> Value
     ) async throws(ClusterError) -> Value {
-        try await with(id, context, repeats: true, mayBeOld: context.consistency == .eventual, body)
+        try await with(id, context, repeats: true, mayBeOld: context.consistency == .eventual) { shard throws(ClusterError) in
+            defer { if shard.isWaitingForUpperHalf { environment.rollForward(id) } }
+            return try await body(shard)
+        }
     }
 
     private func with<Value: Sendable>(

@@ -15,8 +15,10 @@ struct ShardState {
     private(set) var coveredPosition: UInt64
     /// Epoch of that manifest's writer.
     private(set) var coveredEpoch: UInt64
-    /// Position before the log's first possible entry: where the shard was split that this one is a half of, else 0.
+    /// Position before the log's first possible entry: where the shard was split that this one is a half of, or those were merged that it is made of, else 0.
     let basePosition: UInt64
+    /// Whether its segments are those of two shards that were merged into it: until it is sealed.
+    private(set) var isUnited = false
     /// Oldest first.
     private(set) var segments: [Segment]
     /// Points since, oldest first: the last tail grows, the others are being sealed.
@@ -83,10 +85,25 @@ struct ShardState {
         tails = [Tail(schema: schema)]
     }
 
-    /// A shard that was split.
-    init(schema: CollectionSchema, splitAt cursor: LogCursor) {
+    /// A shard that others took the place of.
+    init(schema: CollectionSchema, endedAt cursor: LogCursor) {
         self.init(schema: schema, writer: cursor.writer, manifest: nil, segments: [])
         self.cursor = cursor
+    }
+
+    /// A shard that two were merged into: it begins with what they held at their ends.
+    init(schema: CollectionSchema, writer: LogWriterID, uniting lower: ShardState, _ lowerRange: HashRange, _ upper: ShardState, _ upperRange: HashRange) {
+        self.schema = schema
+        cursor = LogCursor(writer: writer, afterMerging: lower.cursor, upper.cursor)
+        window = RequestWindow(uniting: lower.window, lowerRange, upper.window, upperRange)
+        manifestVersion = 0
+        (coveredPosition, coveredEpoch, basePosition) = (cursor.position, cursor.epoch, cursor.position)
+        segments = lower.segments + upper.segments
+        tails = lower.tails + upper.tails + [Tail(schema: schema)]
+        unsealedEntries = lower.unsealedEntries + upper.unsealedEntries
+        unsealedBytes = lower.unsealedBytes + upper.unsealedBytes
+        damagedEntries = lower.damagedEntries + upper.damagedEntries
+        isUnited = true
     }
 
     // MARK: - Applying the log
@@ -122,8 +139,7 @@ struct ShardState {
                     for id in ids where remove(id) { superseded += 1 }
                 }
             }
-            window.remember(RequestWindow.Key(id: request.id, bodyHash: request.bodyHash), position: entry.position, superseded: superseded)
-            return superseded
+            return window.remember(RequestWindow.Key(id: request.id, bodyHash: request.bodyHash), position: entry.position, superseded: superseded)
         }
     }
 
@@ -217,8 +233,10 @@ struct ShardState {
     /// Freezes what is in memory and says what to build; writes go on into a new tail. `nil` if there is nothing to do.
     ///
     /// - Parameter everything: Merge all segments into one, without deleted rows. If they are so already but an earlier owner's manifest says it,
-    ///   a manifest of the same is made: only after one's own may be deleted what the earlier owner left (protocol, H16).
+    ///   a manifest of the same is made: only after one's own may be deleted what the earlier owner left (protocol, H16). So it is with a shard
+    ///   that two were merged into: its first seal is of everything, as their segments are in their places.
     mutating func beginSeal(everything: Bool) -> SealInput? {
+        let everything = everything || isUnited
         precondition(touched == nil, "a seal is running")
         precondition(cursor.isOwner, "a manifest's writer is the holder of its epoch: readers go by that")
         precondition(!isDamaged, "a damaged shard is not sealed: its log holds the deletes of rows that cannot be read")
@@ -226,7 +244,7 @@ struct ShardState {
             segments: segments.map { SealPlan.Segment(rows: $0.record.rowCount, live: $0.liveCount) }, tail: tailCount,
             tailIsEmpty: everything ? tailRows == 0 : cursor.position == coveredPosition, everything: everything)
         let isAnothers = everything && manifestVersion > 0 && coveredEpoch < cursor.epoch
-        guard let merged = plan ?? (isAnothers ? 0 : nil) else { return nil }
+        guard let merged = plan ?? (isUnited ? segments.count : isAnothers ? 0 : nil) else { return nil }
         let kept = segments.dropLast(merged)
         let newest = segments.suffix(merged)
         touched = []
@@ -258,7 +276,13 @@ struct ShardState {
         manifestVersion = manifest.version
         coveredPosition = manifest.position
         coveredEpoch = manifest.epoch
+        isUnited = false
     }
+
+    // MARK: - Merging
+
+    /// The half that was promised to has ended otherwise.
+    mutating func forgetPromise() { cursor.forgetPromise() }
 
     // MARK: - Splitting
 

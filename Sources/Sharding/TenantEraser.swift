@@ -39,15 +39,20 @@ package struct TenantEraser: Sendable {
             }
         }
         var failure: ClusterError?
-        for shard in shards.sorted(by: { ($0.incarnation.rawValue, $0.index) < ($1.incarnation.rawValue, $1.index) }) {
+        var waiting = shards.sorted { ($0.incarnation.rawValue, $0.index) > ($1.incarnation.rawValue, $1.index) }
+        while let shard = waiting.popLast() {
             // An owner that is still at work may be first a few times.
             for attempt in 1...Self.attempts {
                 do throws(ClusterError) {
                     try await node.drop(DropRequest(shard: shard), context: CallContext(requestID: .random(), tenant: tenant))
                     break
                 } catch {
-                    // Of one that was split only fences are left; its halves are among the others.
-                    if error.code == .outOfRange { break }
+                    // Of one that was split only fences are left; its halves are among the others. One that two were merged into may have no object yet.
+                    if error.code == .outOfRange {
+                        let merged = error.successor.map { ShardID(tenant: tenant, incarnation: shard.incarnation, index: $0) }
+                        if let merged, shards.insert(merged).inserted { waiting.append(merged) }
+                        break
+                    }
                     if attempt == Self.attempts || !error.isRetryable { failure = failure ?? error }
                 }
             }

@@ -12,26 +12,37 @@ struct LogModel {
     }
     /// Of each point, in order.
     private(set) var versions: [PointID: [Version]] = [:]
-    /// Valid entries that hold a request, by its id: more than one only if it was applied more than once.
-    private(set) var applied: [RequestID: [UInt64]] = [:]
+    /// Valid entries that hold a request, by its id, and the hash ranges in which it was applied by each.
+    private(set) var applied: [RequestID: [(position: UInt64, ranges: [HashRange])]] = [:]
     /// The last position without a hole before it.
     private(set) var last: UInt64 = 0
     private(set) var claims = 0
     /// Whether two other shards keep its halves.
     private(set) var isSplit = false
+    /// Index of the other half that it ended in favour of merging with.
+    private(set) var mergedWith: Int?
     private(set) var epoch: UInt64 = 0
     /// Entries that count for nobody: their writer had been replaced.
     private(set) var void = 0
-    /// Positions of valid entries with operations, and who wrote them.
-    private(set) var writers: [UInt64: LogWriterID] = [:]
     /// Things that must not be.
     private(set) var faults: [String] = []
 
-    /// - Parameter parent: What the shard comes from, if it is a half: it holds what that held in its range.
-    init(_ entries: [UInt64: LogEntry], after parent: (model: LogModel, range: HashRange)?, bulk: (String) -> [UInt8]?) {
-        if let (parent, range) = parent {
-            versions = parent.versions.filter { range.contains($0.key.hash) }
-            (applied, writers, last, epoch) = (parent.applied, parent.writers, parent.last, parent.epoch)
+    private let range: HashRange
+
+    /// - Parameters:
+    ///   - range: The shard's.
+    ///   - parents: What it comes from: nothing, the shard that it is a half of, or the two that were merged. It holds what those held in its range.
+    init(_ entries: [UInt64: LogEntry], of range: HashRange, after parents: [LogModel], bulk: (String) -> [UInt8]?) {
+        self.range = range
+        for parent in parents {
+            versions.merge(parent.versions.filter { range.contains($0.key.hash) }) { _, new in new }
+            for (request, places) in parent.applied {
+                for place in places {
+                    let ranges = place.ranges.compactMap { $0.intersection(range) }
+                    if !ranges.isEmpty { applied[request, default: []].append((place.position, ranges)) }
+                }
+            }
+            (last, epoch) = (max(last, parent.last), max(epoch, parent.epoch))
         }
         var (holder, isOver): (LogWriterID?, Bool) = (nil, false)
         while let entry = entries[last + 1] {
@@ -52,6 +63,8 @@ struct LogModel {
             case .release: holder = nil
             case .terminal: isOver = true
             case .split: (isOver, isSplit) = (true, true)
+            case .promise: break
+            case .merge(let other): (isOver, mergedWith) = (true, other)
             case .data(_, let requests): for request in requests { apply(request.operations, of: request.id, entry) }
             case .bulk(_, let request):
                 var operations: [LoggedOperation] = []
@@ -69,8 +82,13 @@ struct LogModel {
     }
 
     private mutating func apply(_ operations: [LoggedOperation], of request: RequestID, _ entry: LogEntry) {
-        applied[request, default: []].append(entry.position)
-        writers[entry.position] = entry.writer
+        // Where one of the halves had applied it that the shard was merged of, nothing of it is left to be done.
+        let before = (applied[request] ?? []).flatMap(\.ranges).united
+        if before == [range] { faults.append("request \(request) was applied at position \(entry.position), and before at \(applied[request]!.map(\.position))") }
+        applied[request, default: []].append((entry.position, before.rest(of: range)))
+        for id in operations.flatMap(\.ids) where before.contains(id.hash) {
+            faults.append("request \(request) was applied to \(id) at position \(entry.position), and before at \(applied[request]!.map(\.position))")
+        }
         for operation in operations {
             switch operation {
             case .upsert(let point):
@@ -111,4 +129,26 @@ struct LogModel {
 
     /// For people: when a point lived.
     func story(_ id: PointID) -> String { (versions[id] ?? []).map { "\($0.from)–\($0.to.map(String.init) ?? "")" }.joined(separator: ", ") }
+}
+
+extension LoggedOperation {
+    fileprivate var ids: [PointID] {
+        switch self {
+        case .upsert(let point): [point.id]
+        case .delete(let ids): ids
+        }
+    }
+}
+
+extension [HashRange] {
+    /// What ascending ranges leave of a range that holds them.
+    fileprivate func rest(of range: HashRange) -> [HashRange] {
+        var (rest, next): ([HashRange], UInt64?) = ([], range.first)
+        for part in self {
+            if let first = next, first < part.first { rest.append(HashRange(first: first, last: part.first - 1)) }
+            next = part.last == .max ? nil : part.last + 1
+        }
+        if let first = next, first <= range.last { rest.append(HashRange(first: first, last: range.last)) }
+        return rest
+    }
 }

@@ -18,6 +18,7 @@ package struct Simulation: Sendable {
         package var faults = 0
         package var claims = 0
         package var splits = 0
+        package var merges = 0
         /// Entries that no reader counts, as their writer had been replaced.
         package var void = 0
         /// Time in the simulation.
@@ -49,6 +50,7 @@ package struct Simulation: Sendable {
             report.faults = world.faults
             report.claims = workload.collections.flatMap(\.allShards).reduce(0) { $0 + world.history.model(of: $1).claims }
             report.splits = workload.collections.flatMap(\.allShards).count { world.history.model(of: $0).isSplit }
+            report.merges = workload.collections.flatMap(\.allShards).count { world.history.model(of: $0).mergedWith != nil } / 2
             report.void = workload.collections.flatMap(\.allShards).reduce(0) { $0 + world.history.model(of: $1).void }
         } catch { report.violations = ["the cluster cannot be made: \(error)"] }
         report.elapsed = scheduler.elapsed

@@ -49,7 +49,10 @@ final class StoreHistory: @unchecked Sendable {  // one thread
             // Of a position that was truncated and written again, what was first there is what counted.
             if logs[folder, default: [:]][position] == nil { logs[folder, default: [:]][position] = entry }
             models[folder] = nil
-            if case .split = entry.content { models = [:] }
+            switch entry.content {
+            case .split, .merge: models = [:]
+            default: break
+            }
         } else if folder.hasSuffix("/bulk/") {
             bulk[key] = bytes
         }
@@ -75,6 +78,8 @@ final class StoreHistory: @unchecked Sendable {  // one thread
             case .release: "release"
             case .terminal: "terminal"
             case .split: "split"
+            case .promise(let other): "promise to merge with \(other)"
+            case .merge(let other): "merge with \(other)"
             }
             let done = events[StoreKey.log(shard, position: entry.position)] ?? []
             return "\(entry.position): \(kind) of \(entry.writer) in epoch \(entry.epoch) (\(done.map { "\($0): \($1)" }.joined(separator: "; ")))"
@@ -85,37 +90,65 @@ final class StoreHistory: @unchecked Sendable {  // one thread
     func model(of shard: ShardID) -> LogModel {
         let folder = StoreKey.log(shard)
         if let model = models[folder] { return model }
-        var parent: (LogModel, HashRange)?
-        if let above = self.parent(of: shard), let range = ShardLayout.range(of: shard.index, firstCount: firstCounts[shard.incarnation]!) {
-            parent = (model(of: above), range)
-        }
-        let model = LogModel(logs[folder] ?? [:], after: parent) { [bulk] name in bulk[StoreKey.bulk(shard, name: name)] }
+        let range = ShardLayout.range(of: shard.index, firstCount: firstCounts[shard.incarnation]!) ?? .all
+        let model = LogModel(logs[folder] ?? [:], of: range, after: parents(of: shard).map { self.model(of: $0) }) { [bulk] name in bulk[StoreKey.bulk(shard, name: name)] }
         models[folder] = model
         return model
     }
 
-    func parent(of shard: ShardID) -> ShardID? {
-        ShardLayout.parent(of: shard.index, firstCount: firstCounts[shard.incarnation]!)
-            .map { ShardID(tenant: shard.tenant, incarnation: shard.incarnation, index: $0) }
+    /// The shard that it is a half of, or the two that were merged into it.
+    private func parents(of shard: ShardID) -> [ShardID] {
+        let (count, generation) = (firstCounts[shard.incarnation]!, ShardLayout.generation(of: shard.index))
+        func id(_ index: Int) -> ShardID { ShardID(tenant: shard.tenant, incarnation: shard.incarnation, index: index) }
+        let parent = ShardLayout.parent(of: shard.index, firstCount: count).map(id)
+        if let parent, model(of: parent).isSplit { return [parent] }
+        guard generation > 0 else { return parent.map { [$0] } ?? [] }
+        let halves = ShardLayout.children(of: ShardLayout.base(of: shard.index), firstCount: count)
+        for half in [halves.lower, halves.upper].map({ ShardLayout.index($0, generation: generation - 1) }) {
+            guard let other = model(of: id(half)).mergedWith else { continue }
+            let pair = [half, other].sorted { ShardLayout.base(of: $0) < ShardLayout.base(of: $1) }
+            if ShardLayout.merged(pair[0], pair[1], firstCount: count) == shard.index { return pair.map(id) }
+        }
+        return []
     }
 
     /// The shard and those that it comes from.
-    func line(of shard: ShardID) -> [ShardID] {
-        var line = [shard]
-        while let parent = parent(of: line[line.count - 1]) { line.append(parent) }
-        return line
+    ///
+    /// - Parameter id: Without those that never kept this point.
+    func line(of shard: ShardID, keeping id: PointID? = nil) -> [ShardID] {
+        [shard] + parents(of: shard).flatMap { parent -> [ShardID] in
+            let range = ShardLayout.range(of: parent.index, firstCount: firstCounts[shard.incarnation]!)
+            return id.map { range?.contains($0.hash) == true } ?? true ? line(of: parent, keeping: id) : []
+        }
     }
 
-    /// Indexes of the collection's shards that were split.
-    func splits(of schema: CollectionSchema, _ tenant: TenantID) -> Set<Int> {
-        var splits: Set<Int> = []
+    /// How the collection's hash space is divided, as the logs say, and every shard that there is or was.
+    func layout(of schema: CollectionSchema, _ tenant: TenantID) -> (layout: ShardLayout, all: [ShardID]) {
+        var (splits, merges): (Set<Int>, [Int: Int]) = ([], [:])
         var waiting = Array(0..<schema.shardCount)
-        while let index = waiting.popLast() {
-            guard model(of: schema.shard(index, of: tenant)).isSplit else { continue }
-            splits.insert(index)
-            let halves = ShardLayout.children(of: index, firstCount: schema.shardCount)
-            waiting += [halves.lower, halves.upper]
+        var all = waiting
+        func add(_ index: Int) {
+            guard !all.contains(index) else { return }
+            all.append(index)
+            waiting.append(index)
         }
-        return splits
+        while let index = waiting.popLast() {
+            let model = model(of: schema.shard(index, of: tenant))
+            if model.isSplit {
+                splits.insert(index)
+                let halves = ShardLayout.children(of: index, firstCount: schema.shardCount)
+                add(halves.lower)
+                add(halves.upper)
+            }
+            // Complete once both have ended: the upper half ends last.
+            if let other = model.mergedWith, ShardLayout.isUpper(index, firstCount: schema.shardCount),
+                let merged = ShardLayout.merged(other, index, firstCount: schema.shardCount)
+            {
+                merges[other] = merged
+                merges[index] = merged
+                add(merged)
+            }
+        }
+        return (ShardLayout(firstCount: schema.shardCount, splits: splits, merges: merges), all.map { schema.shard($0, of: tenant) })
     }
 }

@@ -20,11 +20,15 @@ final class Workload: @unchecked Sendable {  // one thread
         let name: CollectionName
         let schema: CollectionSchema
         let history: StoreHistory
-        private var layout: ShardLayout { ShardLayout(firstCount: schema.shardCount, splits: history.splits(of: schema, tenant)) }
+        private var layout: ShardLayout { history.layout(of: schema, tenant).layout }
         /// Those that keep points, as the logs say at the moment.
         var shards: [ShardID] { layout.shards.map { schema.shard($0.index, of: tenant) } }
-        /// Those that were split, too.
-        var allShards: [ShardID] { shards + layout.splits.sorted().map { schema.shard($0, of: tenant) } }
+        /// Those that were split or merged, too.
+        var allShards: [ShardID] { history.layout(of: schema, tenant).all }
+        /// Those of them that are the two halves of one range.
+        var pairs: [(lower: ShardID, upper: ShardID)] {
+            zip(shards, shards.dropFirst()).filter { ShardLayout.merged($0.0.index, $0.1.index, firstCount: schema.shardCount) != nil }.map { ($0.0, $0.1) }
+        }
         func shard(of id: PointID) -> ShardID {
             let layout = layout
             return schema.shard(layout.shards[layout.place(of: id.hash)].index, of: tenant)
@@ -66,7 +70,7 @@ final class Workload: @unchecked Sendable {  // one thread
         collections.append(Collection(tenant: tenant, name: name, schema: schema, history: world.history))
     }
 
-    /// Shards of a collection up to which one is split now and then.
+    /// Shards of a collection up to which one is split now and then; two are merged as often.
     private static let mostShards = 5
 
     /// One client: one operation after the other, through whichever coordinator.
@@ -81,13 +85,36 @@ final class Workload: @unchecked Sendable {  // one thread
             case 0..<45: await write(coordinator, collection)
             case 45..<70: await retrieve(coordinator, collection)
             case 70..<92: await search(coordinator, collection)
-            case 92..<96: await checkCount(coordinator, collection)
-            case 96..<98:
-                let shards = collection.shards
-                guard shards.count < Self.mostShards else { continue }
-                _ = try? await coordinator.split(scheduler.pick(shards).index, of: collection.name, context: context(collection))
+            case 92..<95: await checkCount(coordinator, collection)
+            case 95..<98: await reshape(coordinator, collection, from: machine)
             default: _ = try? await coordinator.seal(collection.name, context: context(collection))
             }
+        }
+    }
+
+    /// Splits a shard, or merges two again.
+    private func reshape(_ coordinator: Coordinator, _ collection: Collection, from machine: Machine) async {
+        let (shards, pairs) = (collection.shards, collection.pairs)
+        guard !pairs.isEmpty, scheduler.chance(0.5) || shards.count >= Self.mostShards else {
+            guard shards.count < Self.mostShards else { return }
+            _ = try? await coordinator.split(scheduler.pick(shards).index, of: collection.name, context: context(collection))
+            return
+        }
+        let (lower, upper) = scheduler.pick(pairs)
+        guard scheduler.chance(0.4) else {
+            _ = try? await coordinator.merge(lower.index, of: collection.name, context: context(collection))
+            return
+        }
+        // Whoever merges them dies in the middle: others have to go on.
+        for (half, other) in [(upper, lower), (lower, upper)].prefix(scheduler.pick([1, 2])) {
+            let peer = SimulatedPeer(from: machine, to: scheduler.pick(world.shardMachines), in: world)
+            let request = SealRequest(shard: half, takeover: true, mergeWith: other.index)
+            let clock = machine.clock
+            let context = context(collection)
+            let reply = try? await clock.limited(until: clock.now() + .seconds(20), else: ClusterError(.deadlineExceeded, "no answer")) { () throws(ClusterError) in
+                try await peer.seal(request, context: context)
+            }
+            guard let reply, reply.owner == nil else { return }
         }
     }
 

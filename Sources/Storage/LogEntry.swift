@@ -13,7 +13,7 @@ import Model
 /// | 8 | 8 | epoch of the writer |
 /// | 16 | 8 | incarnation of the writer: random, new for each opening of a shard (H7) |
 /// | 24 | 16 | nonce of this entry: tells one's own entry from a foreign one (H5) |
-/// | 40 | 1 | kind: 0 data, 1 claim, 2 release, 3 terminal, 4 bulk, 5 split |
+/// | 40 | 1 | kind: 0 data, 1 claim, 2 release, 3 terminal, 4 bulk, 5 split, 6 promise, 7 merge |
 /// | 41 | 1 + n | node: its name, length first |
 /// | | 4 | data and bulk: dimension d of the vectors |
 /// | | 4 | data only: number of requests, then for each: |
@@ -24,6 +24,7 @@ import Model
 /// | | 4 | bulk only: number of ``BulkObject``s that hold its operations, then for each: |
 /// | | 1 + n, 8, 4 | – name, bytes, checksum as ``BulkRecord`` has them |
 /// | | 4 + n, twice | split only: what the lower and the upper half begin with, each a ``Manifest`` of version 0 |
+/// | | 8 | promise and merge only: index of the other half |
 package struct LogEntry: Hashable, Sendable {
     package var position: UInt64
     package var epoch: UInt64
@@ -42,6 +43,11 @@ package struct LogEntry: Hashable, Sendable {
         case terminal
         /// The shard is over, and two others keep its halves: each begins as if it had this manifest, at this position (protocol, H13).
         indirect case split(lower: Manifest, upper: Manifest)
+        /// The shard will not end otherwise than by merging with the other half of its range, unless that does (protocol, H14). Its log is not
+        /// truncated any more.
+        case promise(with: Int)
+        /// The shard is over, and the one that it is merged into with the other half keeps its points: who opens that one replays both logs.
+        case merge(with: Int)
     }
 
     package init(position: UInt64, epoch: UInt64, writer: LogWriterID, nonce: Nonce, content: Content) {
@@ -55,8 +61,8 @@ package struct LogEntry: Hashable, Sendable {
     /// Claims and terminal entries are never deleted while the shard exists (protocol, H2).
     package var isFence: Bool {
         switch content {
-        case .claim, .terminal, .split: true
-        case .data, .bulk, .release: false
+        case .claim, .terminal, .split, .merge: true
+        case .data, .bulk, .release, .promise: false
         }
     }
 }
@@ -106,6 +112,8 @@ extension LogEntry {
         case .terminal: writer.append(UInt8(3))
         case .bulk: writer.append(UInt8(4))
         case .split: writer.append(UInt8(5))
+        case .promise: writer.append(UInt8(6))
+        case .merge: writer.append(UInt8(7))
         }
         writer.append(short: self.writer.node.rawValue)
         switch content {
@@ -122,6 +130,7 @@ extension LogEntry {
                 writer.append(UInt32(bytes.count))
                 writer.append(bytes: bytes)
             }
+        case .promise(let other), .merge(let other): writer.append(UInt64(other))
         case .claim, .release, .terminal: break
         }
         return Self.frame.wrap(writer.bytes)
@@ -153,6 +162,10 @@ extension LogEntry {
         case 5:
             let lower = try Manifest(half: &reader, position)
             content = .split(lower: lower, upper: try Manifest(half: &reader, position))
+        case 6, 7:
+            let other: UInt64 = try reader.read()
+            guard other < 1 << 53 else { throw .malformed("it names shard \(other)") }
+            content = kind == 6 ? .promise(with: Int(other)) : .merge(with: Int(other))
         default: throw .needsNewerReader(kind: "log entry of kind \(kind)", needs: Self.frame.version + 1, has: Self.frame.version)
         }
         guard reader.remaining == 0 else { throw .malformed("\(reader.remaining) bytes follow the last field") }

@@ -20,6 +20,9 @@ import Model
 /// | 4 + var… | – rows deleted or replaced at or before P, ascending, each as the distance from the one before |
 /// | 4 | number of remembered requests, oldest first, then for each (H19): |
 /// | 1 + n, 16, 8, 4 | – id, hash of the body, position, points superseded |
+/// | 4 | only if there are any (then the reader must know format 2): number of requests of which a part was applied, then for each: |
+/// | 4, 4 | – its place among the requests, number of hash ranges, then for each: |
+/// | 8, 8 | – – first, last |
 package struct Manifest: Hashable, Sendable {
     package var version: UInt64
     package var position: UInt64
@@ -82,8 +85,12 @@ package struct RememberedRequest: Hashable, Sendable {
     package var bodyHash: Nonce
     package var position: UInt64
     package var superseded: Int
+    /// The part of the shard's range that it was applied to, ascending; `nil` for all of it. So it is where only one of two halves had applied it
+    /// when they were merged.
+    package var ranges: [HashRange]?
 
-    package init(id: RequestID, bodyHash: Nonce, position: UInt64, superseded: Int) {
+    package init(id: RequestID, bodyHash: Nonce, position: UInt64, superseded: Int, ranges: [HashRange]? = nil) {
+        self.ranges = ranges
         self.id = id
         self.bodyHash = bodyHash
         self.position = position
@@ -94,7 +101,7 @@ package struct RememberedRequest: Hashable, Sendable {
 // MARK: - Bytes
 
 extension Manifest {
-    package static let frame = Frame(kind: "manifest", magic: 0x464d_5643, version: 1)
+    package static let frame = Frame(kind: "manifest", magic: 0x464d_5643, version: 2)
 
     package func encoded() -> [UInt8] {
         var writer = ByteWriter()
@@ -128,6 +135,17 @@ extension Manifest {
             writer.append(request.position)
             writer.append(UInt32(request.superseded))
         }
+        let parts = requests.enumerated().filter { $0.element.ranges != nil }
+        guard !parts.isEmpty else { return Self.frame.wrap(writer.bytes, minimumReader: 1) }
+        writer.append(UInt32(parts.count))
+        for (place, request) in parts {
+            writer.append(UInt32(place))
+            writer.append(UInt32(request.ranges!.count))
+            for range in request.ranges! {
+                writer.append(range.first)
+                writer.append(range.last)
+            }
+        }
         return Self.frame.wrap(writer.bytes)
     }
 
@@ -148,6 +166,19 @@ extension Manifest {
             let bodyHash = Nonce(high: try reader.read(), low: try reader.read())
             let position: UInt64 = try reader.read()
             requests.append(RememberedRequest(id: id, bodyHash: bodyHash, position: position, superseded: Int(try reader.read(UInt32.self))))
+        }
+        if reader.remaining > 0 {
+            for _ in 0..<(try reader.readCount(of: 8)) {
+                let place = Int(try reader.read(UInt32.self))
+                guard place < requests.count else { throw .malformed("there is no request \(place)") }
+                var ranges: [HashRange] = []
+                for _ in 0..<(try reader.readCount(of: 16)) {
+                    let (first, last): (UInt64, UInt64) = (try reader.read(), try reader.read())
+                    guard first <= last else { throw .malformed("request \(place) has a hash range that is empty") }
+                    ranges.append(HashRange(first: first, last: last))
+                }
+                requests[place].ranges = ranges
+            }
         }
         guard reader.remaining == 0 else { throw .malformed("\(reader.remaining) bytes follow the last field") }
     }

@@ -18,11 +18,14 @@ package enum GRPC {
     /// ``ClusterError/reason`` and, in ms, ``ClusterError/retryAfter``.
     static let reasonTrailer = "covey-reason"
     static let retryAfterTrailer = "covey-retry-after-ms"
+    /// ``ClusterError/successor``.
+    static let successorTrailer = "covey-successor"
 
     static func trailers(_ error: ClusterError) -> [HTTP2Header] {
         var trailers = [HTTP2Header("grpc-status", String(error.code.rawValue)), HTTP2Header("grpc-message", percentEncode(error.message))]
         if let reason = error.reason { trailers.append(HTTP2Header(reasonTrailer, reason.rawValue)) }
         if let wait = error.retryAfter { trailers.append(HTTP2Header(retryAfterTrailer, String(Int(min(wait, .seconds(86_400)) / .milliseconds(1))))) }
+        if let successor = error.successor { trailers.append(HTTP2Header(successorTrailer, String(successor))) }
         return trailers
     }
 
@@ -33,7 +36,8 @@ package enum GRPC {
         let code = status.flatMap { Int($0) }.flatMap(ClusterError.Code.init(rawValue:)) ?? .unknown
         return ClusterError(
             code, percentDecode(trailers["grpc-message"] ?? "no message"), reason: trailers[reasonTrailer].flatMap(ClusterError.Reason.init(rawValue:)),
-            retryAfter: trailers[retryAfterTrailer].flatMap { Int64($0) }.map { .milliseconds(max(0, min($0, 86_400_000))) })
+            retryAfter: trailers[retryAfterTrailer].flatMap { Int64($0) }.map { .milliseconds(max(0, min($0, 86_400_000))) },
+            successor: trailers[successorTrailer].flatMap { Int($0) })
     }
 
     /// What an HTTP status without a gRPC status says.

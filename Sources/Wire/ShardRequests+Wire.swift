@@ -174,13 +174,18 @@ extension StatusRequest: WireRequest {
 }
 
 extension SealRequest: WireRequest {
-    package init(_ message: Covey_V1_SealRequest) throws(ClusterError) { self.init(shard: try ShardID(message.shard), takeover: message.takeover, split: message.split) }
+    package init(_ message: Covey_V1_SealRequest) throws(ClusterError) {
+        self.init(
+            shard: try ShardID(message.shard), takeover: message.takeover, split: message.split,
+            mergeWith: message.mergeWith == 0 ? nil : Int(message.mergeWith))
+    }
 
     package var message: Covey_V1_SealRequest {
         var message = Covey_V1_SealRequest()
         message.shard = shard.message
         message.takeover = takeover
         message.split = split
+        message.mergeWith = Int64(mergeWith ?? 0)
         return message
     }
 

@@ -230,6 +230,23 @@ struct SplitCommand: AsyncParsableCommand {
     }
 }
 
+struct MergeCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "merge", abstract: "Unite a shard with the other half of the one that both come from; they are read meanwhile, writes wait for a moment.",
+        discussion: "`covey status -c NAME` shows the shards. Halves that shrank below shard.merge_points together merge by themselves; this does it now.")
+    @OptionGroup var collection: CollectionOption
+    @Argument(help: "The number of one of the two.") var shard: Int
+    @Flag(help: "Only say what would become of them.") var dryRun = false
+    @OptionGroup var output: JSONFlag
+    @OptionGroup var client: ClientOptions
+
+    func run() async throws {
+        var verb = MergeVerb(collection: collection.name, shard: shard)
+        (verb.json, verb.isDry) = (output.json, dryRun)
+        try await finish { [verb] in try await verb.run(client.client, .standard) }
+    }
+}
+
 struct EvalCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "eval", abstract: "Measure how well the cluster finds the right documents of a set with judgements.",

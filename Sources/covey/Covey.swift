@@ -14,7 +14,7 @@ struct Covey: AsyncParsableCommand {
                     IngestCommand.self, AskCommand.self, ChatCommand.self, SearchCommand.self, ExplainCommand.self, DocumentsCommand.self, CollectionsCommand.self,
                 ]),
             CommandGroup(
-                name: "Operation and measurement", subcommands: [StatusCommand.self, ClusterCommand.self, SealCommand.self, SplitCommand.self, VerifyCommand.self, SnapshotCommand.self, RestoreCommand.self, DropTenantCommand.self, EvalCommand.self, BenchCommand.self, SimulateCommand.self]),
+                name: "Operation and measurement", subcommands: [StatusCommand.self, ClusterCommand.self, SealCommand.self, SplitCommand.self, MergeCommand.self, VerifyCommand.self, SnapshotCommand.self, RestoreCommand.self, DropTenantCommand.self, EvalCommand.self, BenchCommand.self, SimulateCommand.self]),
         ]
     )
     static let version = "0.1.0"

@@ -147,6 +147,8 @@ struct NodeProcess {
         var coordination = CoordinatorConfiguration()
         coordination.erasureDeadline = erasureDeadline
         coordination.readTimeout = .milliseconds(configuration.number("coordinator.deadline_ms"))
+        let splitPoints = configuration.number("shard.split_points")
+        coordination.mergePoints = min(configuration.number("shard.merge_points"), splitPoints > 0 ? splitPoints / 2 : .max)
         coordination.maximumWrites = max(1, configuration.number("gateway.concurrent_requests") / 2)
         let coordinator = try Coordinator(store: store, members: members, configuration: coordination, logger: logger, metrics: metrics, clock: .onLoops)
         let address = try configuration.address("gateway.address")
@@ -176,7 +178,8 @@ struct NodeProcess {
         )
     }
 
-    /// Erases what collections left behind that ended, and what was deleted or overwritten: it costs one listing, and one for each tenant.
+    /// Erases what collections left behind that ended, and what was deleted or overwritten: it costs one listing, and one for each tenant. Merges
+    /// shards that became small.
     private func sweep(_ coordinator: Coordinator, _ tenants: [TenantID]) async {
         for tenant in tenants where !Task.isCancelled {
             do {
@@ -188,6 +191,7 @@ struct NodeProcess {
             let progress = try await coordinator.finishErasures(now: Int64(Date().timeIntervalSince1970))
             if progress.erased > 0 { logger.info("deleted points erased", metadata: ["shards": "\(progress.erased)", "waiting": "\(progress.waiting)"]) }
         } catch { logger.warning("could not look for what is to be erased", metadata: ["reason": "\(error)"]) }
+        _ = await coordinator.mergeSmallShards()
     }
 
     private var peers: PeerPool { Self.peers(tls, metrics: metrics, logger: logger) }

@@ -144,6 +144,9 @@ struct Setting: Sendable {
             key: "shard.split_points", kind: .wholeNumber(0...1_000_000_000), fallback: "20000000",
             help: "points of a shard from which on it splits in two by itself, served meanwhile; 0 leaves it to `covey split`"),
         Setting(
+            key: "shard.merge_points", kind: .wholeNumber(0...1_000_000_000), fallback: "2500000",
+            help: "points below which the two halves of a shard merge by themselves, once they keep at most half of what they were split with; at most half of shard.split_points; 0 leaves it to `covey merge`"),
+        Setting(
             key: "shard.lease_ms", kind: .wholeNumber(0...60_000), fallback: "1000",
             help: "time after a write in which its owner answers strong reads without asking the store, the same on all nodes; a takeover waits for it; 0 asks for every read"),
         Setting(

@@ -22,25 +22,26 @@ struct SimulateCommand: ParsableCommand {
             unsafe execv("/proc/self/exe", &arguments)
             throw ValidationError("the program cannot be started again with a fixed hash seed: errno \(errno)")
         }
-        var (clean, failed, faults, claims, splits, acknowledged, reads, void) = (0, [UInt64](), 0, 0, 0, 0, 0, 0)
+        var (clean, failed, faults, claims, splits, merges, acknowledged, reads, void) = (0, [UInt64](), 0, 0, 0, 0, 0, 0, 0)
         for seed in try range() {
             let report = Simulation.run(seed: seed, operations: operations)
             if report.violations.isEmpty { clean += 1 } else { failed.append(seed) }
             faults += report.faults
             claims += report.claims
             splits += report.splits
+            merges += report.merges
             void += report.void
             acknowledged += report.acknowledged
             reads += report.reads
             if verbose || !report.violations.isEmpty || self.seed != nil {
                 print(
                     "seed \(seed): \(report.violations.isEmpty ? "clean" : "FAILED"), \(report.operations) operations, \(report.acknowledged) writes acknowledged, "
-                        + "\(report.failed) not, \(report.reads) reads checked, \(report.faults) faults, \(report.claims) claims, \(report.splits) splits, \(report.elapsed.components.seconds) s simulated, "
+                        + "\(report.failed) not, \(report.reads) reads checked, \(report.faults) faults, \(report.claims) claims, \(report.splits) splits, \(report.merges) merges, \(report.elapsed.components.seconds) s simulated, "
                         + "trace \(String(report.trace, radix: 16))")
                 for violation in report.violations { print("    \(violation)") }
             }
         }
-        print("\(clean) seeds clean, \(failed.count) failed; \(acknowledged) writes acknowledged, \(reads) reads checked, \(faults) faults, \(claims) claims, \(splits) splits, \(void) void entries")
+        print("\(clean) seeds clean, \(failed.count) failed; \(acknowledged) writes acknowledged, \(reads) reads checked, \(faults) faults, \(claims) claims, \(splits) splits, \(merges) merges, \(void) void entries")
         guard failed.isEmpty else { throw ExitCode(1) }
     }
 

@@ -167,7 +167,7 @@ import Testing
         var random = SeededRandom(seed: seed)
         var layout = ShardLayout(firstCount: firstCount)
         for _ in 0..<40 {
-            layout = layout.splitting([layout.shards.randomElement(using: &random)!.index])
+            layout = layout.learning(splits: [layout.shards.randomElement(using: &random)!.index])
             #expect(layout.shards.first!.range.first == 0 && layout.shards.last!.range.last == .max)
             #expect(zip(layout.shards, layout.shards.dropFirst()).allSatisfy { $0.range.last + 1 == $1.range.first })
             #expect(Set(layout.shards.map(\.index)).count == layout.shards.count)

@@ -70,7 +70,7 @@ struct FormatTests {
 
     @Test("entries of every kind are read as they were written")
     func entries() throws {
-        for content in [Self.data.content, .bulk(dimension: 2, Self.bulkRequest), .claim, .release, .terminal] {
+        for content in [Self.data.content, .bulk(dimension: 2, Self.bulkRequest), .claim, .release, .terminal, .promise(with: 7), .merge(with: 1 << 42)] {
             var entry = Self.data
             entry.content = content
             #expect(try LogEntry(decoding: entry.encoded()) == entry)
@@ -87,7 +87,14 @@ struct FormatTests {
     }
 
     @Test("manifests are read as they were written")
-    func manifests() throws { #expect(try Manifest(decoding: Self.manifest.encoded()) == Self.manifest) }
+    func manifests() throws {
+        #expect(try Manifest(decoding: Self.manifest.encoded()) == Self.manifest)
+        var partly = Self.manifest
+        partly.requests += [
+            RememberedRequest(id: RequestID("p"), bodyHash: Nonce(high: 1, low: 2), position: 3, superseded: 4, ranges: [HashRange(first: 5, last: 6), HashRange(first: 8, last: .max)])
+        ]
+        #expect(try Manifest(decoding: partly.encoded()) == partly)
+    }
 
     @Test("every flipped bit and every cut is noticed")
     func damage() {

@@ -14,7 +14,8 @@ import Wire
         try roundTrip(random.fetchRequest(), random.tenant)
         try roundTrip(CountRequest(shard: random.shard(), filter: random.optional { $0.filter() }), random.tenant)
         try roundTrip(StatusRequest(shards: random.list { $0.shard() }), random.tenant)
-        try roundTrip(SealRequest(shard: random.shard()), random.tenant)
+        try roundTrip(SealRequest(shard: random.shard(), split: true), random.tenant)
+        try roundTrip(SealRequest(shard: random.shard(), takeover: true, mergeWith: 1 << 42 | 3), random.tenant)
         try roundTrip(DropRequest(shard: random.shard()), random.tenant)
         try roundTrip(random.answerRequest(), random.tenant)
     }

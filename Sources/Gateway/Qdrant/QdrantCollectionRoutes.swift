@@ -21,6 +21,7 @@ struct QdrantCollectionRoutes: Sendable {
         router.patch("/collections/:name", use: update)
         router.delete("/collections/:name", use: drop)
         router.post("/collections/:name/shards/:shard/split", use: split)
+        router.post("/collections/:name/shards/:shard/merge", use: merge)
     }
 
     @Sendable private func root(_ request: Request, _ context: GatewayContext) async throws -> Response {
@@ -112,6 +113,24 @@ struct QdrantCollectionRoutes: Sendable {
 
     /// Not one of Qdrant's, which divides a collection's shards once and for all.
     @Sendable private func split(_ request: Request, _ context: GatewayContext) async throws -> Response {
+        let (name, shard, isDry) = try shard(request, context)
+        let (points, halves) = try await coordinator.split(shard, of: name, isDry: isDry, context: context.call)
+        let shards = halves.map { half -> JSONOutput in ["shard": .integer(half.index), "nodes": .array(half.nodes.map { JSONOutput.string($0.rawValue) })] }
+        return QdrantReply.ok(["points": .integer(points), "shards": .array(shards)], context)
+    }
+
+    /// Not one of Qdrant's either.
+    @Sendable private func merge(_ request: Request, _ context: GatewayContext) async throws -> Response {
+        let (name, shard, isDry) = try shard(request, context)
+        let merge = try await coordinator.merge(shard, of: name, isDry: isDry, context: context.call)
+        return QdrantReply.ok(
+            [
+                "points": .integer(merge.points), "merged": .array([.integer(merge.lower), .integer(merge.upper)]), "shard": .integer(merge.merged),
+                "nodes": .array(merge.nodes.map { JSONOutput.string($0.rawValue) }),
+            ], context)
+    }
+
+    private func shard(_ request: Request, _ context: GatewayContext) throws -> (CollectionName, shard: Int, isDry: Bool) {
         let name = try CollectionName(context.parameter("name"))
         guard let shard = Int(try context.parameter("shard")), shard >= 0 else {
             throw RequestError.invalid("shard", "shard must be a whole number from 0, found \"\(try context.parameter("shard").prefix(64))\"")
@@ -120,9 +139,7 @@ struct QdrantCollectionRoutes: Sendable {
         _ = parameters.take("timeout")
         let isDry = try parameters.choice("dry_run", of: ["true", "false"]) == "true"
         try parameters.finish()
-        let (points, halves) = try await coordinator.split(shard, of: name, isDry: isDry, context: context.call)
-        let shards = halves.map { half -> JSONOutput in ["shard": .integer(half.index), "nodes": .array(half.nodes.map { JSONOutput.string($0.rawValue) })] }
-        return QdrantReply.ok(["points": .integer(points), "shards": .array(shards)], context)
+        return (name, shard, isDry)
     }
 
     @Sendable private func drop(_ request: Request, _ context: GatewayContext) async throws -> Response {

@@ -6,7 +6,7 @@ package enum AccessRole: String, Sendable, CaseIterable, Comparable {
     case read
     /// And write and delete points, files and documents.
     case write
-    /// And make, change, split, snapshot and drop collections.
+    /// And make, change, split, merge, snapshot and drop collections.
     case admin
 
     package static func < (a: AccessRole, b: AccessRole) -> Bool { a.rank < b.rank }
@@ -27,6 +27,7 @@ package struct RouteRule: Sendable {
         ("PATCH", "/collections/:collection", .admin, "collection.update"),
         ("DELETE", "/collections/:collection", .admin, "collection.drop"),
         ("POST", "/collections/:collection/shards/:shard/split", .admin, "shard.split"),
+        ("POST", "/collections/:collection/shards/:shard/merge", .admin, "shard.merge"),
         ("POST", "/collections/:collection/snapshots", .admin, "snapshot.create"),
         ("DELETE", "/collections/:collection/snapshots/:snapshot", .admin, "snapshot.delete"),
         ("PUT", "/collections/:collection/points", .write, nil),

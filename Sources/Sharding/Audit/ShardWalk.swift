@@ -12,8 +12,8 @@ struct ShardWalk {
         var segmentBytes = 0
         var sealedPoints = 0
         var logEntries = 0
-        /// A terminal entry was found.
-        var isOver = false
+        /// How it ended, if a terminal entry was found.
+        var end: LogCursor.End?
         var findings: [StoreFinding] = []
     }
 
@@ -26,7 +26,7 @@ struct ShardWalk {
     private let id: ShardID
     private let schema: CollectionSchema
     private let range: HashRange
-    /// What a half of a split shard begins with.
+    /// What a shard begins with that came of a split or a merge; of the latter only the position.
     private let beginning: Manifest?
     private let log: LogStore
     private let threads: WorkerThreads
@@ -131,7 +131,7 @@ struct ShardWalk {
         if let anchor = positions.last, anchor <= covered, !fences.contains(anchor), case .bad(let reason) = entries[anchor] {
             report.findings.append(StoreFinding(.damaged, key(anchor), reason))
         }
-        report.isOver = cursor.isOver
+        report.end = cursor.end
         return cursor
     }
 

@@ -124,35 +124,45 @@ struct TenantWalk {
         var known: Set<Int> = []
         while let (id, beginning) = waiting.popLast() {
             known.insert(id.index)
-            var halves = try await halves(of: id)
+            var isErased = try await isErased(id, in: schema)
             var shard = ShardWalk.Report()
-            if halves == nil {
+            if !isErased {
                 var walk = ShardWalk(id: id, schema: schema, beginning: beginning, audit: audit)
                 shard = try await walk.run()
-                // It may have been split between the two looks.
-                if shard.isOver { halves = try await self.halves(of: id) }
+                // It may have ended between the two looks, or another be sealed since that needed its objects.
+                isErased = try await self.isErased(id, in: schema)
             }
-            if let halves {
+            let end = try await end(of: id)
+            if isErased, end == .split, let halves = try await log(id).halves() {
                 let ids = id.halves(in: schema)
                 waiting += [(ids.upper, halves.upper), (ids.lower, halves.lower)]
+            }
+            // Both halves of a merge lead to what it made: whoever of them is looked at when it is complete.
+            if case .merged(let other) = end, let merge = ShardMerge(of: id, with: other, in: schema), !known.contains(merge.merged.index),
+                try await self.end(of: merge.upper) == .merged(with: merge.lower.index)
+            {
+                known.insert(merge.merged.index)
+                waiting.append((merge.merged, try await self.beginning(of: merge)))
+            }
+            if isErased {
                 try await checkEnd(of: id, &collection)
                 continue
             }
             // A drop takes everything away without another manifest.
-            if let name = collection.name, collection.standing == .live, shard.isOver || !shard.findings.allSatisfy({ $0.kind == .pending }),
+            if let name = collection.name, collection.standing == .live, shard.end != nil || !shard.findings.allSatisfy({ $0.kind == .pending }),
                 try await !isLive(collection.incarnation, named: name)
             {
                 collection = CollectionAudit(name: name, incarnation: collection.incarnation, standing: .dropped)
                 _ = try await leftovers(&collection, .pending, "its collection was dropped and is being erased")
                 return
             }
-            collection.shards += 1
+            if case .merged = shard.end {} else { collection.shards += 1 }
             collection.segments += shard.segments
             collection.segmentBytes += shard.segmentBytes
             collection.sealedPoints += shard.sealedPoints
             collection.logEntries += shard.logEntries
             collection.findings += shard.findings
-            if shard.isOver {
+            if shard.end == .dropped {
                 collection.findings.append(StoreFinding(.damaged, StoreKey.log(id), "the shard has ended, its collection was not dropped"))
             }
         }
@@ -166,15 +176,31 @@ struct TenantWalk {
         }
     }
 
-    private func halves(of shard: ShardID) async throws(ClusterError) -> (lower: Manifest, upper: Manifest)? {
-        do throws(ClusterError) { return try await LogStore(shard: shard, store: store, retryDelay: .milliseconds(20)).halves() } catch {
+    private func log(_ shard: ShardID) -> LogStore { LogStore(shard: shard, store: store, retryDelay: .milliseconds(20)) }
+
+    private func end(of shard: ShardID) async throws(ClusterError) -> LogCursor.End? {
+        do throws(ClusterError) { return try await log(shard).end() } catch {
             // A damaged last entry is the walk's to report.
             guard error.code == .dataLoss || error.code == .failedPrecondition else { throw error }
             return nil
         }
     }
 
-    /// Of a shard that was split nothing counts but its fences.
+    private func isErased(_ shard: ShardID, in schema: CollectionSchema) async throws(ClusterError) -> Bool {
+        try await log(shard).isOnlyEnd(end(of: shard), in: schema)
+    }
+
+    /// Where the log of a shard begins that two were merged into, and the highest epoch before.
+    private func beginning(of merge: ShardMerge) async throws(ClusterError) -> Manifest {
+        var beginning = Manifest(beginningAt: 0)
+        for half in [merge.lower, merge.upper] {
+            guard let last = try await log(half).positions(from: 0).last, case .entry(let entry, _) = try await log(half).bareResult(at: last).get() else { continue }
+            beginning = Manifest(beginningAt: max(beginning.position, last), epoch: max(beginning.epoch, entry.epoch))
+        }
+        return beginning
+    }
+
+    /// Of a shard that was split or merged nothing counts but its fences.
     private func checkEnd(of shard: ShardID, _ collection: inout CollectionAudit) async throws(ClusterError) {
         let keys = try await stored { () throws(StoreError) in try await store.listAll(prefix: StoreKey.shard(shard)) }
         for key in keys {
@@ -185,7 +211,7 @@ struct TenantWalk {
                     continue
                 }
             }
-            collection.findings.append(StoreFinding(.pending, key, "its shard was split: goes when one of the halves is sealed first"))
+            collection.findings.append(StoreFinding(.pending, key, "its shard was split or merged: goes with the first seal of what took its place"))
         }
     }
 

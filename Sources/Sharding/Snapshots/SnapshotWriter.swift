@@ -47,19 +47,27 @@ package struct SnapshotWriter: Sendable {
         }
         var record = SnapshotRecord(id: id, tenant: tenant.rawValue, createdAt: began, collections: [], objects: [])
         for schema in schemas {
-            var positions: [UInt64] = []
             // Which shards there are may change while they are copied.
+            var copies: [ShardID: ShardCopy] = [:]
             var waiting = Array(schema.firstShards(of: tenant).reversed())
             while let shard = waiting.popLast() {
-                guard let (objects, position) = try await copy(shard, of: schema) else {
-                    record.objects += try await copyEnd(of: shard)
+                let copy = try await copy(shard, of: schema)
+                if let old = copies.updateValue(copy, forKey: shard) { try await remove(Set(old.objects).subtracting(copy.objects)) }
+                switch copy.end {
+                case .split?:
                     let halves = shard.halves(in: schema)
                     waiting += [halves.upper, halves.lower]
-                    continue
+                case .merged(let other)?:
+                    guard let merge = ShardMerge(of: shard, with: other, in: schema), shard == merge.upper else { continue }
+                    // The lower half has ended, too: perhaps since it was copied.
+                    waiting.append(merge.merged)
+                    if copies[merge.lower]?.end == nil { waiting.append(merge.lower) }
+                case .dropped?, nil: break
                 }
-                record.objects += objects
-                positions.append(position)
             }
+            let order = copies.sorted { $0.key.index < $1.key.index }
+            record.objects += order.flatMap(\.value.objects)
+            let positions = order.filter { $0.value.end == nil }.map(\.value.position)
             record.objects += try await copyFiles(attachedTo: schema.incarnation)
             try await copySchema(schema, &record)
             // Opened like any other collection: what cannot be restored is found now.
@@ -83,7 +91,18 @@ package struct SnapshotWriter: Sendable {
 
     // MARK: - Shards
 
-    /// The fences of a shard that was split: the last of them is the split.
+    private struct ShardCopy {
+        var objects: [SnapshotRecord.Object]
+        /// They hold everything up to here.
+        var position: UInt64
+        var end: LogCursor.End?
+    }
+
+    private func remove(_ objects: some Collection<SnapshotRecord.Object>) async throws(ClusterError) {
+        try await stored { () throws(StoreError) in try await target.delete(objects.map(\.key)) }
+    }
+
+    /// The fences of a shard that was split or merged: the last of them says so.
     private func copyEnd(of shard: ShardID) async throws(ClusterError) -> [SnapshotRecord.Object] {
         let log = LogStore(shard: shard, store: source, retryDelay: .milliseconds(20))
         var copies: [SnapshotRecord.Object] = []
@@ -96,26 +115,36 @@ package struct SnapshotWriter: Sendable {
         return copies
     }
 
-    /// - Returns: The copies, and the position up to which they hold everything; `nil` for a shard that was split.
-    private func copy(_ shard: ShardID, of schema: CollectionSchema) async throws(ClusterError) -> ([SnapshotRecord.Object], position: UInt64)? {
+    /// Of a shard that was split the fences are copied; of one that was merged too, once the one that it was merged into is sealed: before, that one
+    /// needs everything.
+    private func copy(_ shard: ShardID, of schema: CollectionSchema) async throws(ClusterError) -> ShardCopy {
         let log = LogStore(shard: shard, store: source, retryDelay: .milliseconds(20))
         var copies: [String: SnapshotRecord.Object] = [:]
         var previous: UInt64?
         while true {
-            if try await log.halves() != nil {
-                try await stored { () throws(StoreError) in try await target.delete(Array(copies.keys)) }
-                return nil
+            let end = try await log.end()
+            if try await log.isOnlyEnd(end, in: schema) {
+                try await remove(copies.values)
+                return ShardCopy(objects: try await copyEnd(of: shard), position: 0, end: end)
             }
-            // A half of a split shard that was never sealed has none; what it begins with is in the other's log.
+            // A shard that was never sealed has none; what it begins with is in others' logs.
             var manifest = try await log.newestManifest()
-            if manifest == nil { manifest = try await log.beginning(in: schema) }
+            if manifest == nil {
+                switch try await log.origin(in: schema) {
+                case .first: break
+                case .half(let beginning): manifest = beginning
+                case .merged(let merge):
+                    let ends = (try await log.log(of: merge.lower).positions(from: 0).last ?? 0, try await log.log(of: merge.upper).positions(from: 0).last ?? 0)
+                    manifest = Manifest(beginningAt: max(ends.0, ends.1))
+                }
+            }
             var needed: Set<String> = []
             var missing: String?
             let position = try await copy(shard, manifest, log, &copies, &needed, &missing)
             guard let missing else {
                 let superfluous = copies.keys.filter { !needed.contains($0) }
                 try await stored { () throws(StoreError) in try await target.delete(superfluous) }
-                return (needed.sorted().compactMap { copies[$0] }, position)
+                return ShardCopy(objects: needed.sorted().compactMap { copies[$0] }, position: position, end: end)
             }
             let version = manifest?.version ?? 0
             guard previous != version else { throw ClusterError(.dataLoss, "\(missing) is missing: `covey verify` says more") }

@@ -1176,6 +1176,9 @@ package nonisolated struct Covey_V1_SealRequest: Sendable {
   /// Two shards take its place, each with half its range.
   package var split: Bool = false
 
+  /// Index of the shard that it is to merge with: the next step of that. 0: none.
+  package var mergeWith: Int64 = 0
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -3284,7 +3287,7 @@ nonisolated extension Covey_V1_StatusReply: SwiftProtobuf.Message, SwiftProtobuf
 
 nonisolated extension Covey_V1_SealRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".SealRequest"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}tenant\0\u{1}shard\0\u{1}takeover\0\u{1}split\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}tenant\0\u{1}shard\0\u{1}takeover\0\u{1}split\0\u{3}merge_with\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -3296,6 +3299,7 @@ nonisolated extension Covey_V1_SealRequest: SwiftProtobuf.Message, SwiftProtobuf
       case 2: try { try decoder.decodeSingularMessageField(value: &self._shard) }()
       case 3: try { try decoder.decodeSingularBoolField(value: &self.takeover) }()
       case 4: try { try decoder.decodeSingularBoolField(value: &self.split) }()
+      case 5: try { try decoder.decodeSingularInt64Field(value: &self.mergeWith) }()
       default: break
       }
     }
@@ -3318,6 +3322,9 @@ nonisolated extension Covey_V1_SealRequest: SwiftProtobuf.Message, SwiftProtobuf
     if self.split != false {
       try visitor.visitSingularBoolField(value: self.split, fieldNumber: 4)
     }
+    if self.mergeWith != 0 {
+      try visitor.visitSingularInt64Field(value: self.mergeWith, fieldNumber: 5)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -3326,6 +3333,7 @@ nonisolated extension Covey_V1_SealRequest: SwiftProtobuf.Message, SwiftProtobuf
     if lhs._shard != rhs._shard {return false}
     if lhs.takeover != rhs.takeover {return false}
     if lhs.split != rhs.split {return false}
+    if lhs.mergeWith != rhs.mergeWith {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
