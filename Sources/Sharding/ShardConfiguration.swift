@@ -6,8 +6,9 @@ package struct ShardConfiguration: Sendable {
     package var sealPoints: Int = 20_000
     /// Bytes of log after which a shard seals by itself. Default: 64 MiB, so that a restart replays within a second.
     package var sealBytes: Int = 64 << 20
-    /// Log entries after which a shard seals by itself. Default: 4,096, so that many small writes do not slow a restart.
-    package var sealEntries: Int = 4_096
+    /// Log entries after which a shard seals by itself. Default: 256: who opens the shard reads each of them from the store, and after a node's
+    /// death all of its shards are opened at once.
+    package var sealEntries: Int = 256
     /// Points of a shard from which on it splits by itself. Default: 20 million; 0 never.
     package var splitPoints: Int = 20_000_000
     /// Live points of a segment up to which it is scanned exactly instead of by code. Default: 2,000, where both
@@ -23,9 +24,9 @@ package struct ShardConfiguration: Sendable {
     /// Bytes of points in memory that no segment holds yet. Default: 1 GiB; writes beyond are refused with
     /// `resourceExhausted` until a seal is done.
     package var unsealedBytes: Int = 1 << 30
-    /// Log entries that no segment holds yet. Default: 65,536, sixteen times ``sealEntries``; writes beyond are refused with `resourceExhausted`
+    /// Log entries that no segment holds yet. Default: 4,096, sixteen times ``sealEntries``; writes beyond are refused with `resourceExhausted`
     /// until a seal is done: who opens the shard has to read all of them.
-    package var unsealedEntries: Int = 65_536
+    package var unsealedEntries: Int = 4_096
     /// Pause before a store call without an outcome is repeated; doubles each time, six calls in all. Default: 20 ms.
     package var retryDelay: Duration = .milliseconds(20)
     /// Time after a write in which its owner answers `strong` reads without asking the store, and which a node that takes the shard over
