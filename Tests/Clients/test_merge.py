@@ -1,8 +1,8 @@
 """Shards that were split are merged again while they are read and written, by command and when they became small; foreign clients notice nothing."""
 
-from test_cluster import DIMENSION, exact_top, fill, make_points
-from test_replicas import Load, found, shards_of
-from test_split import count, split
+from test_cluster import DIMENSION, fill, make_points
+from test_replicas import Load, shards_of
+from test_split import count, restart_and_copy, split, stop
 
 
 def merge(cluster, name, shard, *more):
@@ -38,34 +38,12 @@ def test_shards_split_and_merge_under_load(make_cluster):
         assert done.returncode == 0, done
         go_on()
         assert {shard["shard"] for shard in shards_of(cluster, "changing")} == left
-    load.stop()
-    assert not load.failed_reads, load.failed_reads[0]
-    assert not load.failed_writes, load.failed_writes[0]
-    # The second coordinator has only known the shard that there was at first.
-    status, reply = cluster.json("POST", "/collections/changing/points/query", {"query": points[0]["vector"], "limit": 10, "params": {"exact": True}}, url=f"http://{other}")
-    assert status == 200 and reply["covey"]["coverage"]["complete"], reply
-    everything = points + [{"id": id, "vector": [1.0] * DIMENSION} for id in load.acknowledged]
-    assert [hit["id"] for hit in reply["result"]["points"]] == exact_top(everything, points[0]["vector"])
-    assert found(cluster, "changing", load.acknowledged) == set(load.acknowledged)
-    assert count(cluster, "changing") == len(everything)
+    everything = stop(load, cluster, "changing", points, other)
     missing = merge(cluster, "changing", 77)
     assert missing.returncode != 0 and "has no shard 77" in missing.stderr, missing
     assert cluster.json("POST", "/collections/changing/shards/x/merge")[0] == 400
 
-    # Everything dies; the store alone says what there is.
-    for name in list(cluster.processes):
-        cluster.kill(name)
-    verified = cluster.covey("verify", "--config", str(cluster.configuration))
-    assert verified.returncode == 0 and "0 damaged, 0 missing, 0 orphans" in verified.stdout, verified.stdout
-    cluster.start().wait_until_ready()
-    assert count(cluster, "changing") == len(everything)
-    snapshot = cluster.covey("snapshot", "--config", str(cluster.configuration), "--to", str(cluster.folder / "copy"), "changing")
-    assert snapshot.returncode == 0, snapshot
-    for more in [[], ["--shards", "2"]]:
-        name = f"copy{len(more)}"
-        restored = cluster.covey("restore", "--config", str(cluster.configuration), "--from", str(cluster.folder / "copy"), "--as", name, *more)
-        assert restored.returncode == 0, restored
-        assert count(cluster, name) == len(everything)
+    restart_and_copy(cluster, "changing", everything)
     assert cluster.json("DELETE", "/collections/changing")[1]["result"] is True
     assert cluster.json("PUT", "/collections/changing", {"vectors": {"size": DIMENSION, "distance": "Dot"}})[0] == 200
     assert count(cluster, "changing") == 0

@@ -17,6 +17,39 @@ def count(cluster, name):
     return reply["result"]["count"]
 
 
+def stop(load, cluster, name, points, other):
+    """Ends the load; asks a coordinator for all that was there and written, which has only known the shard that there was at first. Returns the points."""
+    load.stop()
+    assert not load.failed_reads, load.failed_reads[0]
+    assert not load.failed_writes, load.failed_writes[0]
+    status, reply = cluster.json("POST", f"/collections/{name}/points/query", {"query": points[0]["vector"], "limit": 10, "params": {"exact": True}}, url=f"http://{other}")
+    assert status == 200 and reply["covey"]["coverage"]["complete"], reply
+    everything = points + [{"id": id, "vector": [1.0] * DIMENSION} for id in load.acknowledged]
+    assert [hit["id"] for hit in reply["result"]["points"]] == exact_top(everything, points[0]["vector"])
+    assert found(cluster, name, load.acknowledged) == set(load.acknowledged)
+    assert count(cluster, name) == len(everything)
+    return everything
+
+
+def restart_and_copy(cluster, name, everything, seals=False):
+    """Everything dies, and the store alone says what there is: to `covey verify`, to a new start, and to copies of other shapes."""
+    for process in list(cluster.processes):
+        cluster.kill(process)
+    verified = cluster.covey("verify", "--config", str(cluster.configuration))
+    assert verified.returncode == 0 and "0 damaged, 0 missing, 0 orphans" in verified.stdout, verified.stdout
+    cluster.start().wait_until_ready()
+    assert count(cluster, name) == len(everything)
+    if seals:
+        assert cluster.json("PATCH", f"/collections/{name}", {"optimizers_config": {"indexing_threshold": 1}})[0] == 200
+    snapshot = cluster.covey("snapshot", "--config", str(cluster.configuration), "--to", str(cluster.folder / "copy"), name)
+    assert snapshot.returncode == 0, snapshot
+    for more in [[], ["--shards", "2"]]:
+        copy = f"copy{len(more)}"
+        restored = cluster.covey("restore", "--config", str(cluster.configuration), "--from", str(cluster.folder / "copy"), "--as", copy, *more)
+        assert restored.returncode == 0, restored
+        assert count(cluster, copy) == len(everything)
+
+
 def test_shards_split_under_load_through_two_coordinators(make_cluster):
     cluster = make_cluster(shards=3, coordinators=2, settings={"shard.exact_points": 0})
     points = make_points(17, 400)
@@ -33,17 +66,8 @@ def test_shards_split_under_load_through_two_coordinators(make_cluster):
         assert done.returncode == 0, done
         before, reads = len(load.acknowledged), load.reads[0]
         cluster.wait_for(lambda: len(load.acknowledged) > before + 50 and load.reads[0] > reads + 50, "reads and writes to go on")
-    load.stop()
-    assert not load.failed_reads, load.failed_reads[0]
-    assert not load.failed_writes, load.failed_writes[0]
     assert {shard["shard"] for shard in shards_of(cluster, "growing")} == {2, 3, 9, 10}
-    # The second coordinator has only known the shard that there was at first.
-    status, reply = cluster.json("POST", "/collections/growing/points/query", {"query": points[0]["vector"], "limit": 10, "params": {"exact": True}}, url=f"http://{other}")
-    assert status == 200 and reply["covey"]["coverage"]["complete"], reply
-    everything = points + [{"id": id, "vector": [1.0] * DIMENSION} for id in load.acknowledged]
-    assert [hit["id"] for hit in reply["result"]["points"]] == exact_top(everything, points[0]["vector"])
-    assert found(cluster, "growing", load.acknowledged) == set(load.acknowledged)
-    assert count(cluster, "growing") == len(everything)
+    everything = stop(load, cluster, "growing", points, other)
 
     again = split(cluster, "growing", 0)
     assert again.returncode != 0 and "was split" in again.stderr, again
@@ -51,22 +75,7 @@ def test_shards_split_under_load_through_two_coordinators(make_cluster):
     assert missing.returncode != 0 and "has no shard 77" in missing.stderr, missing
     assert cluster.json("POST", "/collections/growing/shards/x/split")[0] == 400
 
-    # Everything dies; the store alone says what there is.
-    for name in list(cluster.processes):
-        cluster.kill(name)
-    verified = cluster.covey("verify", "--config", str(cluster.configuration))
-    assert verified.returncode == 0 and "0 damaged, 0 missing, 0 orphans" in verified.stdout, verified.stdout
-    cluster.start().wait_until_ready()
-    assert count(cluster, "growing") == len(everything)
-    assert cluster.json("PATCH", "/collections/growing", {"optimizers_config": {"indexing_threshold": 1}})[0] == 200
-
-    snapshot = cluster.covey("snapshot", "--config", str(cluster.configuration), "--to", str(cluster.folder / "copy"), "growing")
-    assert snapshot.returncode == 0, snapshot
-    for more in [[], ["--shards", "2"]]:
-        name = f"copy{len(more)}"
-        restored = cluster.covey("restore", "--config", str(cluster.configuration), "--from", str(cluster.folder / "copy"), "--as", name, *more)
-        assert restored.returncode == 0, restored
-        assert count(cluster, name) == len(everything)
+    restart_and_copy(cluster, "growing", everything, seals=True)
     assert cluster.json("DELETE", "/collections/growing")[1]["result"] is True
     assert cluster.json("PUT", "/collections/growing", {"vectors": {"size": DIMENSION, "distance": "Dot"}})[0] == 200
     assert count(cluster, "growing") == 0
