@@ -34,7 +34,7 @@ package struct SplitVerb: Sendable {
     }
 
     package func run(_ client: CoveyClient, _ terminal: Terminal) async throws(ConsoleError) -> Int32 {
-        let answer = try await client.split(collection, shard: shard, isDry: isDry)
+        let answer = try await client.reshape(collection, shard: shard, .split, isDry: isDry)
         if json {
             terminal.print(String(decoding: answer.serialized(), as: UTF8.self))
             return 0
@@ -65,7 +65,7 @@ package struct MergeVerb: Sendable {
     }
 
     package func run(_ client: CoveyClient, _ terminal: Terminal) async throws(ConsoleError) -> Int32 {
-        let answer = try await client.merge(collection, shard: shard, isDry: isDry)
+        let answer = try await client.reshape(collection, shard: shard, .merge, isDry: isDry)
         if json {
             terminal.print(String(decoding: answer.serialized(), as: UTF8.self))
             return 0

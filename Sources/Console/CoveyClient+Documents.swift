@@ -105,15 +105,11 @@ extension CoveyClient {
         } catch where error.status == 404 { return false }
     }
 
-    /// Divides a shard in two, or says what would be divided.
-    func split(_ collection: String, shard: Int, isDry: Bool) async throws(ConsoleError) -> JSONValue {
-        let path = try self.collection(collection) + "/shards/\(shard)/split"
-        return try await json(.post, isDry ? path + "?dry_run=true" : path, timeout: .seconds(7_200))
-    }
+    enum Reshaping: String { case split, merge }
 
-    /// Unites a shard with the other half, or says what would become of them.
-    func merge(_ collection: String, shard: Int, isDry: Bool) async throws(ConsoleError) -> JSONValue {
-        let path = try self.collection(collection) + "/shards/\(shard)/merge"
+    /// Divides a shard in two, or unites it with the other half; or says what would become of it.
+    func reshape(_ collection: String, shard: Int, _ how: Reshaping, isDry: Bool) async throws(ConsoleError) -> JSONValue {
+        let path = try self.collection(collection) + "/shards/\(shard)/\(how.rawValue)"
         return try await json(.post, isDry ? path + "?dry_run=true" : path, timeout: .seconds(7_200))
     }
 

@@ -53,8 +53,9 @@ extension Coordinator {
                 else { continue }
                 let context = CallContext(requestID: .random(), tenant: plan.tenant, deadline: clock.now() + configuration.writeTimeout)
                 do throws(ClusterError) {
-                    let points = try await merge(shard.index, of: plan.name, isDry: true, context: context).points
-                    guard points < configuration.mergePoints, 2 * points <= (try await pointsAtSplit(pair, plan)) else { continue }
+                    // Two small reads, before every shard of the collection is asked.
+                    let most = min(configuration.mergePoints - 1, try await pointsAtSplit(pair, plan) / 2)
+                    guard lower + upper <= most, try await merge(shard.index, of: plan.name, isDry: true, context: context).points <= most else { continue }
                     try await carryOut(pair, plan, context)
                     count += 1
                 } catch { log(.info, "small shards could not be merged yet", ["collection": "\(plan.name)", "shard": "\(shard.index)", "error": "\(error)"], context) }
@@ -86,7 +87,8 @@ extension Coordinator {
         let fanOut = fanOut("merge", context, deadline: deadline(context, configuration.sealTimeout), mode: .chosen)
         // The upper half promises, the lower ends, the upper ends. Whoever meets the two in between goes on.
         for (half, other) in [(pair.upper, pair.lower), (pair.lower, pair.upper), (pair.upper, pair.lower)] {
-            guard let target = target(of: half, plan.schema) else { continue }
+            // A step that is left out must not be followed by the next.
+            guard let target = target(of: half, plan.schema) else { throw ClusterError(.notFound, "collection \"\(plan.name)\" has no shard \(half.index)") }
             _ = try await fanOut.ask([target]) { (target, context) throws(ClusterError) -> SealReply in
                 try await self.atOwner(of: target, plan, context) { (service, takeover, context) throws(ClusterError) in
                     try await service.seal(SealRequest(shard: half, takeover: takeover, mergeWith: other.index), context: context)

@@ -120,8 +120,8 @@ actor Shard {
         }
         queue.append(write)
         queuedBytes += write.byteCount
-        // Its parent is this shard: `close` waits for it.
-        if writing == nil { writing = Task(executorPreference: environment.executor) { await self.drain() } }
+        // Its parent is this shard: `close` waits for it. Entries are up to 8 MiB: encoding, applying and replaying them is nothing for an event loop.
+        if writing == nil { writing = Task { await drain() } }
     }
 
     /// Why a write has to wait for a seal.

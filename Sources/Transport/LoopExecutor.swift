@@ -1,3 +1,4 @@
+import Model
 import NIOCore
 import NIOPosix
 
@@ -12,8 +13,11 @@ package final class LoopExecutor: TaskExecutor {
 
     private init(_ group: MultiThreadedEventLoopGroup) { self.group = group }
 
-    /// Bytes of JSON or protobuf that are read or written on a loop at most: some tens of microseconds.
+    /// Bytes of JSON or protobuf that are read or written on a loop at most: at the rate of `loadtest/json` a seventh of a millisecond.
     package static let mostBytes = 128 << 10
+
+    /// Whether a loop may encode points: so many that payloads are few, and their vectors are about so many bytes.
+    package static func mayEncode(_ count: Int, of point: StoredPoint?) -> Bool { count <= 50 && count * (point?.vector.count ?? 0) <= mostBytes / 8 }
 
     package func enqueue(_ job: consuming ExecutorJob) {
         let job = UnownedJob(job)

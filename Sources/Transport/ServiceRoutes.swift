@@ -18,9 +18,6 @@ struct ServiceRoutes: Sendable {
         if let answer { add(answer) }
     }
 
-    /// Points whose payloads and vectors an event loop encodes by itself.
-    private static let fewPoints = 50
-
     private mutating func add(_ shard: any ShardService) {
         let service = Self.shardService
         unary("/\(service)/Append") { (request: AppendRequest, context) throws(ClusterError) in
@@ -34,7 +31,7 @@ struct ServiceRoutes: Sendable {
         }
         unary("/\(service)/Fetch") { (request: FetchRequest, context) throws(ClusterError) in
             let reply = try await shard.fetch(request, context: context)
-            return try reply.points.count <= Self.fewPoints
+            return try LoopExecutor.mayEncode(reply.points.count, of: reply.points.first)
                 ? reply.encoded() : await awayFromLoops { () throws(ClusterError) in try reply.encoded() }
         }
         unary("/\(service)/Count") { (request: CountRequest, context) throws(ClusterError) in

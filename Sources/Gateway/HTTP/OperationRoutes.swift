@@ -1,5 +1,6 @@
 import Hummingbird
 import Observability
+import Transport
 
 /// What operators and their tools read: liveness, readiness and figures.
 struct OperationRoutes: Sendable {
@@ -15,7 +16,8 @@ struct OperationRoutes: Sendable {
         // Its labels name tenants, so once there are keys an operator's is needed.
         router.get("/metrics") { _, context in
             guard context.isOperator else { throw RequestError(.forbidden, code: "operator_only", "metrics need an operator's key") }
-            return Response(text: metrics.render(), contentType: "text/plain; version=0.0.4; charset=utf-8")
+            let text = await awayFromLoops { () throws(Never) in metrics.render() }
+            return Response(text: text, contentType: "text/plain; version=0.0.4; charset=utf-8")
         }
     }
 }

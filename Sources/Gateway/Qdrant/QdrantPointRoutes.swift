@@ -84,7 +84,7 @@ struct QdrantPointRoutes: Sendable {
         let withVector = try fields.withVector()
         try fields.finish()
         let points = try await coordinator.retrieve(ids, from: name, withPayload: payload, withVector: withVector, context: context.call)
-        return await QdrantReply.ok(points: points.count, context) { records(points, payload, withVector) }
+        return await QdrantReply.ok(points: points.count, like: points.first, context) { records(points, payload, withVector) }
     }
 
     @Sendable private func point(_ request: Request, _ context: GatewayContext) async throws -> Response {
@@ -113,7 +113,7 @@ struct QdrantPointRoutes: Sendable {
         try fields.finish()
         let page = try await coordinator.scroll(
             name, from: from, limit: limit, filter: filter, withPayload: payload, withVector: withVector, partial: partial, context: context.call)
-        return await QdrantReply.ok(points: page.points.count, covey: ["coverage": page.coverage.json], context) {
+        return await QdrantReply.ok(points: page.points.count, like: page.points.first, covey: ["coverage": page.coverage.json], context) {
             ["points": records(page.points, payload, withVector), "next_page_offset": page.next?.json ?? .null]
         }
     }
@@ -140,7 +140,7 @@ struct QdrantPointRoutes: Sendable {
         let answer = try await coordinator.search(search, in: name, context: context.call)
         var covey: [(String, JSONOutput)] = [("coverage", answer.coverage.json)]
         if !search.explain.isEmpty { covey.append(("explanations", .array(answer.explanations.map(\.json)))) }
-        return await QdrantReply.ok(points: answer.hits.count, covey: .object(covey), context) {
+        return await QdrantReply.ok(points: answer.hits.count, like: answer.hits.first?.point, covey: .object(covey), context) {
             ["points": .array(answer.hits.map { QdrantReply.scored($0, withPayload: search.withPayload != .none, withVector: search.withVector) })]
         }
     }

@@ -12,12 +12,12 @@ enum QdrantReply {
         return Response(json: .object(members))
     }
 
-    /// The same where `result` holds so many points.
-    static func ok(points count: Int, covey: JSONOutput? = nil, _ context: GatewayContext, _ result: @Sendable () -> JSONOutput) async -> Response {
-        count <= fewPoints ? ok(result(), covey: covey, context) : await awayFromLoops { () throws(Never) in ok(result(), covey: covey, context) }
+    /// The same where `result` holds so many points like this one.
+    static func ok(
+        points count: Int, like point: StoredPoint?, covey: JSONOutput? = nil, _ context: GatewayContext, _ result: @Sendable () -> JSONOutput
+    ) async -> Response {
+        LoopExecutor.mayEncode(count, of: point) ? ok(result(), covey: covey, context) : await awayFromLoops { () throws(Never) in ok(result(), covey: covey, context) }
     }
-    /// Points that an event loop writes by itself.
-    private static let fewPoints = 50
 
     static func record(_ point: StoredPoint, withPayload: Bool, withVector: Bool) -> JSONOutput {
         .object([("id", point.id.json)] + contents(point, withPayload, withVector))
