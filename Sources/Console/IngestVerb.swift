@@ -206,37 +206,41 @@ extension IngestVerb {
         try await forEachConcurrently(items, width: concurrency) { (item) throws(ConsoleError) in
             defer { progress.advance() }
             let started = ContinuousClock.now
-            var entry = try await bring(item, known: known[item.name], client)
+            var (entry, end) = await bring(item, known: known[item.name], client)
             entry.document = item.name
             entry.seconds = started.duration(to: .now) / .seconds(1)
             if entry.status == .failed || entry.status == .skipped { progress.note("\(entry.status) \(item.path): \(entry.reason ?? "")") }
             for note in entry.notes { progress.note("\(item.path): \(note)") }
             entries.withLock { $0.append(entry) }
+            if let end { throw end }
         }
     }
 
-    private func bring(_ item: Item, known: RemoteDocument?, _ client: CoveyClient) async throws(ConsoleError) -> IngestReport.Entry {
+    /// - Returns: What became of the document, and the error if it ends the whole ingestion.
+    private func bring(_ item: Item, known: RemoteDocument?, _ client: CoveyClient) async -> (IngestReport.Entry, ConsoleError?) {
         let content: [UInt8]
-        do { content = try item.content() } catch { return .init(item.path, error.isGone ? .skipped : .failed, error.reason) }
-        guard !content.isEmpty else { return .init(item.path, .skipped, Self.empty) }
+        do { content = try item.content() } catch { return (.init(item.path, error.isGone ? .skipped : .failed, error.reason), nil) }
+        guard !content.isEmpty else { return (.init(item.path, .skipped, Self.empty), nil) }
         let digest = hex(sha256(content))
         var entry = IngestReport.Entry(item.path, known == nil ? .added : .updated)
         entry.bytes = content.count
         // With --sync a document has to say which folder it is from, or it would stay when its file goes.
         if let known, known.sha256 == digest, !sync || known.root == item.root {
             (entry.status, entry.fileID, entry.chunks, entry.notes) = (.unchanged, known.fileID, known.chunks, [])
-            return entry
+            return (entry, nil)
         }
-        if isDry { return entry }
+        if isDry { return (entry, nil) }
         do throws(ConsoleError) {
             let document = try await client.addDocument(
                 item.name, fileName: item.fileName, content: content, sha256: digest, contentType: item.contentType, root: item.root, to: collection)
             (entry.fileID, entry.chunks, entry.notes) = (document.fileID, document.chunks, document.notes)
         } catch {
-            // What is wrong with one document is its own; anything else would go wrong with all of them.
-            guard let status = error.status, [400, 413, 415, 422].contains(status) || status >= 500 else { throw error }
             (entry.status, entry.reason) = (.failed, error.description)
+            // What is wrong with one document is its own; anything else would go wrong with all of them.
+            if let status = error.status, [400, 413, 415, 422].contains(status) || status >= 500 { return (entry, nil) }
+            if error.status == nil { entry.reason = "\(error.description) while it was sent: it may be in the collection" }
+            return (entry, error)
         }
-        return entry
+        return (entry, nil)
     }
 }
