@@ -107,31 +107,34 @@ VK_INLINE void add_group(const uint8_t *from, const uint8_t *tables, __m256i sum
 }
 
 VK_TARGET static size_t scan(const vk_codes *codes, const vk_span *spans, size_t span_count, int32_t floor, uint64_t *keys) {
-    const __m256i weight = _mm256_set1_epi32(codes->bias_weight);
+    const __m256i weight = _mm256_set1_epi32(codes->bias_weight), least = _mm256_set1_epi32(floor);
     size_t found = 0;
     for (size_t s = 0; s < span_count; s++) {
         const uint32_t begin = spans[s].begin, end = spans[s].end;
-        if (begin >= end) continue;
-        const size_t last = (end - 1) / VK_BLOCK;
-        for (size_t block = begin / VK_BLOCK; block <= last; block++) {
-            uint32_t mask = vk_inside(block, begin, end);
-            if (codes->admitted && !(mask &= vk_admitted(codes->admitted, block))) continue;
-            const uint8_t *from = codes->codes + block * codes->groups * 64, *table = codes->tables;
+        for (uint32_t first = begin; first < end; first += VK_BLOCK) {
+            const uint32_t width = end - first < VK_BLOCK ? end - first : VK_BLOCK;
+            uint32_t mask = (1u << width) - 1;
+            if (codes->admitted && !(mask &= vk_admitted(codes->admitted, first, width))) continue;
+            const uint8_t *from = codes->codes + (size_t)first * codes->groups * 4, *table = codes->tables;
+            uint8_t part[64] = {0}, biases[VK_BLOCK] = {0};
+            memcpy(biases, codes->biases + first, width);
             __m256i sums[2];
             for (int half = 0; half < 2; half++) {
-                __m256i bias = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(codes->biases + block * VK_BLOCK + half * 8)));
+                __m256i bias = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(biases + half * 8)));
                 sums[half] = _mm256_sub_epi32(_mm256_set1_epi32(spans[s].base), _mm256_srai_epi32(_mm256_mullo_epi32(bias, weight), 12));
             }
-            for (size_t group = 0; group < codes->groups; group++, from += 64, table += 128) add_group(from, table, sums);
+            for (size_t group = 0; group < codes->groups; group++, from += 4 * width, table += 128) {
+                if (width < VK_BLOCK) memcpy(part, from, 4 * width);
+                add_group(width < VK_BLOCK ? part : from, table, sums);
+            }
             int32_t scores[VK_BLOCK];
             _mm256_storeu_si256((__m256i *)scores, sums[0]);
             _mm256_storeu_si256((__m256i *)(scores + 8), sums[1]);
-            __m256i least = _mm256_set1_epi32(floor);
             mask &= (uint32_t)_mm256_movemask_ps(_mm256_castsi256_ps(_mm256_cmpgt_epi32(sums[0], least))) |
                     (uint32_t)_mm256_movemask_ps(_mm256_castsi256_ps(_mm256_cmpgt_epi32(sums[1], least))) << 8;
             for (; mask; mask &= mask - 1) {
                 const uint32_t row = (uint32_t)__builtin_ctz(mask);
-                keys[found++] = vk_key(scores[row], (uint32_t)(block * VK_BLOCK) + row);
+                keys[found++] = vk_key(scores[row], first + row);
             }
         }
     }

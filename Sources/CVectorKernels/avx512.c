@@ -147,55 +147,67 @@ VK_TARGET static void nearest(
     }
 }
 
-// One instruction looks up 64 nibbles in a table of 4 subspaces (VPERMB), one adds the four that belong to a row (VPDPBUSD).
-VK_TARGET static size_t scan(const vk_codes *codes, const vk_span *spans, size_t span_count, int32_t floor, uint64_t *keys) {
+// The sums of a block's rows, `width` of them, from `sums` on. One instruction looks up 64 nibbles in a table of 4 subspaces (VPERMB), one adds
+// the four that belong to a row (VPDPBUSD). Meanwhile a line of what comes later is fetched for each one read.
+VK_INLINE __m512i add_codes(const vk_codes *codes, const uint8_t *from, size_t width, __m512i sums, const char *ahead) {
     const __m512i nibble = _mm512_set1_epi8(15), ones = _mm512_set1_epi8(1);
     const __m512i quarter = _mm512_set1_epi32(0x30201000);  // byte t of a row looks into quarter t of the table
+    const __mmask16 there = (__mmask16)((1u << width) - 1);
+    const uint8_t *table = codes->tables;
+    __m512i low = sums, high = _mm512_setzero_si512();
+    for (size_t group = 0; group < codes->groups; group++, from += 4 * width, table += 128, ahead += 64) {
+        __builtin_prefetch(ahead);
+        __m512i pair = width == VK_BLOCK ? _mm512_loadu_si512(from) : _mm512_maskz_loadu_epi32(there, from);
+        // 0xEA: (a and b) or c.
+        __m512i l = _mm512_ternarylogic_epi32(pair, nibble, quarter, 0xEA);
+        __m512i h = _mm512_ternarylogic_epi32(_mm512_srli_epi32(pair, 4), nibble, quarter, 0xEA);
+        low = _mm512_dpbusd_epi32(low, _mm512_permutexvar_epi8(l, _mm512_loadu_si512(table)), ones);
+        high = _mm512_dpbusd_epi32(high, _mm512_permutexvar_epi8(h, _mm512_loadu_si512(table + 64)), ones);
+    }
+    return _mm512_add_epi32(low, high);
+}
+
+// How many spans ahead of the one that is scanned rows are fetched, and how many: the processor fetches the rest of a long one itself.
+#define VK_SPANS_AHEAD 4
+#define VK_ROWS_AHEAD 64
+
+VK_TARGET static size_t scan(const vk_codes *codes, const vk_span *spans, size_t span_count, int32_t floor, uint64_t *keys) {
     const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
     const __m512i least = _mm512_set1_epi32(floor), weight = _mm512_set1_epi32(codes->bias_weight);
-    const size_t groups = codes->groups;
+    const size_t row_size = 4 * codes->groups, block_size = VK_BLOCK * row_size;
     size_t found = 0;
     for (size_t s = 0; s < span_count; s++) {
         const uint32_t begin = spans[s].begin, end = spans[s].end;
-        if (begin >= end) continue;
-        if (s + 2 < span_count) {
-            const size_t next = spans[s + 2].begin / VK_BLOCK;
-            const char *ahead = (const char *)codes->codes + next * groups * 64;
-            for (size_t line = 0; line < groups; line++) __builtin_prefetch(ahead + line * 64);
-            __builtin_prefetch(codes->biases + next * VK_BLOCK);
-        }
         const __m512i base = _mm512_set1_epi32(spans[s].base);
-        const size_t last = (end - 1) / VK_BLOCK;
-        for (size_t block = begin / VK_BLOCK; block <= last; block++) {
-            uint32_t mask = vk_inside(block, begin, end);
-            if (codes->admitted && !(mask &= vk_admitted(codes->admitted, block))) continue;
-            const uint8_t *from = codes->codes + block * groups * 64, *table = codes->tables;
-            __m512i bias = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(codes->biases + block * VK_BLOCK)));
-            __m512i low = _mm512_sub_epi32(base, _mm512_srai_epi32(_mm512_mullo_epi32(bias, weight), 12)), high = _mm512_setzero_si512();
-            for (size_t group = 0; group < groups; group++, from += 64, table += 128) {
-                __m512i pair = _mm512_loadu_si512(from);
-                // 0xEA: (a and b) or c.
-                __m512i l = _mm512_ternarylogic_epi32(pair, nibble, quarter, 0xEA);
-                __m512i h = _mm512_ternarylogic_epi32(_mm512_srli_epi32(pair, 4), nibble, quarter, 0xEA);
-                low = _mm512_dpbusd_epi32(low, _mm512_permutexvar_epi8(l, _mm512_loadu_si512(table)), ones);
-                high = _mm512_dpbusd_epi32(high, _mm512_permutexvar_epi8(h, _mm512_loadu_si512(table + 64)), ones);
-            }
-            __m512i scores = _mm512_add_epi32(low, high);
-            mask &= _mm512_cmpgt_epi32_mask(scores, least);
+        const vk_span next = spans[s + VK_SPANS_AHEAD < span_count ? s + VK_SPANS_AHEAD : s];
+        const uint8_t *ahead = codes->codes + next.begin * row_size;
+        const uint8_t *ahead_end = ahead + (next.end - next.begin < VK_ROWS_AHEAD ? next.end - next.begin : VK_ROWS_AHEAD) * row_size;
+        __builtin_prefetch(codes->biases + next.begin);
+        for (uint32_t first = begin; first < end; first += VK_BLOCK) {
+            const uint32_t width = end - first < VK_BLOCK ? end - first : VK_BLOCK;
+            uint32_t mask = (1u << width) - 1;
+            __m512i bias = _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8((__mmask16)mask, codes->biases + first));
+            if (codes->admitted && !(mask &= vk_admitted(codes->admitted, first, width))) continue;
+            const uint8_t *from = codes->codes + first * row_size;
+            if (ahead >= ahead_end) ahead = ahead_end = from;
+            __m512i sums = _mm512_sub_epi32(base, _mm512_srai_epi32(_mm512_mullo_epi32(bias, weight), 12));
+            sums = width == VK_BLOCK ? add_codes(codes, from, VK_BLOCK, sums, (const char *)ahead) : add_codes(codes, from, width, sums, (const char *)ahead);
+            ahead += block_size;
+            mask &= _mm512_cmpgt_epi32_mask(sums, least);
             if (!mask) continue;
-            __m512i rows = _mm512_add_epi32(lanes, _mm512_set1_epi32((int32_t)(block * VK_BLOCK)));
-            scores = _mm512_maskz_compress_epi32((__mmask16)mask, _mm512_xor_si512(scores, _mm512_set1_epi32((int32_t)0x80000000)));
+            __m512i rows = _mm512_add_epi32(lanes, _mm512_set1_epi32((int32_t)first));
+            __m512i scores = _mm512_maskz_compress_epi32((__mmask16)mask, _mm512_xor_si512(sums, _mm512_set1_epi32((int32_t)0x80000000)));
             rows = _mm512_maskz_compress_epi32((__mmask16)mask, _mm512_xor_si512(rows, _mm512_set1_epi32(-1)));
             // Rows below scores in each key; what is stored past the found ones is overwritten by the next.
-            __m512i first = _mm512_or_si512(
+            __m512i early = _mm512_or_si512(
                 _mm512_slli_epi64(_mm512_cvtepu32_epi64(_mm512_castsi512_si256(scores)), 32), _mm512_cvtepu32_epi64(_mm512_castsi512_si256(rows)));
-            _mm512_storeu_si512(keys + found, first);
+            _mm512_storeu_si512(keys + found, early);
             const size_t more = (size_t)__builtin_popcount(mask);
             if (more > 8) {
-                __m512i second = _mm512_or_si512(
+                __m512i late = _mm512_or_si512(
                     _mm512_slli_epi64(_mm512_cvtepu32_epi64(_mm512_extracti64x4_epi64(scores, 1)), 32),
                     _mm512_cvtepu32_epi64(_mm512_extracti64x4_epi64(rows, 1)));
-                _mm512_storeu_si512(keys + found + 8, second);
+                _mm512_storeu_si512(keys + found + 8, late);
             }
             found += more;
         }

@@ -155,10 +155,12 @@ static size_t scan(const vk_codes *codes, const vk_span *spans, size_t span_coun
     for (size_t s = 0; s < span_count; s++)
         for (uint32_t row = spans[s].begin; row < spans[s].end; row++) {
             if (codes->admitted && !(codes->admitted[row / 64] >> row % 64 & 1)) continue;
-            const uint8_t *block = codes->codes + (size_t)(row / VK_BLOCK) * codes->groups * 64;
+            const uint32_t place = (row - spans[s].begin) % VK_BLOCK, first = row - place;
+            const size_t width = spans[s].end - first < VK_BLOCK ? spans[s].end - first : VK_BLOCK;
+            const uint8_t *block = codes->codes + (size_t)first * codes->groups * 4;
             int32_t score = spans[s].base - (codes->biases[row] * codes->bias_weight >> 12);
             for (size_t subspace = 0; subspace < codes->groups * VK_GROUP; subspace++) {
-                uint8_t pair = block[subspace / 8 * 64 + row % VK_BLOCK * 4 + subspace % 4];
+                uint8_t pair = block[subspace / 8 * 4 * width + place * 4 + subspace % 4];
                 score += codes->tables[subspace * VK_CENTROIDS + (subspace % 8 < 4 ? pair & 15 : pair >> 4)];
             }
             if (score > floor) keys[found++] = vk_key(score, row);

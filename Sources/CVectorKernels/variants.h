@@ -56,13 +56,9 @@ static inline float vk_round_bytes(const float *difference, size_t dimension, fl
 
 void vk_quickselect(uint64_t *keys, size_t count, size_t keep);
 
-// The bits of a bitmap for the 16 rows of a block.
-static inline uint32_t vk_admitted(const uint64_t *admitted, size_t block) { return (uint32_t)(admitted[block / 4] >> block % 4 * 16) & 0xffff; }
-
-// The rows of a block that lie in begin..<end.
-static inline uint32_t vk_inside(size_t block, uint32_t begin, uint32_t end) {
-    uint32_t mask = 0xffff, first = (uint32_t)block * VK_BLOCK;
-    if (begin > first) mask &= 0xffffu << (begin - first);
-    if (end - first < VK_BLOCK) mask &= (1u << (end - first)) - 1;
-    return mask;
+// The bits of a bitmap for `width` ≤ 16 rows from `row` on.
+static inline uint32_t vk_admitted(const uint64_t *admitted, uint32_t row, uint32_t width) {
+    uint64_t bits = admitted[row / 64] >> row % 64;
+    if (row % 64 + width > 64) bits |= admitted[row / 64 + 1] << (64 - row % 64);
+    return (uint32_t)bits & ((1u << width) - 1);
 }

@@ -7,7 +7,7 @@ import Model
 ///
 /// | section | content |
 /// | --- | --- |
-/// | `index.header` | UInt32 each: format version 5, metric (0 cosine, 1 dot, 2 euclid), datatype (0 float32, 1 float16, 2 uint8, 3 int8), d, n, L, R, M |
+/// | `index.header` | UInt32 each: format version 6, metric (0 cosine, 1 dot, 2 euclid), datatype (0 float32, 1 float16, 2 uint8, 3 int8), d, n, L, R, M |
 /// | `index.mean` | Float `[d]`: the mean of the vectors |
 /// | `index.norm` | Float `[1]`: root of the mean squared length of the vectors less the mean |
 /// | `regions.bytes`, `.scales`, `.biases` | the regions' centres: UInt8 `[R, d]`, Float `[R]`, Float `[R]` |
@@ -26,14 +26,16 @@ import Model
 /// | `.bytes`, `.scales` | UInt8 `[c, d]`, Float `[c]`: element e of a child is (byte − 128) · scale |
 /// | `.biases` | Float `[c]`: b, see ``Tier`` |
 /// | `.codebooks` | Float `[d, 16]`: row i holds element i of the 16 centroids of its subspace |
-/// | `.codes` | `[⌈c/16⌉, M/8, 64]` bytes: codes of (child − parent), laid out for the scan kernel |
-/// | `.code.biases` | UInt8 `[⌈c/16⌉ · 16]`: b of what the codes describe, less the parent's b: lowest + unit · byte |
+/// | `.codes` | M/2 bytes a child: codes of (child − parent), laid out for the scan kernel |
+/// | `.code.biases` | UInt8 `[c]`: b of what the codes describe, less the parent's b: lowest + unit · byte |
 /// | `.code.range` | Float `[2]`: lowest, unit |
 ///
 /// Means, scales and inverse norms are finite, these, the norm and the error not negative, biases numbers; a file in which they are not is refused. Whatever else a file
 /// says, its search stays within it.
 ///
-/// Subspace s has the elements ⌊s·d/M⌋ up to ⌊(s+1)·d/M⌋. Parents' children are not aligned to blocks, so codes take M/2 bytes a row.
+/// Subspace s has the elements ⌊s·d/M⌋ up to ⌊(s+1)·d/M⌋. Codes stand in blocks of 16 children of one parent, and
+/// one of the w that are left; a block is `[M/8, 4 · w]` bytes: byte 4·j + t of group g holds subspace 8·g + t of its child j in the low nibble and subspace
+/// 8·g + 4 + t in the high nibble.
 enum IndexSection {
     static let header = "index.header"
     static let mean = "index.mean"
@@ -55,7 +57,7 @@ enum IndexSection {
     static let codeRange = ".code.range"
     static let error = ".error"
 
-    static let formatVersion: UInt32 = 5
+    static let formatVersion: UInt32 = 6
 }
 
 extension Metric {

@@ -138,21 +138,28 @@ extension ProductQuantizer {
     }
 }
 
-/// Puts the codes of 16 rows into the layout that ``Kernels/scan(codes:biases:biasWeight:tables:spans:admitted:floor:keys:)`` reads.
+/// Collects the codes of up to 16 rows in the layout that ``Kernels/scan(codes:biases:biasWeight:tables:spans:admitted:floor:keys:)`` reads.
 struct CodeBlock {
-    /// `[subspaces / 8, 64]`.
-    private(set) var bytes: [UInt8]
+    /// `[subspaces / 8, 64]`
+    private var bytes: [UInt8]
+    private(set) var count = 0
 
     init(subspaces: Int) { bytes = [UInt8](repeating: 0, count: subspaces * 8) }
 
-    /// - Parameter row: 0..<16.
-    mutating func store(_ codes: [UInt8], row: Int) {
+    var isFull: Bool { count == Kernels.blockRows }
+
+    /// Adds a row.
+    mutating func add(_ codes: [UInt8]) {
         for subspace in codes.indices {
-            bytes[subspace / 8 * 64 + row * 4 + subspace % 4] |= subspace % 8 < 4 ? codes[subspace] : codes[subspace] << 4
+            bytes[subspace / 8 * 64 + count * 4 + subspace % 4] |= subspace % 8 < 4 ? codes[subspace] : codes[subspace] << 4
         }
+        count += 1
     }
 
-    mutating func clear() {
+    /// Appends its rows' codes, `[subspaces / 8, 4 · rows]`, and forgets them.
+    mutating func write(to blocks: inout [UInt8]) {
+        for start in stride(from: 0, to: bytes.count, by: 64) { blocks += bytes[start..<start + 4 * count] }
         for index in bytes.indices { bytes[index] = 0 }
+        count = 0
     }
 }

@@ -41,13 +41,12 @@ import VectorMath
             throw .malformedSection(path: file.path, section: name + IndexSection.starts, reason: "does not divide \(count) rows")
         }
         unsafe startPointer = unsafe starts
-        let blocks = (count + Kernels.blockRows - 1) / Kernels.blockRows
         unsafe bytePointer = try unsafe file.elements(of: name + IndexSection.bytes, as: UInt8.self, count: count * dimension)
         unsafe scalePointer = try unsafe file.scales(of: name, count: count)
         unsafe biasPointer = try unsafe file.biases(of: name, count: count)
         unsafe codebookPointer = try unsafe file.elements(of: name + IndexSection.codebooks, as: Float.self, count: dimension * 16)
-        unsafe codePointer = try unsafe file.elements(of: name + IndexSection.codes, as: UInt8.self, count: blocks * subspaces * 8)
-        unsafe codeBiasPointer = try unsafe file.elements(of: name + IndexSection.codeBiases, as: UInt8.self, count: blocks * Kernels.blockRows)
+        unsafe codePointer = try unsafe file.elements(of: name + IndexSection.codes, as: UInt8.self, count: count * subspaces / 2)
+        unsafe codeBiasPointer = try unsafe file.elements(of: name + IndexSection.codeBiases, as: UInt8.self, count: count)
         let range = try unsafe file.elements(of: name + IndexSection.codeRange, as: Float.self, count: 2)
         biasRange = unsafe (range[0], range[1])
         guard biasRange.lowest.isFinite, biasRange.unit.isFinite, biasRange.unit >= 0 else {
@@ -117,7 +116,7 @@ import VectorMath
         tables.zero = reference + base - weight * biasRange.lowest
     }
 
-    /// Children of one parent that are scanned between two looks at whether to stop, at most: all rows may be in one list.
+    /// Children of one parent that are scanned between two looks at whether to stop, at most, in whole blocks: all rows may be in one list.
     private static let longestSpan = 8_192
 
     /// Adds the children of a parent that has the given similarity.

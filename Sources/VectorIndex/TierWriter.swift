@@ -16,7 +16,7 @@ struct TierWriter: Sendable {
     /// Children whose codes' error is written.
     let measured: RowBitmap?
 
-    /// Rows encoded in one piece, whole blocks: some milliseconds.
+    /// Rows encoded in one piece: some milliseconds.
     private static let pieceRows = 64 * Kernels.blockRows
 
     /// - Parameter shares: Of the build, after training and after encoding.
@@ -49,7 +49,7 @@ struct TierWriter: Sendable {
         var error = 0.0
         offsets.reserveCapacity(children.count)
         try writer.beginSection(name + IndexSection.codes)
-        try work.forEach(BuildWork.pieces(children.count, of: Self.pieceRows), until: shares.encoded) { encoded($0, quantizer) } take: {
+        try work.forEach(pieces, until: shares.encoded) { encoded($0, quantizer) } take: {
             (part: (codes: [UInt8], offsets: [Float], error: Double)) throws(SegmentError) in
             try writer.append(part.codes)
             offsets += part.offsets
@@ -68,6 +68,22 @@ struct TierWriter: Sendable {
             if Int(starts[middle]) <= child { low = middle } else { high = middle }
         }
         return low
+    }
+
+    /// The children in pieces of whole blocks, which begin anew with each parent.
+    private var pieces: [Range<Int>] {
+        var pieces: [Range<Int>] = []
+        var begin = 0
+        for parent in 0..<parents.count {
+            let (first, end) = (Int(starts[parent]), Int(starts[parent + 1]))
+            while end - begin > Self.pieceRows {
+                let cut = first + (begin + Self.pieceRows - first) / Kernels.blockRows * Kernels.blockRows
+                pieces.append(begin..<cut)
+                begin = cut
+            }
+        }
+        if begin < children.count { pieces.append(begin..<children.count) }
+        return pieces
     }
 
     /// The codes of some children, whole blocks of them, what their b exceeds the parent's by, and the sum of the squared distances between
@@ -91,7 +107,7 @@ struct TierWriter: Sendable {
             var out = residual.mutableSpan
             children.add(child, to: &out)
             quantizer.encode(residual.span, into: &codes)
-            block.store(codes, row: child % Kernels.blockRows)
+            block.add(codes)
             if measured?.contains(child) ?? false { error += quantizer.squaredError(of: codes, for: residual) }
             if let describedBias {
                 for element in described.indices { described[element] = parentVector[element] }
@@ -100,10 +116,7 @@ struct TierWriter: Sendable {
             } else {
                 offsets.append(biases[child] - parentBiases[parent])
             }
-            if child % Kernels.blockRows == Kernels.blockRows - 1 || child == children.count - 1 {
-                blocks += block.bytes
-                block.clear()
-            }
+            if block.isFull || child + 1 == Int(starts[parent + 1]) { block.write(to: &blocks) }
         }
         return (blocks, offsets, error)
     }
@@ -113,9 +126,7 @@ struct TierWriter: Sendable {
         let lowest = finite.min() ?? 0
         let unit = ((finite.max() ?? 0) - lowest) / 255
         let inverse = unit >= .leastNormalMagnitude && unit.isFinite ? 1 / unit : 0
-        var bytes = offsets.map { UInt8(max(0, min(255, (($0 - lowest) * inverse).rounded()))) }
-        bytes += repeatElement(0, count: (Kernels.blockRows - bytes.count % Kernels.blockRows) % Kernels.blockRows)
-        try writer.addSection(name + IndexSection.codeBiases, bytes)
+        try writer.addSection(name + IndexSection.codeBiases, offsets.map { UInt8(max(0, min(255, (($0 - lowest) * inverse).rounded()))) })
         try writer.addSection(name + IndexSection.codeRange, elements: [lowest, inverse == 0 ? 0 : unit])
     }
 }

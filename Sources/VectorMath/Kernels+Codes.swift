@@ -69,7 +69,7 @@ extension Kernels {
         }
     }
 
-    /// Rows of a block of codes.
+    /// Rows of a block of codes at most.
     package static let blockRows = Int(VK_BLOCK)
     /// Subspaces whose codes share 64 bytes.
     package static let groupSubspaces = Int(VK_GROUP)
@@ -92,11 +92,11 @@ extension Kernels {
     /// A row's score is its span's base, plus the sum of its codes' table entries, less bias · `biasWeight` / 4096 (rounded down).
     ///
     /// - Parameters:
-    ///   - codes: Blocks of 16 rows, `[blocks, groups, 64]`; byte 4·j + t of group g holds subspace 8·g + t of row j in its
-    ///     low nibble and subspace 8·g + 4 + t in its high nibble.
-    ///   - biases: `[blocks · 16]`: one a row.
+    ///   - codes: 4 · groups bytes a row, in blocks: every 16 rows of a span from its first on, and what is left. A block of w rows is `[groups, 4 · w]`:
+    ///     byte 4·j + t of group g holds subspace 8·g + t of its row j in the low nibble and subspace 8·g + 4 + t in the high nibble.
+    ///   - biases: One a row.
     ///   - tables: `[groups · 8, 16]`.
-    ///   - spans: Rows of the blocks, empty ones too.
+    ///   - spans: Rows as they were laid out, or whole blocks of those; empty ones too.
     ///   - admitted: Bit i of word w admits row 64·w + i; empty admits all rows.
     ///   - floor: Scores up to it are left out.
     ///   - keys: Output, with room for all rows of the spans and 15 more.
@@ -107,11 +107,10 @@ extension Kernels {
     ) -> Int {
         let groups = tables.count / (Self.groupSubspaces * 16)
         precondition(groups > 0 && tables.count == groups * Self.groupSubspaces * 16, "tables of \(tables.count) bytes")
-        let blockCount = codes.count / (groups * 64)
-        precondition(codes.count == blockCount * groups * 64, "\(codes.count) bytes of codes in \(groups) groups")
-        let rowCount = blockCount * Self.blockRows
+        let rowCount = codes.count / (groups * 4)
+        precondition(codes.count == rowCount * groups * 4, "\(codes.count) bytes of codes in \(groups) groups")
         precondition(biases.count >= rowCount, "\(biases.count) biases for \(rowCount) rows")
-        precondition(admitted.isEmpty || admitted.count * 64 >= rowCount - 48, "\(admitted.count) words for \(rowCount) rows")
+        precondition(admitted.isEmpty || admitted.count * 64 >= rowCount, "\(admitted.count) words for \(rowCount) rows")
         var spanRows = 0
         for index in spans.indices {
             let span = spans[index].value

@@ -100,19 +100,24 @@ struct KernelTests {
 
     @Test("the reference's score of a row is its base, its table entries and its bias")
     func scanIsRight() {
-        // Two groups; row 5 has the code s % 16 in subspace s, and every other row zeros.
-        var codes = [UInt8](repeating: 0, count: 128)
-        for subspace in 0..<16 { codes[subspace / 8 * 64 + 5 * 4 + subspace % 4] |= UInt8(subspace) << (subspace % 8 < 4 ? 0 : 4) }
+        // Two groups, 40 rows; a span of a block of 16 and one of 4. Rows 5 and 22 have the code s % 16 in subspace s, every other row zeros.
+        var codes = [UInt8](repeating: 0, count: 40 * 2 * 4)
+        for (first, width, place) in [(4, 16, 1), (20, 4, 2)] {
+            for subspace in 0..<16 {
+                codes[first * 8 + subspace / 8 * 4 * width + place * 4 + subspace % 4] |= UInt8(subspace) << (subspace % 8 < 4 ? 0 : 4)
+            }
+        }
         let tables = (0..<16).flatMap { subspace in (0..<16).map { UInt8($0 == subspace ? subspace * 2 : 0) } }
-        var biases = [UInt8](repeating: 0, count: 16)
-        biases[5] = 10
-        let spans = [Kernels.RowSpan(4..<7, base: 100)]
-        var keys = [UInt64](repeating: 0, count: 18)
+        var biases = [UInt8](repeating: 0, count: 40)
+        (biases[5], biases[22], biases[23]) = (10, 20, 1)
+        let spans = [Kernels.RowSpan(4..<24, base: 100)]
+        var keys = [UInt64](repeating: 0, count: 35)
         var out = keys.mutableSpan
         let count = reference.scan(
             codes: codes.span, biases: biases.span, biasWeight: 3 * 4_096, tables: tables.span, spans: spans.span, admitted: Span(), floor: .min, keys: &out)
-        #expect(count == 3 && keys[..<3].map(RankKey.row) == [4, 5, 6])
-        #expect(keys[..<3].map(RankKey.score) == [100, 100 + 2 * (0..<16).reduce(0, +) - 30, 100])
+        let expected = (4..<24).map { row in 100 + ([5, 22].contains(row) ? 2 * (0..<16).reduce(0, +) : 0) - 3 * Int32(biases[row]) }
+        #expect(count == 20 && keys[..<20].map(RankKey.row) == Array(4..<24))
+        #expect(keys[..<20].map(RankKey.score) == expected)
     }
 
     @Test("vectors round to the reference's bytes, and back within half a step", arguments: Kernels.Level.allCases.filter { Kernels($0) != nil }, [1, 15, 16, 50, 384])

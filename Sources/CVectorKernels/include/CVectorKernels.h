@@ -9,13 +9,13 @@
 #include <stdint.h>
 
 #define VK_SUMS 32          // running sums of a floating-point reduction
-#define VK_BLOCK 16         // rows of a block of codes
+#define VK_BLOCK 16         // rows of a block of codes at most
 #define VK_GROUP 8          // subspaces whose codes share 64 bytes
 #define VK_CENTROIDS 16     // values of a 4-bit code
 
 typedef enum { VK_PORTABLE = 0, VK_AVX2 = 1, VK_AVX512 = 2 } vk_level;
 
-// Rows begin..<end, scored from `base` on.
+// Rows begin..<end, scored from `base` on; they are as they were laid out, or whole blocks of those.
 typedef struct {
     uint32_t begin, end;
     int32_t base;
@@ -23,11 +23,11 @@ typedef struct {
 
 // What a scan of codes reads.
 typedef struct {
-    // Blocks of 16 rows, `[blocks, groups, 64]`: byte 4·j + t of group g holds subspace 8·g + t of row j in its low nibble
-    // and subspace 8·g + 4 + t in its high nibble.
+    // 4 · groups bytes a row, in blocks: every 16 rows of a span from its first on, and what is left. A block of w rows is `[groups, 4 · w]`: byte
+    // 4·j + t of group g holds subspace 8·g + t of its row j in the low nibble and subspace 8·g + 4 + t in the high nibble.
     const uint8_t *codes;
     size_t groups;
-    // One byte a row, readable up to the last block's end: what is taken off a row's sum, in units of `bias_weight` / 4096.
+    // One byte a row: what is taken off its sum, in units of `bias_weight` / 4096.
     const uint8_t *biases;
     int32_t bias_weight;
     // `[groups · 8, 16]`: what each code of each subspace adds.
