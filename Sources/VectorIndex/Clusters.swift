@@ -19,7 +19,7 @@ struct Clusters {
     /// Lists that a row may move to at least: those of its region and of the nearest others.
     private static let neighbours = 400
     /// Regions over the root of the number of lists: the finer they are, the fewer lists outside the right ones a search looks at.
-    private static let regionRoots = 4.0
+    private static let regionRoots = 2.5
 
     /// - Parameter heldOut: Vectors that lists' centres are not drawn towards.
     /// - Complexity: n · (400 · `iterations` + 4 · √(n / `listSize`)) · `dimension` multiplications of bytes, about; memory of 1/8 of the

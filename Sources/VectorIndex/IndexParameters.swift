@@ -2,10 +2,10 @@ import VectorMath
 
 /// How a segment's index is built. The defaults serve all data; see `covey bench` for what they cost.
 package struct IndexParameters: Hashable, Sendable {
-    /// Rows of a list on average. Default: 24: the finer the lists, the fewer rows a search has to look at, and the more lists it has to
-    /// find. Measured at recall@10 0.95, queries/s with 12, 16, 24, 32 rows on `ann-minilm-384`: 26,000, 26,000, 27,500, 27,000; on
-    /// `ann-glove-50`: 19,500, 21,000, 23,500, 24,500.
-    package var listSize = 24
+    /// Rows of a list on average. Default: 48: the finer the lists, the fewer rows a search has to look at, and the more lists it has to
+    /// find. Measured at recall@10 0.95, queries/s with 24, 40, 48, 64 rows: 22,000, 26,100, 25,100, 21,900 on `ann-minilm-384`; 17,400, 21,700,
+    /// 25,200, 27,500 on `ann-glove-50`; at 0.99: 9,200, 12,800, 13,000, 11,700; 8,400, 14,200, 14,100, 13,600.
+    package var listSize = 48
     /// 4-bit codes per vector, a multiple of 8; `nil` chooses by dimension, see ``automaticSubspaces(dimension:)``.
     package var subspaces: Int?
     /// Passes of k-means over its vectors. Default: 8; more changes recall by less than its spread over seeds.

@@ -35,7 +35,7 @@ struct SearchPlan {
         } else {
             // Of the rows that a filter admits the best k are where the best k · rows / admitted of all would be.
             let depth = Double(limit) * Double(index.count) / Double(admitted)
-            target = Float(effort.targetRecall ?? SearchEffort.defaultRecall)
+            target = Self.aim(Float(effort.targetRecall ?? SearchEffort.defaultRecall))
             let step = index.calibration?.step(recall: target, limit: limit, depth: depth)
             candidates = max(limit, effort.candidates ?? step.map { Self.candidates($0, limit) } ?? Self.candidates(index.metric, limit))
             margin = step?.margin ?? .infinity
@@ -76,6 +76,10 @@ struct SearchPlan {
         guard let margin, margin < .infinity, admitted > 0, let calibration = index.calibration else { return margin }
         return calibration.step(recall: target, limit: limit, depth: Double(limit) * Double(seen) / Double(admitted)).margin
     }
+
+    /// What is aimed at: a little above the target, since calibrations of different segments of the same vectors differ by about that much, and a
+    /// mean recall just below the target breaks the promise while one above it does not.
+    private static func aim(_ target: Float) -> Float { target + 0.06 * (1 - target) }
 
     private static let rankedLists = 64
 

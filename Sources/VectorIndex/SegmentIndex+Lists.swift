@@ -58,16 +58,8 @@ extension SegmentIndex {
         above bound: Float, atMost limit: Int, _ query: PreparedQuery, _ ranking: inout ListRanking, scratch: inout SearchScratch
     ) -> Int {
         let first = ranking.ranked
-        var end = first
-        let least = scratch.listTables.key(bound)
-        if bound == -.infinity {
-            end = scratch.listKeys.count
-        } else {
-            for index in first..<scratch.listKeys.count where scratch.listKeys[index] >= least {
-                scratch.listKeys.swapAt(index, end)
-                end += 1
-            }
-        }
+        var end = scratch.listKeys.count
+        if bound > -.infinity { end = moveToFront(first..<end, of: &scratch.listKeys, atLeast: scratch.listTables.key(bound)) }
         if end - first > limit {
             keepLargest(limit, ofNext: end - first, from: first, in: &scratch.listKeys)
             end = first + limit
@@ -82,13 +74,23 @@ extension SegmentIndex {
     /// - Returns: How many they are.
     func gatherLists(above bound: Float, _ ranking: inout ListRanking, scratch: inout SearchScratch) -> Int {
         guard bound > -.infinity else { return ranking.ranked - ranking.scanned }  // no number, where similarities have overflowed, bounds nothing
-        let least = RankKey.make(bound, .max)
-        var end = ranking.scanned
-        for index in end..<ranking.ranked where scratch.listKeys[index] >= least {
-            scratch.listKeys.swapAt(index, end)
-            end += 1
+        return moveToFront(ranking.scanned..<ranking.ranked, of: &scratch.listKeys, atLeast: RankKey.make(bound, .max)) - ranking.scanned
+    }
+
+    /// Moves those of some keys that are at least `least` to the front of them.
+    ///
+    /// - Returns: Where they end.
+    private func moveToFront(_ range: Range<Int>, of keys: inout [UInt64], atLeast least: UInt64) -> Int {
+        var all = keys.mutableSpan
+        var end = range.lowerBound
+        // Exchanged in any case: which it is cannot be foretold.
+        for index in range {
+            let key = all[index]
+            all[index] = all[end]
+            all[end] = key
+            end += key >= least ? 1 : 0
         }
-        return end - ranking.scanned
+        return end
     }
 
     func keepLargest(_ keep: Int, in keys: inout [UInt64]) {

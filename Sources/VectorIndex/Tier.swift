@@ -134,7 +134,7 @@ import VectorMath
     /// To the nearest integer within ±`limit`; 0 for what is no number.
     @inline(__always)
     fileprivate static func clamped(_ value: Float, to limit: Float) -> Int32 {
-        value.isNaN ? 0 : Int32(max(-limit, min(limit, value.rounded())))
+        value.isNaN ? 0 : Int32(max(-limit, min(limit, value + (value < 0 ? -0.5 : 0.5))))
     }
 
     /// Offers the children of `spans` to the pool, scored by their codes.

@@ -78,12 +78,14 @@ extension Kernels {
 
     /// Rows that share a base score.
     package struct RowSpan: Sendable, BitwiseCopyable {
-        var value: vk_span
+        @usableFromInline var value: vk_span
 
+        @inlinable
         package init(_ rows: Range<Int>, base: Int32) {
             value = vk_span(begin: UInt32(rows.lowerBound), end: UInt32(rows.upperBound), base: base)
         }
 
+        @inlinable
         package var count: Int { Int(value.end - value.begin) }
     }
 
@@ -140,13 +142,13 @@ extension Kernels {
 
 /// A score and a row in one integer: larger keys are better, of equal scores the smaller row.
 package enum RankKey {
-    @inline(__always)
+    @inlinable @inline(__always)
     package static func make(_ score: Int32, _ row: UInt32) -> UInt64 {
         UInt64(UInt32(bitPattern: score) ^ 0x8000_0000) << 32 | UInt64(~row)
     }
 
     /// With a score that is a float; NaN has no place.
-    @inline(__always)
+    @inlinable @inline(__always)
     package static func make(_ score: Float, _ row: UInt32) -> UInt64 {
         // Flipping the sign bit, or all bits of a negative number, makes floats compare as integers.
         let bits = score.bitPattern
@@ -154,10 +156,11 @@ package enum RankKey {
         return UInt64(ordered) << 32 | UInt64(~row)
     }
 
-    @inline(__always)
+    @inlinable @inline(__always)
     package static func row(_ key: UInt64) -> UInt32 { ~UInt32(truncatingIfNeeded: key) }
-    @inline(__always)
+    @inlinable @inline(__always)
     package static func score(_ key: UInt64) -> Int32 { Int32(bitPattern: UInt32(key >> 32) ^ 0x8000_0000) }
+    @inlinable @inline(__always)
     package static func floatScore(_ key: UInt64) -> Float {
         let ordered = UInt32(key >> 32)
         return Float(bitPattern: ordered >> 31 == 1 ? ordered & 0x7fff_ffff : ~ordered)
