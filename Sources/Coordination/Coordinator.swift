@@ -50,7 +50,8 @@ package final class Coordinator: Sendable {
     /// - Parameters:
     ///   - shardCount: `nil` for the configured default, which is one per shard node.
     ///   - embeddingModel: Recorded if the collection will hold documents.
-    /// - Throws: `alreadyExists`; `invalidArgument` naming the field, its limit and its value.
+    /// - Throws: `alreadyExists`; `invalidArgument` naming the field, its limit and its value; `permissionDenied` for a name outside of the
+    ///   caller's scope, whether there is such a collection or not.
     package func createCollection(
         _ name: CollectionName, dimension: Int, metric: Metric, datatype: VectorDatatype = .float32, shardCount: Int? = nil,
         embeddingModel: String? = nil, metadata: [String: String] = [:], context: CallContext
@@ -60,6 +61,9 @@ package final class Coordinator: Sendable {
             name: name, incarnation: .random(), dimension: dimension, metric: metric, datatype: datatype, shardCount: shardCount ?? defaultShardCount,
             embeddingModel: embeddingModel, createdAt: Int64(Date().timeIntervalSince1970), metadata: metadata)
         try schema.validate()
+        guard context.scope.contains(name) else {
+            throw ClusterError(.permissionDenied, "this key is bound to the collections \(context.scope), and \"\(name)\" is none of them")
+        }
         let record = try await registry.create(schema, named: name, tenant: context.tenant)
         _ = keep(record, name, context.tenant)
         log(.info, "collection created", ["collection": "\(name)", "shards": "\(schema.shardCount)", "incarnation": "\(schema.incarnationText)"], context)
@@ -72,7 +76,7 @@ package final class Coordinator: Sendable {
     ///
     /// - Returns: Whether there was one.
     package func dropCollection(_ name: CollectionName, context: CallContext) async throws(ClusterError) -> Bool {
-        guard let schema = try await registry.drop(name, tenant: context.tenant) else { return false }
+        guard context.scope.contains(name), let schema = try await registry.drop(name, tenant: context.tenant) else { return false }
         plans.drop(PlanCache.Key(tenant: context.tenant, name: name))
         log(.info, "collection dropped", ["collection": "\(name)", "incarnation": "\(schema.incarnationText)"], context)
         await erase(schema, name, context)
@@ -101,15 +105,15 @@ package final class Coordinator: Sendable {
         return left
     }
 
-    /// The tenant's collections in the order of their names. One whose record is damaged is left out and named in the log; asking for
+    /// The tenant's collections that the caller may touch, in the order of their names. One whose record is damaged is left out and named in the log; asking for
     /// it by name says what is wrong.
     package func collections(context: CallContext) async throws(ClusterError) -> [CollectionSchema] {
         let (found, damaged) = try await registry.all(of: context.tenant)
         for error in damaged { log(.error, "a collection's record is unreadable", ["error": "\(error.message)"], context) }
-        return found.filter { !$0.record.isDropped }.map(\.record.schema)
+        return found.filter { !$0.record.isDropped && context.scope.contains($0.name) }.map(\.record.schema)
     }
 
-    /// - Throws: `notFound` if this tenant has no such collection.
+    /// - Throws: `notFound` if this tenant has no such collection that the caller may touch.
     package func schema(of name: CollectionName, context: CallContext) async throws(ClusterError) -> CollectionSchema {
         try await plan(of: name, context: context).schema
     }
@@ -118,8 +122,9 @@ package final class Coordinator: Sendable {
 
     /// The plan of a collection, at most ``CoordinatorConfiguration/schemaStaleness`` old while the store answers.
     ///
-    /// - Throws: `notFound` if this tenant has no such collection.
+    /// - Throws: `notFound` if this tenant has no such collection that the caller may touch: every call that names one passes here.
     func plan(of name: CollectionName, context: CallContext) async throws(ClusterError) -> CollectionPlan {
+        guard context.scope.contains(name) else { throw Self.missing(name) }
         let key = PlanCache.Key(tenant: context.tenant, name: name)
         if var (plan, mustCheck) = plans.plan(key, now: clock.now(), staleness: configuration.schemaStaleness) {
             let view = members.view
@@ -138,10 +143,12 @@ package final class Coordinator: Sendable {
             plans.drop(key)
         }
         guard let record = try await registry.newest(name, tenant: context.tenant), !record.isDropped else {
-            throw ClusterError(.notFound, "collection \"\(name)\" does not exist")
+            throw Self.missing(name)
         }
         return keep(record, name, context.tenant)
     }
+
+    private static func missing(_ name: CollectionName) -> ClusterError { ClusterError(.notFound, "collection \"\(name)\" does not exist") }
 
     /// Asks the store, but not for longer than answers with what is known would become useless.
     private func isNewest(_ plan: CollectionPlan, _ context: CallContext) async throws(ClusterError) -> Bool {
@@ -167,7 +174,7 @@ package final class Coordinator: Sendable {
     func replan(_ stale: CollectionPlan, context: CallContext) async throws(ClusterError) -> CollectionPlan? {
         guard let record = try await registry.newest(stale.name, tenant: context.tenant), !record.isDropped else {
             plans.drop(PlanCache.Key(tenant: context.tenant, name: stale.name))
-            throw ClusterError(.notFound, "collection \"\(stale.name)\" does not exist")
+            throw Self.missing(stale.name)
         }
         return record.schema.incarnation == stale.schema.incarnation ? nil : keep(record, stale.name, context.tenant)
     }

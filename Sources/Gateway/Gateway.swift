@@ -66,8 +66,11 @@ package struct Gateway: Sendable {
         let gate = AdmissionGate(
             limit: configuration.maximumConcurrentRequests,
             limitPerTenant: tenants.isOpen ? nil : configuration.maximumConcurrentRequestsPerTenant)
+        let addresses = AddressLimits(
+            maximumConnections: configuration.maximumConnectionsPerAddress, requests: configuration.requestsPerAddress, wrongKeys: configuration.wrongKeysPerAddress)
+        let proxies = TrustedProxies(configuration.trustedProxies)
         let responder = EdgeResponder(
-            routes: makeRouter(readiness).buildResponder(), tenants: tenants, gate: gate, audit: audit, readiness: readiness, configuration: configuration,
+            routes: makeRouter(readiness).buildResponder(), tenants: tenants, gate: gate, addresses: addresses, proxies: proxies, audit: audit, readiness: readiness, configuration: configuration,
             metrics: metrics, logger: logger)
         let http2 = HTTP2Edge(
             respond: { [logger] in await responder.respond(to: $0, over: $1, logger: logger) },
@@ -76,10 +79,11 @@ package struct Gateway: Sendable {
         let tlsMetrics = TLSMetrics(side: "gateway", metrics: metrics)
         let places = ConnectionPlaces(limit: configuration.maximumConnections)
         let evictions = metrics.counter("covey_gateway_evicted_connections_total", help: "Idle connections closed for new ones, few places being left.")
+        let refusals = metrics.refusedAddress("connections")
         let server = HTTPServerBuilder { [configuration] in
             EdgeChannel(
                 http1: HTTP1Channel(responder: $0, configuration: http1), http2: http2, tls: configuration.tls, tlsMetrics: tlsMetrics,
-                places: places, evictions: evictions, configuration: configuration)
+                places: places, addresses: addresses, proxies: proxies, refusals: refusals, evictions: evictions, configuration: configuration)
         }
         let application = Application(
             responder: responder, server: server,

@@ -30,6 +30,18 @@ package struct GatewayConfiguration: Sendable {
     /// Most open connections. Default: 1,024; more wait in the listening socket's queue. From seven eighths of it on each new connection ends the
     /// one that has had no request for the longest time.
     package var maximumConnections = 1_024
+    /// Most open connections of one client address, an IPv6 /64 being one; more are closed as they come. Default: 512, so that one address never
+    /// fills the port alone. Proxies that are not trusted are clients, too.
+    package var maximumConnectionsPerAddress = 512
+    /// Requests a second of one client address, and at once, before a key is looked at; more are answered 429 with `Retry-After`. Default: no limit:
+    /// an office or a cluster may have one address, and tenants have rates.
+    package var requestsPerAddress: AddressLimits.Rate?
+    /// Wrong API keys of one client address, after which keys that have not been good from there are answered 429 with `Retry-After`, right or wrong.
+    /// Default: no limit: keys of 256 random bits are not guessed, and behind a proxy that is not trusted a stranger's wrong keys would be everybody's.
+    package var wrongKeysPerAddress: AddressLimits.Rate?
+    /// Other ends of connections that are believed when they say for whom they speak (`X-Forwarded-For`), and that may have any number of
+    /// connections. Default: none.
+    package var trustedProxies: [IPAddressRange] = []
     /// Most requests at work; one more is answered 503 with `Retry-After`. Default: 256.
     package var maximumConcurrentRequests = 256
     /// Most requests of one tenant at work; one more is answered 429 with `Retry-After`. Only counted once keys are configured.
@@ -66,6 +78,7 @@ package struct GatewayConfiguration: Sendable {
         for (name, value) in [
             ("maximumBodyBytes", maximumBodyBytes), ("maximumUpsertBytes", maximumUpsertBytes), ("upsertPartBytes", upsertPartBytes), ("maximumFileBytes", maximumFileBytes), ("maximumBatch", maximumBatch),
             ("maximumEmbeddingInputs", maximumEmbeddingInputs), ("maximumConnections", maximumConnections),
+            ("maximumConnectionsPerAddress", maximumConnectionsPerAddress),
             ("maximumConcurrentRequests", maximumConcurrentRequests),
             ("maximumConcurrentRequestsPerTenant", maximumConcurrentRequestsPerTenant),
         ] {
@@ -77,6 +90,11 @@ package struct GatewayConfiguration: Sendable {
             ("maximumTimeout", maximumTimeout), ("bodyTimeout", bodyTimeout), ("idleTimeout", idleTimeout), ("arrivalTimeout", arrivalTimeout), ("stallTimeout", stallTimeout),
         ] {
             try require(value > .zero, "\(name) must be positive, found \(value)")
+        }
+        for (name, rate) in [("requestsPerAddress", requestsPerAddress), ("wrongKeysPerAddress", wrongKeysPerAddress)] {
+            guard let rate else { continue }
+            try require(rate.perSecond > 0, "\(name).perSecond must be positive, found \(rate.perSecond)")
+            try require(rate.burst ?? 1 > 0, "\(name).burst must be positive, found \(rate.burst ?? 1)")
         }
         try require((1...50).contains(sourcesPerAnswer), "sourcesPerAnswer must be 1…50, found \(sourcesPerAnswer)")
     }

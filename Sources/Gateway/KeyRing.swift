@@ -12,6 +12,8 @@ package struct KeyRing: Sendable {
         /// What the audit log calls it.
         package let name: String
         package let role: AccessRole
+        /// What it may touch of the tenant's.
+        package let collections: CollectionScope
         /// May read `/metrics`, which shows figures of all tenants.
         package let isOperator: Bool
         /// From then on it is good no more.
@@ -22,7 +24,8 @@ package struct KeyRing: Sendable {
         ///   - name: By default the hash's first digits.
         /// - Throws: `invalidArgument` for anything else; the digits are not repeated.
         package init(
-            sha256: String, tenant: TenantID, name: String? = nil, role: AccessRole = .admin, isOperator: Bool = false, expiresAt: Date? = nil
+            sha256: String, tenant: TenantID, name: String? = nil, role: AccessRole = .admin, collections: CollectionScope = .all, isOperator: Bool = false,
+            expiresAt: Date? = nil
         ) throws(ClusterError) {
             let digits = Array(sha256.utf8)
             let hash = stride(from: 0, to: digits.count - 1, by: 2).compactMap { offset in
@@ -31,21 +34,23 @@ package struct KeyRing: Sendable {
             guard digits.count == 64, hash.count == 32 else {
                 throw ClusterError(.invalidArgument, "key of tenant \(tenant): sha256 must be 64 hexadecimal digits, found \(digits.count) bytes")
             }
-            self.init(hash: hash, tenant: tenant, name: name, role: role, isOperator: isOperator, expiresAt: expiresAt)
+            self.init(hash: hash, tenant: tenant, name: name, role: role, collections: collections, isOperator: isOperator, expiresAt: expiresAt)
         }
 
         /// Hashes `key` at once. For tests and for tools that make keys.
         package init(
-            key: String, tenant: TenantID, name: String? = nil, role: AccessRole = .admin, isOperator: Bool = false, expiresAt: Date? = nil
+            key: String, tenant: TenantID, name: String? = nil, role: AccessRole = .admin, collections: CollectionScope = .all, isOperator: Bool = false,
+            expiresAt: Date? = nil
         ) {
-            self.init(hash: Storage.sha256(Array(key.utf8)), tenant: tenant, name: name, role: role, isOperator: isOperator, expiresAt: expiresAt)
+            self.init(hash: Storage.sha256(Array(key.utf8)), tenant: tenant, name: name, role: role, collections: collections, isOperator: isOperator, expiresAt: expiresAt)
         }
 
-        private init(hash: [UInt8], tenant: TenantID, name: String?, role: AccessRole, isOperator: Bool, expiresAt: Date?) {
+        private init(hash: [UInt8], tenant: TenantID, name: String?, role: AccessRole, collections: CollectionScope, isOperator: Bool, expiresAt: Date?) {
             self.hash = hash
             self.tenant = tenant
             self.name = name ?? "sha256-" + hex(hash.prefix(4))
             self.role = role
+            self.collections = collections
             self.isOperator = isOperator
             self.expiresAt = expiresAt
         }
@@ -88,6 +93,7 @@ package struct KeyRing: Sendable {
         package var tenant: TenantID
         package var keyName: String
         package var role: AccessRole
+        package var collections: CollectionScope
         package var isOperator: Bool
     }
 
@@ -95,7 +101,7 @@ package struct KeyRing: Sendable {
     ///
     /// - Throws: `unauthenticated` if keys are configured and this is none of them, or one whose time is over.
     package func caller(presenting presented: String?, at time: Date = Date()) throws(ClusterError) -> Caller {
-        if isOpen { return Caller(tenant: .default, keyName: "none", role: .admin, isOperator: true) }
+        if isOpen { return Caller(tenant: .default, keyName: "none", role: .admin, collections: .all, isOperator: true) }
         guard let presented, !presented.isEmpty else {
             throw ClusterError(.unauthenticated, "no API key: send it as \"api-key: KEY\" or \"Authorization: Bearer KEY\"")
         }
@@ -104,7 +110,7 @@ package struct KeyRing: Sendable {
         let isKnown = equalInConstantTime(candidate?.hash ?? Self.nobody, hash)
         guard let key = candidate, isKnown else { throw ClusterError(.unauthenticated, "this API key is not known") }
         if let end = key.expiresAt, end <= time { throw ClusterError(.unauthenticated, "this API key, \(key.name), ended at \(end.formatted(.iso8601))") }
-        return Caller(tenant: key.tenant, keyName: key.name, role: key.role, isOperator: key.isOperator)
+        return Caller(tenant: key.tenant, keyName: key.name, role: key.role, collections: key.collections, isOperator: key.isOperator)
     }
 
     /// No key has this hash that anybody could find.

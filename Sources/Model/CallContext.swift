@@ -8,8 +8,11 @@ package struct CallContext: Sendable {
     package var deadline: ContinuousClock.Instant?
     /// Of a read; writes do not look at it.
     package var consistency: Consistency
+    /// What the caller may touch of the tenant's. The coordinator looks at it; it is not sent to shard nodes.
+    package var scope: CollectionScope
 
-    package init(requestID: RequestID, tenant: TenantID, deadline: ContinuousClock.Instant? = nil, consistency: Consistency = .strong) {
+    package init(requestID: RequestID, tenant: TenantID, deadline: ContinuousClock.Instant? = nil, consistency: Consistency = .strong, scope: CollectionScope = .all) {
+        self.scope = scope
         self.consistency = consistency
         self.requestID = requestID
         self.tenant = tenant

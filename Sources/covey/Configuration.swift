@@ -1,4 +1,5 @@
 import Foundation
+import Gateway
 import Logging
 import Model
 
@@ -44,6 +45,11 @@ struct Configuration: Sendable {
             throw ConfigurationError(
                 "gateway.address \(gateway) reaches beyond this machine: set keys or tenants.file first (`covey key` makes a key), or bind to 127.0.0.1")
         }
+        _ = try trustedProxies()
+        guard number("gateway.address_burst") == 0 || number("gateway.address_requests_per_second") > 0 else {
+            throw ConfigurationError(
+                "gateway.address_burst (\(values["gateway.address_burst"].origin)) is \(number("gateway.address_burst")), but gateway.address_requests_per_second is 0: without a rate there is no burst")
+        }
         guard text("store.path") != "" else { throw ConfigurationError("store.path is empty") }
     }
 
@@ -53,6 +59,15 @@ struct Configuration: Sendable {
     func number(_ key: String) -> Int { Int(values[key].text) ?? 0 }
 
     func address(_ key: String) throws -> Address { try Configuration.parseAddress(values[key].text, of: "\(key) (\(values[key].origin))") }
+
+    func trustedProxies() throws -> [IPAddressRange] {
+        let entry = values["gateway.trusted_proxies"]
+        return try entry.text.split(separator: ",").map { word in
+            do throws(ClusterError) { return try IPAddressRange(word.trimmingCharacters(in: .whitespaces)) } catch {
+                throw ConfigurationError("gateway.trusted_proxies (\(entry.origin)): \(error.message)")
+            }
+        }
+    }
 
     var logLevel: Logger.Level { Logger.Level(rawValue: text("log.level")) ?? .info }
 

@@ -16,6 +16,7 @@ struct KeyCommand: AsyncParsableCommand {
     @Option(help: "The tenant that the key names.") var tenant: String
     @Option(help: "What the audit log calls the key; with it the line is one for tenants.file.") var name: String?
     @Option(help: "read, write or admin: what the key may do.") var role = AccessRole.admin.rawValue
+    @Option(help: "Names of collections that it is bound to, and beginnings of names with * behind, with commas between.") var collections: String?
     @Option(help: "Until when, as 2026-12-31 or 2026-12-31T18:00:00Z.") var expires: String?
     @Flag(name: .customLong("operator"), help: "The key may also read /metrics.") var isOperator = false
     @Flag(help: "Print JSON.") var json = false
@@ -23,7 +24,13 @@ struct KeyCommand: AsyncParsableCommand {
     func validate() throws {
         guard AccessRole(rawValue: role) != nil else { throw ValidationError("--role must be one of \(AccessRole.allCases.map(\.rawValue).joined(separator: ", "))") }
         do { if let expires { _ = try TenantsFile.time(expires, "--expires") } } catch { throw ValidationError("\(error)") }
-        guard name != nil || (expires == nil && role == AccessRole.admin.rawValue) else { throw ValidationError("--role and --expires need a --name: they are for tenants.file") }
+        do { _ = try scope } catch { throw ValidationError("--collections: \(error.message)") }
+        guard !isOperator || collections == nil else { throw ValidationError("an --operator's key cannot be bound to --collections") }
+        guard name != nil || (expires == nil && collections == nil && role == AccessRole.admin.rawValue) else { throw ValidationError("--role, --collections and --expires need a --name: they are for tenants.file") }
+    }
+
+    private var scope: CollectionScope {
+        get throws(ClusterError) { try collections.map { text throws(ClusterError) in try CollectionScope(text.split(separator: ",").map(String.init)) } ?? .all }
     }
 
     func run() async throws {
@@ -37,6 +44,7 @@ struct KeyCommand: AsyncParsableCommand {
             if let name { fields["name"] = .string(name) }
             if let expires { fields["expires"] = .string(expires) }
             fields["role"] = .string(role)
+            if let patterns = try scope.patterns { fields["collections"] = .array(patterns.map(JSONValue.string)) }
             fields["operator"] = .bool(isOperator)
             print(String(decoding: JSONValue.object(fields).serialized(), as: UTF8.self))
             return
@@ -44,7 +52,8 @@ struct KeyCommand: AsyncParsableCommand {
         print("key for the client:   \(key)")
         if let name {
             let end = expires.map { ", expires: \($0)" } ?? ""
-            print("in tenants.file, under tenant \(tenant): {name: \(name), sha256: \(digest), role: \(role)\(isOperator ? ", operator: true" : "")\(end)}")
+            let bound = try scope.patterns.map { ", collections: [\($0.map { "\"\($0)\"" }.joined(separator: ", "))]" } ?? ""
+            print("in tenants.file, under tenant \(tenant): {name: \(name), sha256: \(digest), role: \(role)\(bound)\(isOperator ? ", operator: true" : "")\(end)}")
         } else {
             print("in the configuration: keys: [{tenant: \(tenant), sha256: \(digest)\(isOperator ? ", operator: true" : "")}]")
         }

@@ -161,6 +161,15 @@ struct NodeProcess {
         gateway.maximumConcurrentRequests = configuration.number("gateway.concurrent_requests")
         gateway.drainTimeout = drainTime
         gateway.maximumConnections = configuration.number("gateway.connections")
+        gateway.maximumConnectionsPerAddress = configuration.number("gateway.address_connections")
+        let (rate, burst) = (configuration.number("gateway.address_requests_per_second"), configuration.number("gateway.address_burst"))
+        if rate > 0 { gateway.requestsPerAddress = AddressLimits.Rate(perSecond: Double(rate), burst: burst > 0 ? burst : nil) }
+        let wrongKeys = configuration.number("gateway.address_wrong_keys")
+        if wrongKeys > 0 {
+            let seconds = Double(configuration.number("gateway.wrong_keys_seconds"))
+            gateway.wrongKeysPerAddress = AddressLimits.Rate(perSecond: Double(wrongKeys) / seconds, burst: wrongKeys)
+        }
+        gateway.trustedProxies = try configuration.trustedProxies()
         gateway.idleTimeout = .seconds(configuration.number("gateway.idle_seconds"))
         gateway.bodyTimeout = .seconds(configuration.number("connections.body_seconds"))
         gateway.arrivalTimeout = .seconds(configuration.number("connections.arrival_seconds"))

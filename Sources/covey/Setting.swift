@@ -115,6 +115,24 @@ struct Setting: Sendable {
             key: "gateway.connections", kind: .wholeNumber(8...1_000_000), fallback: "1024",
             help: "open connections of clients; more wait; from seven eighths on each new one ends the one that is idle longest; a descriptor each"),
         Setting(
+            key: "gateway.address_connections", kind: .wholeNumber(1...1_000_000), fallback: "512",
+            help: "open connections of one client address, an IPv6 /64 being one; more are closed as they come; name a proxy in gateway.trusted_proxies, or set this to gateway.connections behind it"),
+        Setting(
+            key: "gateway.address_requests_per_second", kind: .wholeNumber(0...1_000_000), fallback: "0",
+            help: "requests a second of one client address, before a key is looked at; more are answered 429; 0 takes all"),
+        Setting(
+            key: "gateway.address_burst", kind: .wholeNumber(0...1_000_000), fallback: "0",
+            help: "requests at once of one client address after a pause; 0 for what a second brings"),
+        Setting(
+            key: "gateway.address_wrong_keys", kind: .wholeNumber(0...1_000_000), fallback: "0",
+            help: "wrong API keys of one client address within gateway.wrong_keys_seconds, after which only keys that were good from there before still are, others are answered 429; 0 for no end; behind a proxy only with gateway.trusted_proxies"),
+        Setting(
+            key: "gateway.wrong_keys_seconds", kind: .wholeNumber(1...86_400), fallback: "60",
+            help: "time in which gateway.address_wrong_keys are forgotten, one after the other"),
+        Setting(
+            key: "gateway.trusted_proxies", kind: .words, fallback: "",
+            help: "addresses and ranges like 10.0.0.0/8 of proxies: the last address of X-Forwarded-For that is none of them is the client's, and they may have any number of connections; nobody else's word counts"),
+        Setting(
             key: "gateway.idle_seconds", kind: .wholeNumber(1...86_400), fallback: "120",
             help: "time after which a connection without a request is closed; above the keep-alive of clients, mostly 60 s"),
         Setting(

@@ -10,7 +10,7 @@ import Yams
 ///       - name: acme
 ///         limits: {requests_per_second: 200, points: 10000000}
 ///         keys:
-///           - {name: backend, sha256: 2bb8…, role: write, expires: 2026-12-31}
+///           - {name: backend, sha256: 2bb8…, role: write, collections: [docs, "logs-*"], expires: 2026-12-31}
 struct TenantsFile {
     let contents: TenantDirectory.Contents
 
@@ -47,7 +47,7 @@ struct TenantsFile {
 
     private static func key(_ item: Node, of tenant: TenantID, _ file: String) throws -> KeyRing.Key {
         let place = place(item, file)
-        let fields = try Section(item, ["name", "sha256", "role", "operator", "expires"], place: place, what: "a key", file)
+        let fields = try Section(item, ["name", "sha256", "role", "collections", "operator", "expires"], place: place, what: "a key", file)
         let name = try fields.text("name")
         guard (1...64).contains(name.utf8.count) else { throw ConfigurationError("\(place): a key's name must have 1 to 64 bytes, found \(name.utf8.count)") }
         let word = try fields.text("role", or: AccessRole.admin.rawValue)
@@ -56,11 +56,24 @@ struct TenantsFile {
         }
         let isOperator = try fields.text("operator", or: "false")
         guard ["true", "false"].contains(isOperator) else { throw ConfigurationError("\(place): operator must be true or false, found \"\(isOperator)\"") }
+        let collections = try fields.item("collections").map { try Self.scope($0, file) } ?? .all
+        guard isOperator == "false" || collections == .all else {
+            throw ConfigurationError("\(place): a key that is bound to collections cannot be an operator's, which reads figures of all tenants")
+        }
         let end = try fields.text("expires", or: "")
         let (digest, expiresAt) = (try fields.text("sha256"), end.isEmpty ? nil : try time(end, place))
         do throws(ClusterError) {
-            return try KeyRing.Key(sha256: digest, tenant: tenant, name: name, role: role, isOperator: isOperator == "true", expiresAt: expiresAt)
+            return try KeyRing.Key(sha256: digest, tenant: tenant, name: name, role: role, collections: collections, isOperator: isOperator == "true", expiresAt: expiresAt)
         } catch { throw ConfigurationError("\(place): \(error.message)") }
+    }
+
+    /// - Throws: Also for a list without an item: left empty by mistake it must not mean all.
+    private static func scope(_ node: Node, _ file: String) throws -> CollectionScope {
+        let names = try list(node, "collections", file).map { item in
+            guard let text = item.scalar?.string else { throw ConfigurationError("\(place(item, file)): each of collections wants to be text") }
+            return text
+        }
+        do throws(ClusterError) { return try CollectionScope(names) } catch { throw ConfigurationError("\(place(node, file)): \(error.message)") }
     }
 
     /// A day, at whose end in UTC the key ends, or a moment: `2026-12-31`, `2026-12-31T18:00:00Z`.
@@ -127,6 +140,9 @@ struct TenantsFile {
             guard let value = mapping[Node(name)], value.null == nil else { return nil }
             return value
         }
+
+        /// The same, also if nothing stands behind the name.
+        func item(_ name: String) -> Node? { mapping[Node(name)] }
 
         func optionalText(_ name: String) throws -> String? {
             guard let value = self[name] else { return nil }

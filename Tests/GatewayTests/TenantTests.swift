@@ -58,6 +58,47 @@ private let umbra = try! TenantID("umbra")
     }
 }
 
+@Suite("scopes of keys") struct CollectionScopeTests {
+    private func name(_ text: String) throws -> CollectionName { try CollectionName(text) }
+
+    @Test("names are contained as they are, beginnings with everything behind them")
+    func contains() throws {
+        let scope = try CollectionScope(["docs", "logs-*"])
+        for text in ["docs", "logs-", "logs-2026"] { #expect(scope.contains(try name(text))) }
+        for text in ["doc", "docs2", "Docs", "logs", "my-logs-1"] { #expect(!scope.contains(try name(text))) }
+        #expect(CollectionScope.all.contains(try name("anything")))
+    }
+
+    @Test("a scope covers another exactly if it contains all of its names", arguments: [1, 2, 3] as [UInt64])
+    func covers(seed: UInt64) throws {
+        var state = seed
+        func draw(_ count: UInt64) -> Int {
+            state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+            return Int((state >> 33) % count)
+        }
+        // Names of at most three letters of two; a beginning that a scope has no shorter one of is met by one more letter than all patterns have.
+        let names = (1...5).flatMap { length in (0..<(1 << length)).map { bits in String((0..<length).map { bits >> $0 & 1 == 0 ? "a" : "b" }) } }
+        for _ in 0..<2_000 {
+            let scopes = try (0..<2).map { _ in
+                try CollectionScope((0...draw(3)).map { _ in names[draw(14)] + (draw(2) == 0 ? "*" : "") })
+            }
+            let others = try names.map(name).filter(scopes[1].contains)
+            // "a*" is more than "a", "aa*" and "ab*" together: names of other letters.
+            let isCovered = others.allSatisfy(scopes[0].contains)
+                && scopes[1].patterns!.filter { $0.hasSuffix("*") }.allSatisfy { scopes[0].contains(try! name($0.dropLast() + "c")) }
+            #expect(scopes[0].covers(scopes[1]) == isCovered, "\(scopes)")
+        }
+        let some = try CollectionScope(["a"])
+        #expect(CollectionScope.all.covers(some) && CollectionScope.all.covers(.all) && !some.covers(.all))
+    }
+
+    @Test("what names no collection is refused", arguments: [[], [""], ["*"], ["a*b"], ["a**"], [".a"], ["a b"], (0...256).map { "n\($0)" }])
+    func wrong(patterns: [String]) {
+        let error = #expect(throws: ClusterError.self) { try CollectionScope(patterns) }
+        #expect(error?.code == .invalidArgument)
+    }
+}
+
 @Suite("admission") struct AdmissionGateTests {
     @Test("the gate refuses beyond its bounds and forgets who has left")
     func bounds() throws {
@@ -106,8 +147,8 @@ private let umbra = try! TenantID("umbra")
 
     @Test("a bucket gives what it holds at once, then what its rate brings")
     func bucket() {
-        let buckets = TokenBuckets()
-        func take(at seconds: Double) -> TokenBuckets.Verdict { buckets.take(acme, rate: 2, burst: 3, at: start + .seconds(seconds)) }
+        let buckets = TokenBuckets<TenantID>()
+        func take(at seconds: Double) -> RateVerdict { buckets.take(acme, rate: 2, burst: 3, at: start + .seconds(seconds)) }
         #expect((0..<3).map { _ in take(at: 0) }.map(\.remaining) == [2, 1, 0])
         let empty = take(at: 0)
         #expect(!empty.isAdmitted && empty.untilNext == .seconds(0.5) && empty.untilFull == .seconds(1.5) && empty.limit == 3)
@@ -122,7 +163,7 @@ private let umbra = try! TenantID("umbra")
 
     @Test("over any time no more get in than the bucket and the rate allow")
     func bound() {
-        let buckets = TokenBuckets()
+        let buckets = TokenBuckets<TenantID>()
         var random = SystemRandomNumberGenerator()
         var now = 0.0
         var admitted = 0
@@ -134,9 +175,31 @@ private let umbra = try! TenantID("umbra")
         #expect(Double(admitted) >= 20 * now - 1)
     }
 
+    @Test("looking takes nothing and remembers nothing")
+    func look() {
+        let buckets = TokenBuckets<TenantID>()
+        for _ in 0..<5 { #expect(buckets.take(acme, tokens: 0, rate: 1, burst: 2, at: start).isAdmitted) }
+        #expect(buckets.count == 0)
+        _ = (0..<2).map { _ in buckets.take(acme, rate: 1, burst: 2, at: start) }
+        let empty = buckets.take(acme, tokens: 0, rate: 1, burst: 2, at: start + .seconds(0.5))
+        #expect(!empty.isAdmitted && empty.untilNext == .seconds(0.5))
+        #expect(buckets.take(acme, tokens: 0, rate: 1, burst: 2, at: start + .seconds(1)).isAdmitted)
+    }
+
+    @Test("beyond a number of owners those that are nearest to full are forgotten, the emptiest stay")
+    func mostOwners() throws {
+        let buckets = TokenBuckets<Int>(maximumCount: 1_000)
+        for _ in 0..<100 { _ = buckets.take(-1, rate: 0.001, burst: 100, at: start) }
+        for owner in 0..<50_000 {
+            _ = buckets.take(owner, rate: 0.001, burst: 100, at: start)
+            #expect(buckets.count <= 1_000)
+        }
+        #expect(!buckets.take(-1, rate: 0.001, burst: 100, at: start).isAdmitted)
+    }
+
     @Test("tenants that asked long ago take no memory")
     func memory() throws {
-        let buckets = TokenBuckets()
+        let buckets = TokenBuckets<TenantID>()
         for index in 0..<20_000 { _ = buckets.take(try TenantID("t\(index)"), rate: 1, burst: 1, at: start + .seconds(index)) }
         #expect(buckets.count <= 2_048)
     }

@@ -1,3 +1,4 @@
+import Foundation
 import HummingbirdCore
 import Logging
 import NIOCore
@@ -20,6 +21,10 @@ struct EdgeChannel: ServerChildChannel {
     let tls: TLSIdentity?
     let tlsMetrics: TLSMetrics
     let places: ConnectionPlaces
+    let addresses: AddressLimits
+    let proxies: TrustedProxies
+    /// Connections of addresses that have as many as they may.
+    let refusals: Counter
     /// Connections that were closed for others.
     let evictions: Counter
     let configuration: GatewayConfiguration
@@ -45,18 +50,46 @@ struct EdgeChannel: ServerChildChannel {
         }
     }
 
+    /// Refuses a connection before a byte of it is read or answered.
     func setup(channel: any Channel, logger: Logger) -> EventLoopFuture<Value> {
         channel.eventLoop.makeCompletedFuture {
-            guard let (place, hasEvicted) = places.enter({ channel.close(promise: nil) }) else { throw ChannelError.operationUnsupported }
-            channel.closeFuture.whenComplete { [places] _ in places.leave(place) }
-            if hasEvicted { evictions.add() }
-            let pipeline = channel.pipeline.syncOperations
-            try pipeline.addHandler(StalledWriteHandler(http2.configuration, logger: logger))
-            // Clients beyond control fail in every way: what they do is no warning.
-            if let tls { try pipeline.addHandler(TLSHandler.server(tls, channel, metrics: tlsMetrics, logger: logger, level: .info)) }
-            let negotiation = NegotiationHandler(isSecure: tls != nil, patience: configuration.arrivalTimeout, eventLoop: channel.eventLoop, logger: logger)
-            try pipeline.addHandler(negotiation)
-            return Value(channel, place, negotiation)
+            // The server does not close what is not set up.
+            do { return try begin(channel, logger) } catch {
+                channel.close(promise: nil)
+                throw error
+            }
+        }
+    }
+
+    private func begin(_ channel: any Channel, _ logger: Logger) throws -> Value {
+        guard let peer = IPAddress(channel.remoteAddress) else { throw ChannelError.ioOnClosedChannel }  // it has left already
+        try admit(peer, channel, logger)
+        guard let (place, hasEvicted) = places.enter({ channel.close(promise: nil) }) else { throw ChannelError.operationUnsupported }
+        channel.closeFuture.whenComplete { [places] _ in places.leave(place) }
+        if hasEvicted { evictions.add() }
+        let pipeline = channel.pipeline.syncOperations
+        try pipeline.addHandler(StalledWriteHandler(http2.configuration, logger: logger))
+        // Clients beyond control fail in every way: what they do is no warning.
+        if let tls { try pipeline.addHandler(TLSHandler.server(tls, channel, metrics: tlsMetrics, logger: logger, level: .info)) }
+        let negotiation = NegotiationHandler(isSecure: tls != nil, patience: configuration.arrivalTimeout, eventLoop: channel.eventLoop, logger: logger)
+        try pipeline.addHandler(negotiation)
+        return Value(channel, place, negotiation)
+    }
+
+    /// Proxies carry the connections of many, and are trusted.
+    private func admit(_ peer: IPAddress, _ channel: any Channel, _ logger: Logger) throws {
+        guard !proxies.contains(peer) else { return }
+        switch addresses.enter(peer) {
+        case .admitted: channel.closeFuture.whenComplete { [addresses] _ in addresses.leave(peer) }
+        case .refused(let isFirst):
+            refusals.add()
+            if isFirst {
+                logger.notice(
+                    "refusing connections of an address that has as many as it may", metadata: ["peer": "\(peer)", "limit": "\(configuration.maximumConnectionsPerAddress)"])
+            }
+            // Gone at once: a refused connection leaves nothing behind, not even in the system's tables.
+            _ = (channel as? any SocketOptionProvider)?.setSoLinger(linger(l_onoff: 1, l_linger: 0))
+            throw ChannelError.operationUnsupported
         }
     }
 

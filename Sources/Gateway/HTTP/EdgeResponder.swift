@@ -13,7 +13,9 @@ struct EdgeResponder<Routes: HTTPResponder<GatewayContext>>: HTTPResponder {
     let routes: Routes
     let tenants: TenantDirectory
     let gate: AdmissionGate
-    let buckets = TokenBuckets()
+    let buckets = TokenBuckets<TenantID>()
+    let addresses: AddressLimits
+    let proxies: TrustedProxies
     let audit: AuditLog?
     let readiness: Readiness
     let configuration: GatewayConfiguration
@@ -35,12 +37,15 @@ struct EdgeResponder<Routes: HTTPResponder<GatewayContext>>: HTTPResponder {
         var response: Response
         var failure: RequestError?
         var caller: KeyRing.Caller?
-        var rate: TokenBuckets.Verdict?
+        var rate: RateVerdict?
+        context.client = IPAddress(context.remoteAddress).map { proxies.client(of: $0, forwardedFor: request.headers[.forwardedFor]) }
         do {
             if !health.contains(path) {
-                let known = try tenants.keys.caller(presenting: Self.key(in: request.headers))
+                if let client = context.client { try addresses.admitRequest(of: client, at: context.arrived) }
+                let known = try addresses.caller(presenting: Self.key(in: request.headers), from: context.client, in: tenants.keys, at: context.arrived)
                 caller = known
                 context.call.tenant = known.tenant
+                context.call.scope = known.collections
                 context.isOperator = known.isOperator
                 context.limits = tenants.limits(of: known.tenant)
                 rate = takeToken(of: known.tenant, context)
@@ -83,32 +88,20 @@ struct EdgeResponder<Routes: HTTPResponder<GatewayContext>>: HTTPResponder {
 
     // MARK: Rates
 
-    private func takeToken(of tenant: TenantID, _ context: GatewayContext) -> TokenBuckets.Verdict? {
+    private func takeToken(of tenant: TenantID, _ context: GatewayContext) -> RateVerdict? {
         context.limits.requestsPerSecond.map { buckets.take(tenant, rate: $0, burst: context.limits.burst, at: context.arrived) }
     }
 
-    private static func tooMany(_ rate: TokenBuckets.Verdict, _ limits: TenantLimits) -> RequestError {
+    private static func tooMany(_ rate: RateVerdict, _ limits: TenantLimits) -> RequestError {
         let perSecond = (limits.requestsPerSecond ?? 0).formatted(.number.grouping(.never).locale(Locale(identifier: "en_US")))
-        var error = RequestError(
-            .tooManyRequests, code: "rate_limit_exceeded",
-            "this tenant's rate is \(perSecond) requests a second, \(rate.limit) at once; try again in \(Self.text(rate.untilNext))",
-            retryAfterSeconds: max(1, Int(rate.untilNext.seconds.rounded(.up))))
-        error.retryAfterMilliseconds = max(1, Int((rate.untilNext.seconds * 1_000).rounded(.up)))
-        return error
+        return .tooMany("rate_limit_exceeded", "this tenant's rate is \(perSecond) requests a second, \(rate.limit) at once", rate.untilNext)
     }
 
     /// OpenAI's headers, of which its clients make use.
-    private static func tell(_ rate: TokenBuckets.Verdict, _ response: inout Response) {
+    private static func tell(_ rate: RateVerdict, _ response: inout Response) {
         response.headers[.rateLimit] = String(rate.limit)
         response.headers[.rateRemaining] = String(rate.remaining)
-        response.headers[.rateReset] = text(rate.untilFull)
-    }
-
-    /// As OpenAI writes times: `6m0s`, `1.5s`.
-    private static func text(_ duration: Duration) -> String {
-        let milliseconds = Int((duration.seconds * 1_000).rounded(.up))
-        let (minutes, rest) = (milliseconds / 60_000, Double(milliseconds % 60_000) / 1_000)
-        return (minutes > 0 ? "\(minutes)m" : "") + (rest == rest.rounded() ? "\(Int(rest))s" : "\(rest)s")
+        response.headers[.rateReset] = rate.untilFull.inWords
     }
 
     // MARK: Records
@@ -121,7 +114,8 @@ struct EdgeResponder<Routes: HTTPResponder<GatewayContext>>: HTTPResponder {
         entry.key = caller.keyName
         entry.role = caller.role.rawValue
         entry.request = context.call.requestID.rawValue
-        entry.address = context.remoteAddress.map { "\($0.ipAddress ?? "?"):\($0.port ?? 0)" }
+        let isForwarded = context.client != IPAddress(context.remoteAddress)
+        entry.address = isForwarded ? context.client?.description : context.remoteAddress.map { "\($0.ipAddress ?? "?"):\($0.port ?? 0)" }
         entry.forwardedFor = request.headers[.forwardedFor].map { String($0.prefix(256)) }
         entry.route = "\(request.method.rawValue) \(Self.template(context.endpointPath ?? String(request.uri.path.prefix(256))))"
         entry.object = context.note.all
@@ -184,6 +178,8 @@ struct EdgeResponder<Routes: HTTPResponder<GatewayContext>>: HTTPResponder {
             }
         } else if response.status == .unauthorized {
             metrics.counter("covey_http_unauthenticated_total", help: "Requests without a good key.").add()
+        } else if let failure, failure.status == .tooManyRequests {
+            metrics.refusedAddress(failure.code).add()
         }
         metrics.histogram(
             "covey_http_request_seconds", help: "Time until a response began, by route.", labels: [("route", route)]

@@ -20,6 +20,8 @@ struct GatewayContext: RequestContext {
     /// What the audit log is to say of the call beside the names in its path.
     let note = AuditNote()
     let remoteAddress: SocketAddress?
+    /// Whose request it is, a trusted proxy having been believed.
+    var client: IPAddress?
     /// Held while the request is at work; a streamed response takes it along.
     var pass: AdmissionGate.Pass?
 

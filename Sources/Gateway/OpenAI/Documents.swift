@@ -196,8 +196,14 @@ struct Documents: Sendable {
     }
 
     /// Deletes an uploaded file and the documents that it is in the tenant's collections.
+    ///
+    /// - Throws: 403 if a collection that the caller may not touch has it.
     func delete(_ file: UploadedFiles.File, context: CallContext) async throws {
-        for (incarnation, attachment) in try await files.attachments(of: file.id, tenant: context.tenant) {
+        let attachments = try await files.attachments(of: file.id, tenant: context.tenant)
+        guard try attachments.allSatisfy({ context.scope.contains(try CollectionName($0.attachment.collection)) }) else {
+            throw RequestError(.forbidden, code: "file_in_use", field: "file_id", "file \"\(file.id)\" is attached where this key may not delete it")
+        }
+        for (incarnation, attachment) in attachments {
             // A collection that is gone, or was made anew, has no document of this file.
             guard let schema = try await existingSchema(of: try CollectionName(attachment.collection), context: context),
                 schema.incarnation == incarnation

@@ -55,7 +55,7 @@ struct FileRoutes: Sendable {
         try await documents.quota.admitFile(files, context.call)
         let created = try await files.create(
             Array(file.bytes), filename: filename, purpose: purpose, contentType: file.contentType, lifetime: lifetime,
-            tenant: context.call.tenant)
+            for: context.call)
         return Response(json: created.json)
     }
 
@@ -64,15 +64,19 @@ struct FileRoutes: Sendable {
         let page = try OpenAIPage(&parameters, defaultLimit: 10_000, maximumLimit: 10_000)
         let purpose = parameters.take("purpose")
         try parameters.finish()
-        let tenant = context.call.tenant
         var wanted: [String] = []
-        for (id, _) in try await files.ids(tenant: tenant) {
-            if let purpose, try await files.file(id, tenant: tenant).purpose != purpose { continue }
+        for (id, _) in try await files.ids(tenant: context.call.tenant) {
+            if purpose != nil || context.call.scope != .all {
+                do {
+                    let file = try await files.file(id, for: context.call)
+                    if let purpose, file.purpose != purpose { continue }
+                } catch let error as RequestError where error.status == .notFound { continue }
+            }
             wanted.append(id)
         }
         let (ids, hasMore) = try page.slice(of: wanted) { $0 }
         var data: [JSONOutput] = []
-        for id in ids { data.append(try await files.file(id, tenant: tenant).json) }
+        for id in ids { data.append(try await files.file(id, for: context.call).json) }
         return OpenAIPage.response(data, ids: ids, hasMore: hasMore)
     }
 
@@ -100,7 +104,7 @@ struct FileRoutes: Sendable {
     }
 
     private func file(_ context: GatewayContext) async throws -> UploadedFiles.File {
-        try await files.file(try context.parameter("id"), tenant: context.call.tenant)
+        try await files.file(try context.parameter("id"), for: context.call)
     }
 }
 

@@ -6,7 +6,8 @@ import Storage
 ///
 /// A file's id is a hash of its content, name and purpose: the same upload twice is one file, and ingesting a folder again
 /// stores nothing anew. A file stays until it is deleted, unless its upload said that it goes with its last document; such a file is
-/// another one than what a client uploaded to stay, even if their contents are equal.
+/// another one than what a client uploaded to stay, even if their contents are equal. So is the file of a key that is bound to collections: it
+/// belongs to those, and only keys that may touch all of them know of it.
 ///
 /// | key below `files/<id>/` | object |
 /// | --- | --- |
@@ -26,6 +27,13 @@ struct UploadedFiles: Sendable {
         /// Seconds since 1970.
         var createdAt: Int64
         var lifetime: Lifetime?
+        /// The scope of the key that uploaded it, if that was bound to collections.
+        var collections: [String]?
+
+        /// Whether a caller of this scope may know of it: one that may touch everything, or all that its uploader might.
+        func isVisible(to scope: CollectionScope) -> Bool {
+            scope == .all || collections.flatMap { try? CollectionScope($0) }.map(scope.covers) ?? false
+        }
     }
 
     enum Lifetime: String, Codable, Sendable {
@@ -34,24 +42,25 @@ struct UploadedFiles: Sendable {
     }
 
     /// Stores the file; content first, so that a file which is listed can be read.
-    func create(_ bytes: [UInt8], filename: String, purpose: String, contentType: String?, lifetime: Lifetime? = nil, tenant: TenantID) async throws -> File {
+    func create(_ bytes: [UInt8], filename: String, purpose: String, contentType: String?, lifetime: Lifetime? = nil, for context: CallContext) async throws -> File {
+        let (tenant, collections) = (context.tenant, context.scope.patterns)
         let digest = sha256(bytes)
-        let identity = digest + Array("\(purpose)\n\(filename)\(lifetime.map { "\n\($0.rawValue)" } ?? "")".utf8)
+        let identity = digest + Array("\(purpose)\n\(filename)\(lifetime.map { "\n\($0.rawValue)" } ?? "")\(collections.map { "\n\n\($0.joined(separator: "\n"))" } ?? "")".utf8)
         let id = "file-" + hex(sha256(identity).prefix(12))
         if let file = try await find(id, tenant: tenant) { return file }
         let now = Date().timeIntervalSince1970
         let file = File(
             id: id, filename: filename, bytes: bytes.count, purpose: purpose, contentType: contentType, sha256: hex(digest), createdAt: Int64(now),
-            lifetime: lifetime)
+            lifetime: lifetime, collections: collections)
         try await store.put(key(id, tenant) + "content", bytes, ifAbsent: false)
         try await store.put(
             key(id, tenant) + "about/" + StoreKey.twentyDigits(UInt64(now * 1e6)), Array(try JSONEncoder().encode(file)), ifAbsent: false)
         return file
     }
 
-    /// - Throws: 404 in the tenant's own terms.
-    func file(_ id: String, tenant: TenantID) async throws -> File {
-        guard let file = try await find(id, tenant: tenant) else { throw RequestError.notFound("no file \"\(id.prefix(128))\"", field: "file_id") }
+    /// - Throws: 404 in the tenant's own terms, also for one that the caller may not know of.
+    func file(_ id: String, for context: CallContext) async throws -> File {
+        guard let file = try await find(id, tenant: context.tenant), file.isVisible(to: context.scope) else { throw RequestError.notFound("no file \"\(id.prefix(128))\"", field: "file_id") }
         return file
     }
 

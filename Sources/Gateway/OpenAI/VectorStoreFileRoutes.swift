@@ -34,7 +34,7 @@ struct VectorStoreFileRoutes: Sendable {
             throw RequestError.invalid("attributes.document", "attributes.document must be a string that is not empty")
         }
         let schema = try await schema(context)
-        let file = try await documents.files.file(fileID, tenant: context.call.tenant)
+        let file = try await documents.files.file(fileID, for: context.call)
         let attachment = try await documents.attach(file, attributes: attributes, to: schema, context: context.call)
         return Response(json: try await json(fileID, attachment, schema, context))
     }

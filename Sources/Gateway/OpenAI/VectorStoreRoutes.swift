@@ -36,7 +36,7 @@ struct VectorStoreRoutes: Sendable {
             return (key, text)
         }
         var files: [UploadedFiles.File] = []
-        for id in fileIDs { files.append(try await documents.files.file(id, tenant: context.call.tenant)) }
+        for id in fileIDs { files.append(try await documents.files.file(id, for: context.call)) }
         try await documents.quota.admitCollection(context.call)
         let schema = try await coordinator.createCollection(
             name, dimension: documents.embedder.dimension, metric: .cosine, embeddingModel: documents.embedder.model,

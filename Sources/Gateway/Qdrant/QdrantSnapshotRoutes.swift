@@ -53,9 +53,12 @@ struct QdrantSnapshotRoutes: Sendable {
         return name
     }
 
-    /// Whole snapshots that hold the collection.
+    /// Whole snapshots that hold the collection, and none that the caller may not touch.
     private func snapshots(of name: CollectionName, _ context: GatewayContext) async throws -> [SnapshotRecord] {
-        try await shelf(context).list().compactMap(\.record).filter { $0.collections.contains { $0.schema.name == name.rawValue } }
+        try await shelf(context).list().compactMap(\.record).filter { record in
+            record.collections.contains { $0.schema.name == name.rawValue }
+                && record.collections.allSatisfy { (try? CollectionName($0.schema.name)).map(context.call.scope.contains) ?? false }
+        }
     }
 
     private static func description(_ record: SnapshotRecord) -> JSONOutput {

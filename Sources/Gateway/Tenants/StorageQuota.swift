@@ -38,22 +38,22 @@ struct StorageQuota: Sendable {
     /// - Throws: 403 if the tenant has as many collections as it may.
     func admitCollection(_ context: CallContext) async throws {
         guard let limit = tenants.limits(of: context.tenant).collections else { return }
-        let count = try await coordinator.collections(context: context).count
-        guard count < limit else { throw Self.exceeded("collections", has: count, limit) }
+        let count = try await coordinator.collections(context: context.ofTenant).count
+        guard count < limit else { throw Self.exceeded("collections", has: count, limit, context) }
     }
 
     /// - Throws: 403 if the tenant has as many files as it may.
     func admitFile(_ files: UploadedFiles, _ context: CallContext) async throws {
         guard let limit = tenants.limits(of: context.tenant).files else { return }
         let count = try await files.ids(tenant: context.tenant).count
-        guard count < limit else { throw Self.exceeded("files", has: count, limit) }
+        guard count < limit else { throw Self.exceeded("files", has: count, limit, context) }
     }
 
     /// - Throws: 403 if the tenant has as many snapshots as it may.
     func admitSnapshot(_ context: CallContext) async throws {
         guard let limit = tenants.limits(of: context.tenant).snapshots else { return }
         let count = try await SnapshotShelf(store: store, tenant: context.tenant).list().count
-        guard count < limit else { throw Self.exceeded("snapshots", has: count, limit) }
+        guard count < limit else { throw Self.exceeded("snapshots", has: count, limit, context) }
     }
 
     /// - Parameter added: Points of the call, each taken for a new one.
@@ -71,7 +71,7 @@ struct StorageQuota: Sendable {
             if isAdmitted { return }
         }
         let count = try await count(notOlderThan: Self.countInterval, context)
-        throw Self.exceeded("points", has: count.points + count.added, limit, more: added)
+        throw Self.exceeded("points", has: count.points + count.added, limit, context, more: added)
     }
 
     private func count(notOlderThan staleness: Duration, _ context: CallContext) async throws -> Counts.Count {
@@ -88,6 +88,7 @@ struct StorageQuota: Sendable {
 
     private func points(_ context: CallContext) async throws(ClusterError) -> Int {
         var points = 0
+        let context = context.ofTenant
         for schema in try await coordinator.collections(context: context) {
             do throws(ClusterError) {
                 let status = try await coordinator.status(of: CollectionName(schema.name), context: context)
@@ -99,8 +100,18 @@ struct StorageQuota: Sendable {
         return points
     }
 
-    private static func exceeded(_ what: String, has count: Int, _ limit: Int, more: Int = 1) -> RequestError {
-        RequestError(
-            .forbidden, code: "quota_exceeded", "this tenant has \(count) \(what), and \(more) more would be above its limit of \(limit)")
+    /// A key that is bound to collections is not told how much there is of the others.
+    private static func exceeded(_ what: String, has count: Int, _ limit: Int, _ context: CallContext, more: Int = 1) -> RequestError {
+        let has = context.scope == .all ? "this tenant has \(count) \(what), and " : ""
+        return RequestError(.forbidden, code: "quota_exceeded", "\(has)\(more) more \(has.isEmpty ? what + " " : "")would be above \(has.isEmpty ? "this tenant's" : "its") limit of \(limit)")
+    }
+}
+
+extension CallContext {
+    /// The same call, of all that the tenant has.
+    fileprivate var ofTenant: CallContext {
+        var context = self
+        context.scope = .all
+        return context
     }
 }
