@@ -120,7 +120,7 @@ let package = Package(
         .tests("CoordinationTests", ["Coordination", "Placement", "Storage", "VectorMath", "Model", "Observability", .logging]),
         .tests("ShardingTests", ["Sharding", "VectorIndex", "Storage", "VectorMath", "Model", "Observability", .logging]),
         .tests("GenerationTests", ["Generation", "Embedding", "OutboundHTTP", "TestServers", "Model"]),
-        .tests("GatewayTests", ["VectorMath", "Gateway", "Coordination", "Ingestion", "Generation", "Embedding", "Storage", "Model", "Observability", .hummingbird]),
+        .tests("GatewayTests", ["VectorMath", "Gateway", "Coordination", "Ingestion", "Generation", "Embedding", "Storage", "Model", "Observability", .hummingbird, .nioCore]),
         .tests("ConsoleTests", ["Console", "OutboundHTTP", "Storage", "VectorIndex", "TestServers", "Model"]),
     ],
     swiftLanguageModes: [.v6]
