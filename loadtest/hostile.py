@@ -139,9 +139,11 @@ def crowd(count, make, feed=None, interval=0.5):
     return run
 
 
-def begin(text):
+def begin(text, sources=itertools.cycle(f"127.1.0.{i}" for i in range(1, 251))):
+    """A connection that says no more than this. Crowds come from so many addresses that none has more connections than it may."""
+
     def make(port):
-        plain = socket.create_connection(("127.0.0.1", port), timeout=5)
+        plain = socket.create_connection(("127.0.0.1", port), timeout=5, source_address=(next(sources), 0))
         plain.sendall(text)
         return plain
 
@@ -213,16 +215,18 @@ ATTACKS = {
     "slow bodies, 200 connections": crowd(200, begin(b"POST /collections/bench/points/query HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 100000\r\n\r\n"), b" "),
     "slow HTTP/2 frames, 2,000 connections": crowd(2_000, begin(PREFACE + settings() + headers(1, *HEAD)[:30]), b"x"),
     "connections that say nothing, 2,000": crowd(2_000, begin(b"")),
+    "all connections of one address, 1,000 asked for": crowd(1_000, begin(b"", itertools.repeat("127.2.0.1")), interval=0.05),
 }
 #: Against a port that speaks TLS.
 ATTACKS_IN_TLS = {
     "TLS handshakes begun": handshakes,
     "TLS handshakes that stop, 2,000 connections": crowd(2_000, begin(b"\x16\x03\x01\x02\x00\x01\x00")),
+    "TLS handshakes that stop, of one address, 1,000 asked for": crowd(1_000, begin(b"\x16\x03\x01\x02\x00\x01\x00", itertools.repeat("127.2.0.1")), interval=0.05),
 }
 
 
-#: Of no meaning at a port that speaks HTTP/2 alone, or without replies that are long enough.
-OF_HTTP_1 = ["slow headers, 2,000 connections", "slow bodies, 200 connections", "windows shut, 64 connections", "sockets unread, 64 connections", "windows opened by bytes, 64 connections"]
+#: Of no meaning at a port that speaks HTTP/2 alone, without replies that are long enough, or where addresses do not count.
+OF_PUBLIC_PORT = ["all connections of one address, 1,000 asked for", "slow headers, 2,000 connections", "slow bodies, 200 connections", "windows shut, 64 connections", "sockets unread, 64 connections", "windows opened by bytes, 64 connections"]
 
 
 # The server and the table
@@ -337,7 +341,7 @@ def main():
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 8_192), hard))
     print("| attack | frames or connections | p50 ms | p99 ms | failed | server's processors | most memory MiB |")
     print("|---|---|---|---|---|---|---|")
-    for make, attacks in [(Server, ATTACKS), (SecureServer, ATTACKS_IN_TLS), (Node, {name: attack for name, attack in ATTACKS.items() if name not in OF_HTTP_1})]:
+    for make, attacks in [(Server, ATTACKS), (SecureServer, ATTACKS_IN_TLS), (Node, {name: attack for name, attack in ATTACKS.items() if name not in OF_PUBLIC_PORT})]:
         with tempfile.TemporaryDirectory() as folder:
             subprocess.run([ROOT / "cluster/certificates", folder, "--host", "localhost"], check=True)
             server = make(folder)

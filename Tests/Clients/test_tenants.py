@@ -240,7 +240,7 @@ def test_no_route_tells_a_bound_key_of_other_collections(two):
         return [(status, re.sub(rb'"time":[0-9.e-]+', b"", text)) for status, _, text in creations()]
 
     before, refused = replies(cluster, bound, names), said()
-    assert [status for status, _ in refused] == [403, 403, 404] and b"is none of them" in refused[0][1]
+    assert [status for status, _ in refused] == [403, 403, 404] and b"is none of them" in refused[0][1] and b'"permission_denied"' in refused[1][1]
     assert call(cluster, "PUT", f"/collections/{plans}", CREATE, main)[0] == 200
     assert call(cluster, "PUT", f"/collections/{plans}/points", {"points": [{"id": 1, "vector": [1, 2]}]}, main)[0] == 200
     assert body_of(call(cluster, "POST", "/v1/files", form, {**main, **FORM_TYPE}))["id"] == file

@@ -48,7 +48,7 @@ package struct RequestError: Error {
         switch error.code {
         case .invalidArgument, .outOfRange, .failedPrecondition: status = .badRequest
         case .unauthenticated: status = .unauthorized
-        case .permissionDenied: status = .forbidden
+        case .permissionDenied: (status, code) = (.forbidden, "permission_denied")
         case .notFound: status = .notFound
         case .alreadyExists: status = .conflict
         case .resourceExhausted: (status, retryAfterSeconds) = (.tooManyRequests, 1)
