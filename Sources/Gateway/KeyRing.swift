@@ -86,8 +86,10 @@ package struct KeyRing: Sendable {
     }
 
     package var tenants: [TenantID] { isOpen ? [.default] : Set(keys.values.map(\.tenant)).sorted() }
-    /// As `tenant/name`.
-    package var names: Set<String> { Set(keys.values.map { "\($0.tenant)/\($0.name)" }) }
+    /// Who each key makes its bearer, by `tenant/name`.
+    package var callers: [String: Caller] {
+        Dictionary(keys.values.map { ("\($0.tenant)/\($0.name)", Self.caller($0)) }) { first, _ in first }
+    }
 
     package struct Caller: Hashable, Sendable {
         package var tenant: TenantID
@@ -110,7 +112,11 @@ package struct KeyRing: Sendable {
         let isKnown = equalInConstantTime(candidate?.hash ?? Self.nobody, hash)
         guard let key = candidate, isKnown else { throw ClusterError(.unauthenticated, "this API key is not known") }
         if let end = key.expiresAt, end <= time { throw ClusterError(.unauthenticated, "this API key, \(key.name), ended at \(end.formatted(.iso8601))") }
-        return Caller(tenant: key.tenant, keyName: key.name, role: key.role, collections: key.collections, isOperator: key.isOperator)
+        return Self.caller(key)
+    }
+
+    private static func caller(_ key: Key) -> Caller {
+        Caller(tenant: key.tenant, keyName: key.name, role: key.role, collections: key.collections, isOperator: key.isOperator)
     }
 
     /// No key has this hash that anybody could find.

@@ -44,11 +44,11 @@ final class TenantSetup: Sendable {
                 return
             }
             let contents = try TenantsFile(try Self.text(bytes, file), file: file, fixed: fixed).contents
-            let before = directory.keys.names
+            let before = directory.keys.callers
             directory.replace(with: contents)
             seen.withLock { $0 = Seen(bytes: bytes) }
             isValid.set(1)
-            report(from: before, to: contents.keys.names, audit, metrics, logger)
+            report(from: before, to: contents.keys.callers, audit, metrics, logger)
         } catch {
             isValid.set(0)
             let isNew = seen.withLock { seen in
@@ -59,11 +59,16 @@ final class TenantSetup: Sendable {
         }
     }
 
-    private func report(from old: Set<String>, to new: Set<String>, _ audit: AuditLog?, _ metrics: Metrics, _ logger: Logger) {
-        let (added, removed) = (new.subtracting(old).sorted(), old.subtracting(new).sorted())
-        logger.notice("tenants changed", metadata: ["keys_added": "\(added.joined(separator: ","))", "keys_removed": "\(removed.joined(separator: ","))"])
+    private func report(
+        from old: [String: KeyRing.Caller], to new: [String: KeyRing.Caller], _ audit: AuditLog?, _ metrics: Metrics, _ logger: Logger
+    ) {
+        let changes = [
+            "keys_added": new.keys.filter { old[$0] == nil }, "keys_removed": old.keys.filter { new[$0] == nil },
+            "keys_changed": new.keys.filter { name in old[name].map { $0 != new[name] } ?? false },
+        ].mapValues { $0.sorted() }
+        logger.notice("tenants changed", metadata: changes.mapValues { "\($0.joined(separator: ","))" })
         var entry = AuditLog.Entry("tenants.change")
-        entry.object = ["keys_added": .array(added.map(JSONValue.string)), "keys_removed": .array(removed.map(JSONValue.string))]
+        entry.object = changes.mapValues { .array($0.map(JSONValue.string)) }
         do { try audit?.record(entry) } catch {
             metrics.counter("covey_audit_failures_total", help: "Lines that the audit log should have and could not be written.").add()
             logger.error("the audit log cannot be written", metadata: ["reason": "\(error)", "event": "tenants.change"])

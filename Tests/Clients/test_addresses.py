@@ -159,6 +159,8 @@ def test_only_trusted_proxies_say_for_whom_they_speak(edge, version):
         assert guess(proxy, f"{other}, {spammer}") == [401] * WRONG_KEYS
         for says in (spammer, f"1.2.3.4, {spammer}", f"{spammer}:4711", f"nonsense, {spammer} , 127.200.3.4", f"{spammer}, 2001:db8:ffff::7"):
             assert ask(proxy, says, umbra) == 429, says
+        twice = [*umbra.items(), ("x-forwarded-for", other), ("x-forwarded-for", spammer)]
+        assert proxy.get("/collections", headers=twice).status_code == 429
         assert ask(proxy, other, umbra) == 200
         # A /64 is one client.
         assert guess(proxy, f"[{network}:7::1]:80") == [401] * WRONG_KEYS

@@ -4,13 +4,14 @@ import datetime
 import hashlib
 import json
 import re
+import subprocess
 import threading
 import time
 import uuid
 
 import openai
 import pytest
-from conftest import ROOT
+from conftest import BINARY, ROOT
 from test_http import call
 
 CREATE = {"vectors": {"size": 2, "distance": "Dot"}}
@@ -357,6 +358,8 @@ def test_what_a_key_is_bound_to_changes_with_the_file(make_cluster, tmp_path):
     tenants.tenants["acme"]["keys"][1]["collections"] = ["b"]
     tenants.write()
     cluster.wait_for(lambda: statuses() == [404, 200], "the new binding", seconds=10)
+    [change] = tenants.recorded(event="tenants.change")
+    assert change["object"] == {"keys_added": [], "keys_removed": [], "keys_changed": ["acme/bound"]}
     # A list that was left empty is no freedom: the file is wrong, and what was there before goes on.
     tenants.tenants["acme"]["keys"][1]["collections"] = None
     tenants.write()
@@ -651,3 +654,20 @@ def test_no_key_stands_anywhere(two, limited):
         texts.append(call(cluster, "GET", "/metrics", headers=tenants["ops"])[2].decode())
         for key in tenants.keys.values():
             assert not any(key in text for text in texts)
+
+
+def test_the_line_that_makes_a_key_is_one_that_the_file_takes(tmp_path):
+    make = lambda *words: subprocess.run([BINARY, "key", "--tenant", "acme", *words], capture_output=True, text=True, timeout=60)
+    made = make("--name", "bot", "--role", "read", "--collections", "manuals,faq-*", "--expires", "2099-12-31")
+    line = re.search(r"(?m)under tenant acme: (\{.*\})$", made.stdout)[1]
+    assert 'collections: ["faq-*", "manuals"]' in line
+    key = json.loads(make("--name", "bot", "--collections", "a", "--json").stdout)
+    assert key["collections"] == ["a"]
+    file = tmp_path / "tenants.yaml"
+    file.write_text(f"tenants:\n  - name: acme\n    keys:\n      - {line}\n      - {line.replace('bot', 'bot-2')}\n")
+    # Read to its end, where the same key stands twice.
+    ended = subprocess.run([BINARY, "serve", "--tenants-file", file, "--gateway-address", "127.0.0.1:0"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert "has the same key twice, as bot and bot-2" in ended.stderr
+    for words, reason in [(["--collections", "a"], "--name"), (["--name", "b", "--collections", "a b"], '"a b"'), (["--name", "b", "--collections", "a", "--operator"], "cannot be bound")]:
+        refused = make(*words)
+        assert refused.returncode != 0 and reason in refused.stderr

@@ -16,6 +16,17 @@ extension FuzzTarget {
             let boundary = String(decoding: bytes[..<end], as: UTF8.self)
             _ = try? MultipartForm(Array(bytes[min(bytes.count, end + 1)...]), contentType: "multipart/form-data; boundary=\(boundary)")
         },
+        FuzzTarget("forwarded-for", seeds: ["1.1.1.1, 192.0.2.1 ,10.0.0.2", "[2001:db8::1]:80", "192.0.2.1:4711,,unknown", "::ffff:10.0.0.1", "10.0.0.0/8"].map { Array($0.utf8) }) { bytes in
+            let text = String(decoding: bytes, as: UTF8.self)
+            let (proxies, proxy) = (TrustedProxies([try! IPAddressRange("10.0.0.0/8")]), IPAddress("10.0.0.1")!)
+            let client = proxies.client(of: proxy, forwardedFor: text)
+            precondition(IPAddress(client.description) == client, "\(client) is read as another")
+            if !proxies.contains(client) {
+                precondition(proxies.client(of: proxy, forwardedFor: "198.51.100.1, \(text)") == client, "what stands before \(client) counts")
+            }
+            precondition(proxies.client(of: IPAddress("192.0.2.9")!, forwardedFor: text) == IPAddress("192.0.2.9"))
+            if let range = try? IPAddressRange(text) { precondition(range.contains(range.first), "\(text) does not contain its first") }
+        },
     ]
 
     private struct Route: Sendable {

@@ -71,7 +71,7 @@ package struct IPAddress: Hashable, Sendable, CustomStringConvertible {
 
 /// One address, or all that begin alike: `10.0.0.7`, `10.0.0.0/8`, `fd00::/8`.
 package struct IPAddressRange: Hashable, Sendable {
-    private let first: IPAddress
+    package let first: IPAddress
     /// Of 128.
     private let length: Int
 
