@@ -111,6 +111,39 @@ import Testing
         #expect(try await cluster.coordinator.schema(of: name, context: other).dimension == 3)
     }
 
+    @Test("what a caller may not touch does not exist for it, in every call, though it is known here")
+    func scope() async throws {
+        let cluster = try FakeCluster()
+        let coordinator = cluster.coordinator
+        let name = try await cluster.make("docs")
+        _ = try await cluster.make("mine-1")
+        let bound = CallContext(requestID: RequestID("bound"), tenant: .default, scope: try CollectionScope(["mine-*"]))
+        let refusal = ClusterError(.notFound, "collection \"docs\" does not exist")
+        let calls: [(String, @Sendable (CallContext) async throws -> Void)] = [
+            ("schema", { _ = try await coordinator.schema(of: name, context: $0) }),
+            ("status", { _ = try await coordinator.status(of: name, context: $0) }),
+            ("search", { _ = try await coordinator.search(SearchQuery(vector: [1, 1], limit: 1), in: name, context: $0) }),
+            ("retrieve", { _ = try await coordinator.retrieve([.integer(1)], from: name, context: $0) }),
+            ("scroll", { _ = try await coordinator.scroll(name, limit: 1, context: $0) }),
+            ("count", { _ = try await coordinator.count(name, context: $0) }),
+            ("write", { try await coordinator.write([.delete([.integer(1)])], to: name, context: $0) }),
+            ("seal", { try await coordinator.seal(name, context: $0) }),
+            ("split", { _ = try await coordinator.split(0, of: name, isDry: true, context: $0) }),
+            ("merge", { _ = try await coordinator.merge(0, of: name, isDry: true, context: $0) }),
+        ]
+        for (what, call) in calls { await #expect(throws: refusal, "\(what)") { try await call(bound) } }
+        #expect(try await coordinator.collections(context: bound).map(\.name) == ["mine-1"])
+        #expect(try await coordinator.status(context: bound).collections.map(\.schema.name) == ["mine-1"])
+        #expect(try await !coordinator.dropCollection(name, context: bound))
+        // Whether there is one or not.
+        for outside in [name, try CollectionName("absent")] {
+            let error = await #expect(throws: ClusterError.self) { try await coordinator.createCollection(outside, dimension: 2, metric: .dot, context: bound) }
+            #expect(error?.code == .permissionDenied)
+        }
+        _ = try await coordinator.createCollection(try CollectionName("mine-2"), dimension: 2, metric: .dot, context: bound)
+        #expect(try await coordinator.collections(context: cluster.context).map(\.name) == ["docs", "mine-1", "mine-2"])
+    }
+
     @Test("what another coordinator dropped is gone after the staleness bound, and what it made anew is used at once when its shards say so")
     func staleness() async throws {
         let now = Mutex(ContinuousClock.now)

@@ -101,7 +101,7 @@ package final class AddressLimits: Sendable {
     package func caller(presenting key: String?, from address: IPAddress?, in keys: KeyRing, at now: ContinuousClock.Instant) throws -> KeyRing.Caller {
         guard let wrongKeys, let address = address?.client, let key, !key.isEmpty, !keys.isOpen else { return try keys.caller(presenting: key) }
         let verdict = wrongKeyBuckets.take(address, tokens: 0, rate: wrongKeys.perSecond, burst: wrongKeys.burst, at: now)
-        // Looked up in either case, so that what is answered to a wrong key and to a right one takes the same time.
+        // Looked up in either case: a wrong key and a right one go the same way, but for a look into a table.
         let found = Result { () throws(ClusterError) in try keys.caller(presenting: key) }
         guard verdict.isAdmitted else {
             if case .success(let caller) = found, hasUsed(caller, address, at: now) { return caller }
