@@ -3,7 +3,7 @@ import VectorMath
 
 /// Measures a segment's ``Calibration`` with some of its own rows as queries. They shaped no list, and none is to be found itself.
 ///
-/// Nearly all rows are searched for each query; where the true neighbours lie then tells what a search with less effort would have
+/// All rows are searched for each query; where the true neighbours lie then tells what a search with less effort would have
 /// missed. That leaves out what rankings by code lose, so some queries are searched with each setting and the difference is added.
 struct Calibrator: Sendable {
     private let index: SegmentIndex
@@ -42,9 +42,6 @@ struct Calibrator: Sendable {
     private static let limits = [1, 10, 100]
     private static let recalls: [Float] = [0.75, 0.85, 0.9, 0.93, 0.95, 0.965, 0.98, 0.99, 0.995, 0.998]
     private static let candidates = 1_000
-    /// Lists that hold all true neighbours, and the share of all lists that does: the more of both counts.
-    private static let leastLists = 2_048
-    private static let shareOfLists = 8
     /// Of what is missed, the share that may be missed because codes did not choose it: little, since candidates cost little and queries unlike
     /// the base need more of them.
     private static let codeShare: Float = 0.06
@@ -63,7 +60,7 @@ struct Calibrator: Sendable {
 
     /// - Parameter queries: Rows.
     /// - Returns: `nil` if there are too few rows to tell.
-    /// - Complexity: That of 1,000 searches of an eighth of all rows, and of some ten thousand others.
+    /// - Complexity: That of 1,000 searches of all rows by code, and of some ten thousand others.
     func measure(_ queries: [Int], _ work: BuildWork) throws(SegmentError) -> Calibration? {
         guard !queries.isEmpty else {
             try work.advance(to: BuildShare.calibration)
@@ -97,16 +94,13 @@ struct Calibrator: Sendable {
         return Calibration(levels: levels)
     }
 
-    /// Lists that true neighbours are looked for in, the most promising ones.
-    private var searchedLists: Int { min(index.listCount, max(Self.leastLists, index.listCount / Self.shareOfLists)) }
-
     /// One trial for each limit.
     private func tried(_ row: Int, keepsGaps: Bool, _ searcher: inout Searcher) -> [Trial] {
         let query = index.query(like: row)
         let most = limits.last!
         searcher.admits.remove(row)
         let result = index.search(
-            query.span, limit: most, SearchPlan(lists: searchedLists, candidates: max(Self.candidates, 4 * most), index: index), admits: searcher.admits,
+            query.span, limit: most, SearchPlan(lists: index.listCount, candidates: max(Self.candidates, 4 * most), index: index), admits: searcher.admits,
             scratch: &searcher.scratch)
         searcher.admits.insert(row)
         let scratch = searcher.scratch
@@ -159,10 +153,10 @@ struct Calibrator: Sendable {
         }
         // The margin alone; then with lists at most, where few queries would scan very many, if that is cheaper.
         let wanted = 1 - missed * (1 - Self.codeShare)
-        var (most, margin) = (searchedLists, margin(of: listGaps, wanted, most: searchedLists) ?? 0)
+        var (most, margin) = (index.listCount, margin(of: listGaps, wanted, most: index.listCount) ?? 0)
         let usual = quantile(lists(margin, most), 0.5)
         // Several times the usual number, so that queries unlike the base, which need more lists, get them.
-        for limited in 6 * usual < searchedLists ? [6 * usual, 12 * usual] : [usual, 2 * usual] where limited < searchedLists {
+        for limited in 6 * usual < index.listCount ? [6 * usual, 12 * usual] : [usual, 2 * usual] where limited < index.listCount {
             guard let other = self.margin(of: listGaps, wanted, most: limited) else { continue }
             if lists(other, limited).reduce(0, +) < lists(margin, most).reduce(0, +) { (most, margin) = (limited, other) }
         }
@@ -178,7 +172,7 @@ struct Calibrator: Sendable {
     private func margin(of neighbours: [(gap: Float, rank: Int)], _ share: Float, most: Int) -> Float? {
         let reached = neighbours.filter { $0.rank <= most }.map(\.gap)
         let wanted = Int((Float(neighbours.count) * share).rounded(.up))
-        guard wanted < reached.count else { return most < searchedLists ? nil : reached.last { $0.isFinite } }
+        guard wanted < reached.count else { return most < index.listCount ? nil : reached.last { $0.isFinite } }
         // Where the first lists suffice, there is nothing to measure: lists are scanned that are expected to have better rows than those found.
         if reached[wanted] == -.infinity { return min(0, reached.first { $0.isFinite } ?? 0) }
         return min(reached[wanted], reached.last { $0.isFinite } ?? 0)
