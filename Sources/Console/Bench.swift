@@ -117,11 +117,13 @@ package struct Bench {
         let clock = ContinuousClock()
         let begin = clock.now
         var passes: [(seconds: Double, processor: Double)] = []
+        let faults = Self.diskFaults()
         repeat {
             let (started, processor) = (clock.now, Self.processorSeconds(CLOCK_THREAD_CPUTIME_ID))
             for query in queries { _ = search(index, query, effort, &scratch) }
             passes.append((started.duration(to: clock.now).seconds, Self.processorSeconds(CLOCK_THREAD_CPUTIME_ID) - processor))
         } while passes.count < 3 || (passes.count < 20 && begin.duration(to: clock.now) < .seconds(1))
+        measured.diskFaults = Double(Self.diskFaults() - faults) / Double(passes.count * queries.count)
         measured.queriesPerSecond = Double(queries.count) / Self.median(passes.map(\.seconds))
         measured.queriesPerProcessorSecond = Double(queries.count) / Self.median(passes.map(\.processor))
 
@@ -164,6 +166,13 @@ package struct Bench {
         return (value * scale).rounded() / scale
     }
 
+    /// Page faults of this process so far that had to read a file.
+    private static func diskFaults() -> Int {
+        var usage = rusage()
+        guard unsafe getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage) == 0 else { return 0 }
+        return usage.ru_majflt
+    }
+
     /// The most memory that this process has had resident, mapped files included.
     private static func peakMegabytes() -> Double {
         var usage = rusage()
@@ -182,6 +191,8 @@ private struct BenchMeasurement {
     var scannedShare = 0.0
     var queriesPerSecond = 0.0
     var queriesPerProcessorSecond = 0.0
+    /// Pages that a query had to wait for, one query at a time.
+    var diskFaults = 0.0
     var batchQueriesPerSecond = 0.0
     var batchQueriesPerProcessorSecond = 0.0
 
@@ -190,7 +201,7 @@ private struct BenchMeasurement {
             "recall": Bench.rounded(recall, 5), "qps": Bench.rounded(queriesPerSecond, 1), "qps_batch": Bench.rounded(batchQueriesPerSecond, 1),
             "qps_cpu": Bench.rounded(queriesPerProcessorSecond, 1), "qps_batch_cpu": Bench.rounded(batchQueriesPerProcessorSecond, 1),
             "recall_estimate": recallEstimate.isNaN ? NSNull() : Bench.rounded(recallEstimate, 5), "lists_scanned": Bench.rounded(lists, 1),
-            "rescored_share": Bench.rounded(rescoredShare, 6), "scanned_share": Bench.rounded(scannedShare, 6),
+            "rescored_share": Bench.rounded(rescoredShare, 6), "scanned_share": Bench.rounded(scannedShare, 6), "disk_faults": Bench.rounded(diskFaults, 3),
         ]
     }
 }

@@ -1,3 +1,4 @@
+import Foundation
 import Model
 import Storage
 import VectorMath
@@ -27,8 +28,19 @@ import VectorMath
         case .float16: unsafe elements = UnsafeRawBufferPointer(try unsafe file.elements(of: IndexSection.vectors, as: UInt16.self, count: count * dimension))
         case .uint8, .int8: unsafe elements = UnsafeRawBufferPointer(try unsafe file.elements(of: IndexSection.vectors, as: UInt8.self, count: count * dimension))
         }
+        Self.adviseRandom(unsafe elements)
         unsafe inverseNorms = datatype.dividesByLength(under: metric)
             ? try unsafe file.floats(of: IndexSection.inverseNorms, count: count, "a finite number from 0 on") { $0 >= 0 && $0.isFinite } : nil
+    }
+
+    /// Says that rows are read here and there: a page that is not in memory is read alone, not with the 128 KiB around it, which where memory is
+    /// short would take the place of pages that are needed.
+    private static func adviseRandom(_ bytes: UnsafeRawBufferPointer) {
+        guard let begin = bytes.baseAddress else { return }
+        let pageSize = sysconf(Int32(_SC_PAGESIZE))
+        let lead = Int(bitPattern: begin) % pageSize
+        // A hint: nothing is wrong if it is not taken.
+        unsafe _ = madvise(UnsafeMutableRawPointer(mutating: begin - lead), bytes.count + lead, MADV_RANDOM)
     }
 
     var byteCount: Int { unsafe elements.count + 4 * (inverseNorms?.count ?? 0) }
