@@ -10,6 +10,8 @@ protocol Rows: AnyObject, Sendable {
     func vector(_ row: Int) -> [Float]
     /// Writes the vector to `out`, `[dimension]`.
     func copyVector(_ row: Int, to out: inout MutableSpan<Float>)
+    /// Says that all vectors are about to be read.
+    func fetchVectors()
     /// JSON.
     func payloadBytes(_ row: Int) -> [UInt8]
     /// - Parameter keys: Members to decode; `nil` for all.
@@ -21,6 +23,7 @@ protocol Rows: AnyObject, Sendable {
 }
 
 extension Rows {
+    func fetchVectors() {}
     func narrowed(by filter: Filter) -> (candidates: RowBitmap, rest: Filter)? { nil }
 }
 

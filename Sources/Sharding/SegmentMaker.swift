@@ -34,6 +34,7 @@ struct SegmentMaker {
         rows.sort { $0.id < $1.id }
         precondition(!rows.isEmpty, "a segment without rows")
 
+        for part in parts { part.rows.fetchVectors() }
         let writer = try SegmentWriter(path: path)
         let sources = rows
         let vectors = VectorSource(count: rows.count) { sources[$0].rows.copyVector(sources[$0].row, to: &$1) }

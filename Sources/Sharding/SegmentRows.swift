@@ -92,6 +92,7 @@ import VectorMath
     func payloadBytes(_ row: Int) -> [UInt8] { unsafe Array(mappedPayload(row)) }
     func vector(_ row: Int) -> [Float] { index.vector(row) }
     func copyVector(_ row: Int, to out: inout MutableSpan<Float>) { index.copyVector(row, to: &out) }
+    func fetchVectors() { index.fetchVectors() }
 
     func narrowed(by filter: Filter) -> (candidates: RowBitmap, rest: Filter)? { payloadIndex?.narrowed(by: filter, row: row(of:)) }
 

@@ -12,6 +12,7 @@ import VectorMath
     private let dimension: Int
     private let count: Int
     private let kernels: Kernels
+    private let isReadHereAndThere: Bool
     nonisolated(unsafe) private let elements: UnsafeRawBufferPointer
     /// `[count]`; `nil` where scores are not divided.
     nonisolated(unsafe) private let inverseNorms: UnsafeBufferPointer<Float>?
@@ -28,19 +29,29 @@ import VectorMath
         case .float16: unsafe elements = UnsafeRawBufferPointer(try unsafe file.elements(of: IndexSection.vectors, as: UInt16.self, count: count * dimension))
         case .uint8, .int8: unsafe elements = UnsafeRawBufferPointer(try unsafe file.elements(of: IndexSection.vectors, as: UInt8.self, count: count * dimension))
         }
-        Self.adviseRandom(unsafe elements)
+        isReadHereAndThere = unsafe elements.count >= Self.leastAdvised
         unsafe inverseNorms = datatype.dividesByLength(under: metric)
             ? try unsafe file.floats(of: IndexSection.inverseNorms, count: count, "a finite number from 0 on") { $0 >= 0 && $0.isFinite } : nil
+        if isReadHereAndThere { advise(0..<count, MADV_RANDOM) }
     }
 
-    /// Says that rows are read here and there: a page that is not in memory is read alone, not with the 128 KiB around it, which where memory is
-    /// short would take the place of pages that are needed.
-    private static func adviseRandom(_ bytes: UnsafeRawBufferPointer) {
-        guard let begin = bytes.baseAddress else { return }
+    /// Bytes of vectors from which rows are said to be read here and there: then a page that is not in memory is read alone, not with the 128 KiB
+    /// around it, which where memory is short would take the place of pages that are needed. Fewer had better be read together.
+    private static let leastAdvised = 64 << 20
+
+    /// Has rows that are about to be read one after the other read ahead. Costs some microseconds a MiB if they are in memory.
+    func fetch(_ rows: Range<Int>) {
+        if isReadHereAndThere { advise(rows, MADV_WILLNEED) }
+    }
+
+    private func advise(_ rows: Range<Int>, _ advice: Int32) {
+        let width = dimension * datatype.byteCount
         let pageSize = sysconf(Int32(_SC_PAGESIZE))
-        let lead = Int(bitPattern: begin) % pageSize
+        guard rows.count > 0, let start = unsafe elements.baseAddress else { return }
+        let begin = unsafe start + rows.lowerBound * width
+        let lead = unsafe Int(bitPattern: begin) % pageSize
         // A hint: nothing is wrong if it is not taken.
-        unsafe _ = madvise(UnsafeMutableRawPointer(mutating: begin - lead), bytes.count + lead, MADV_RANDOM)
+        unsafe _ = madvise(UnsafeMutableRawPointer(mutating: begin - lead), rows.count * width + lead, advice)
     }
 
     var byteCount: Int { unsafe elements.count + 4 * (inverseNorms?.count ?? 0) }

@@ -34,6 +34,7 @@ extension SegmentIndex {
                         break
                     }
                     let rows = start..<min(start + stretch, count)
+                    vectors.fetch(rows)
                     var out = scratch.scores.mutableSpan
                     vectors.compare(query, rows, into: &out)
                     for row in rows where admits?.contains(row) ?? true { best.offer(row, scratch.scores[row - start]) }

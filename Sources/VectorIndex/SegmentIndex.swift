@@ -87,6 +87,9 @@ import VectorMath
     /// Writes a row's full vector as it is stored to `out`, `[dimension]`.
     package func copyVector(_ row: Int, to out: inout MutableSpan<Float>) { vectors.copy(row, to: &out) }
 
+    /// Has all full vectors read into memory, as far as there is room: whoever is about to read them all reads here and there.
+    package func fetchVectors() { vectors.fetch(0..<count) }
+
     /// A row's vector as a query: of unit length if the metric is cosine.
     func query(like row: Int) -> [Float] {
         var query = [Float](repeating: 0, count: dimension)
