@@ -107,7 +107,12 @@ struct CoverageNote {
         lines =
             ["partial: \(number("shards_answered")) of \(number("shards_asked")) shards answered, \(number("points_searched")) of \(number("points_held")) points searched"]
             + (coverage["gaps"]?.array ?? []).map {
-                "  shard \($0["shard"]?.integer ?? 0) on node \($0["node"]?.string ?? "?"): \($0["reason"]?.string ?? "no reason given")"
+                let effect = switch $0["could_change"]?.bool {
+                    case false?: "; nothing that it held at position \($0["outline_position"]?.integer ?? 0) of its log could have been among these"
+                    case true?: "; what it holds may be better"
+                    case nil: ""
+                }
+                return "  shard \($0["shard"]?.integer ?? 0) on node \($0["node"]?.string ?? "?"): \($0["reason"]?.string ?? "no reason given")" + effect
             }
             + (number("points_unreadable") > 0 ? ["  \(number("points_unreadable")) points lie in damaged files: see covey status"] : [])
     }

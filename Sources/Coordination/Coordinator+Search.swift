@@ -52,7 +52,8 @@ extension Coordinator {
             // A shard that found hits and then could not hand them out has not answered.
             answer.gaps.removeAll { gap in found.gaps.contains { $0.shard == gap.shard } }
             try requireUsable(found.gaps + answer.gaps, of: plan, partial: query.partial)
-            let coverage = coverage(of: plan, work: found.work, gaps: found.gaps + answer.gaps, unverified: found.unverified)
+            let gaps = judged(found.gaps + answer.gaps, query, found.request.vector, answer.hits, plan)
+            let coverage = coverage(of: plan, work: found.work, gaps: gaps, unverified: found.unverified)
             let explanations = await explain(query, plan, found, answer.hits, fanOut: self.fanOut("explain", of: plan, context, deadline: end))
             return SearchAnswer(
                 hits: answer.hits, coverage: coverage, superseded: answer.superseded, took: started.duration(to: clock.now()), explanations: explanations)
@@ -119,6 +120,7 @@ extension Coordinator {
             var isExhausted = true
             let reasons = fanOut.unverified.all
             var unverified: [Coverage.Unverified] = []
+            var answers: [(target: ShardTarget, reply: SearchReply)] = []
             for (target, result) in zip(plan.targets, replies) {
                 switch result.flatMap({ checked($0, target) }) {
                 case .success(let reply):
@@ -126,6 +128,7 @@ extension Coordinator {
                     work[target.place] = reply.work
                     byShard[target.place] = reply.hits
                     plan.note(points: reply.work.pointsHeld, in: target.shard)
+                    answers.append((target, reply))
                     if reply.hits.count >= depth { isExhausted = false }
                     if let reason = reasons[target.shard] {
                         unverified.append(Coverage.Unverified(shard: target.shard, reason: reason, position: reply.position, age: reply.age))
@@ -133,6 +136,7 @@ extension Coordinator {
                 case .failure(let error): gaps.append(plan.gap(target, error))
                 }
             }
+            noteOutlines(answers, plan)
             var hits = ranked.hits
             if query.collapseDuplicates {
                 // Of what lies beyond the first `depth`, a shard may have left out better ones.

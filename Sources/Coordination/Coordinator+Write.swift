@@ -74,6 +74,9 @@ extension Coordinator {
             }
             return total
         }
+        for (target, result) in zip(targets, results) {
+            if case .success(let reply) = result { outlines.note(write: reply.position, of: target.shard) } else { outlines.note(write: nil, of: target.shard) }
+        }
         return zip(targets, results).map { ShardWrite(target: $0, result: $1) }
     }
 

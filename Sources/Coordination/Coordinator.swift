@@ -19,6 +19,7 @@ package final class Coordinator: Sendable {
     let clock: DeadlineClock
     let registry: SchemaRegistry
     let plans: PlanCache
+    let outlines: OutlineCache
     /// When this coordinator first erased what ended.
     private let erasures = Mutex<[Incarnation: ContinuousClock.Instant]>([:])
     private let health = Mutex<[NodeID: NodeHealth]>([:])
@@ -43,6 +44,14 @@ package final class Coordinator: Sendable {
         self.clock = clock
         registry = SchemaRegistry(store: store)
         plans = PlanCache(limit: configuration.schemaCacheLimit)
+        outlines = OutlineCache(limit: configuration.outlinesBytes, interval: configuration.outlineInterval, lifetime: configuration.outlineLifetime)
+        let count = metrics.gauge("covey_outlines", help: "Shards whose outline this coordinator keeps.")
+        let bytes = metrics.gauge("covey_outlines_bytes", help: "Memory that they take.")
+        metrics.collect { [weak outlines] _ in
+            guard let total = outlines?.total else { return }
+            count.set(Double(total.outlines))
+            bytes.set(Double(total.bytes))
+        }
     }
 
     /// Makes an empty collection.
@@ -78,6 +87,7 @@ package final class Coordinator: Sendable {
     package func dropCollection(_ name: CollectionName, context: CallContext) async throws(ClusterError) -> Bool {
         guard context.scope.contains(name), let schema = try await registry.drop(name, tenant: context.tenant) else { return false }
         plans.drop(PlanCache.Key(tenant: context.tenant, name: name))
+        outlines.remove(schema.incarnation)
         log(.info, "collection dropped", ["collection": "\(name)", "incarnation": "\(schema.incarnationText)"], context)
         await erase(schema, name, context)
         return true

@@ -35,6 +35,16 @@ package struct CoordinatorConfiguration: Sendable {
     /// Points below which two halves of a shard are merged again; 0 never. Default: 2.5 million, an eighth of those past which a shard splits, so
     /// that neither leads to the other.
     package var mergePoints: Int = 2_500_000
+    /// Bytes that one shard's outline takes at most. Default: 512 KiB, the lists of 64,000 points of 384 dimensions; it gets coarser until it fits.
+    package var outlineBytes: Int = 512 << 10
+    /// Bytes that all outlines take at most; 0 keeps none. Default: 64 MiB.
+    package var outlinesBytes: Int = 64 << 20
+    /// Time between two outlines of a shard that changes. Default: 10 s, so that a shard that is searched and written all the time spends a thousandth of
+    /// its time on it.
+    package var outlineInterval: Duration = .seconds(10)
+    /// Time after which an outline that no answer of the shard confirmed is dropped: an hour, a quarter of the erasure's deadline at most, as half of it may
+    /// pass before a shard is rewritten without what was deleted.
+    package var outlineLifetime: Duration { min(.seconds(3_600), erasureDeadline / 4) }
     /// Shards of a new collection that does not say; `nil`: one per shard node.
     package var defaultShardCount: Int?
 
@@ -61,10 +71,12 @@ package struct CoordinatorConfiguration: Sendable {
             ("schemaTimeout", schemaTimeout), ("erasureDeadline", erasureDeadline),
         ]
         for (name, value) in durations where value <= .zero { throw ClusterError(.invalidArgument, "\(name) must be above 0, found \(value)") }
-        for (name, value) in [("mergeMargin", mergeMargin), ("schemaStaleness", schemaStaleness), ("longestCall", longestCall)] where value < .zero {
+        for (name, value) in [("mergeMargin", mergeMargin), ("schemaStaleness", schemaStaleness), ("longestCall", longestCall), ("outlineInterval", outlineInterval)] where value < .zero {
             throw ClusterError(.invalidArgument, "\(name) must not be negative, found \(value)")
         }
-        guard mergePoints >= 0 else { throw ClusterError(.invalidArgument, "mergePoints must not be negative, found \(mergePoints)") }
+        for (name, value) in [("mergePoints", mergePoints), ("outlineBytes", outlineBytes), ("outlinesBytes", outlinesBytes)] where value < 0 {
+            throw ClusterError(.invalidArgument, "\(name) must not be negative, found \(value)")
+        }
         let counts: [(String, Int)] = [
             ("schemaCacheLimit", schemaCacheLimit), ("dropsPerSweep", dropsPerSweep), ("maximumLimit", maximumLimit), ("maximumBatchPoints", maximumBatchPoints),
             ("maximumWrites", maximumWrites),

@@ -16,6 +16,15 @@ package struct Coverage: Hashable, Sendable {
         self.gaps = gaps
     }
 
+    /// What is missing could have changed the hits of several searches if it could have changed those of one; that it could not has to be known of all.
+    package mutating func judgeGaps(_ one: Coverage, _ other: Coverage) {
+        for index in gaps.indices {
+            // A search that the shard answered lacks nothing of it.
+            let judged = [one, other].map { coverage in coverage.gaps.first { $0.shard == gaps[index].shard }.map(\.couldChange) ?? false }
+            gaps[index].couldChange = judged.contains(true) ? true : judged.contains(nil) ? nil : false
+        }
+    }
+
     package var isComplete: Bool { gaps.isEmpty && work.pointsUnreadable == 0 }
     package var pointsSearched: Int { work.pointsByCode + work.pointsExactly }
 
@@ -42,6 +51,10 @@ package struct Coverage: Hashable, Sendable {
         package var reason: ClusterError
         /// Points that the shard held when it last answered, if it ever did.
         package var pointsLastKnown: Int?
+        /// Whether a point that the shard held at ``outlinePosition`` could stand among the hits of a search; `nil` if that is not known.
+        package var couldChange: Bool?
+        /// Position of the shard's log that its outline is of, if there is one here.
+        package var outlinePosition: UInt64?
 
         package init(shard: ShardID, node: NodeID, reason: ClusterError, pointsLastKnown: Int?) {
             self.shard = shard

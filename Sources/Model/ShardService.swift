@@ -17,6 +17,8 @@ package protocol ShardService: Sendable {
     func fetch(_ request: FetchRequest, context: CallContext) async throws(ClusterError) -> FetchReply
     func count(_ request: CountRequest, context: CallContext) async throws(ClusterError) -> CountReply
     func status(_ request: StatusRequest, context: CallContext) async throws(ClusterError) -> StatusReply
+    /// Balls that hold all vectors of a shard, of whatever position the node has: with them a caller can say later what a silent shard could have.
+    func outline(_ request: OutlineRequest, context: CallContext) async throws(ClusterError) -> OutlineReply
     /// Turns everything appended so far into one searchable-by-code segment; returns when it serves.
     func seal(_ request: SealRequest, context: CallContext) async throws(ClusterError) -> SealReply
     /// Ends a shard of a dropped collection: a terminal entry in its log, then its objects are deleted.

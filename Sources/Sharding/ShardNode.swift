@@ -196,6 +196,17 @@ package final class ShardNode: ShardService {
         return StatusReply(node: environment.node, shards: statuses, codesScanned: environment.codesScanned.load(ordering: .relaxed))
     }
 
+    package func outline(_ request: OutlineRequest, context: CallContext) async throws(ClusterError) -> OutlineReply {
+        try await reading(request.shard, context) { shard throws(ClusterError) in
+            let snapshot = try await shard.snapshot(for: context)
+            let schema = shard.schema
+            let outline = try await environment.compute(context) { stop throws(ClusterError) in
+                try snapshot.outline(schema, maximumBytes: request.maximumBytes, stop: stop)
+            }
+            return OutlineReply(range: shard.range, position: snapshot.position, manifestVersion: snapshot.manifestVersion, outline: outline)
+        }
+    }
+
     package func seal(_ request: SealRequest, context: CallContext) async throws(ClusterError) -> SealReply {
         if request.mergeWith == nil { try await finishMerge(of: request.shard, context) }
         if request.takeover {

@@ -7,6 +7,9 @@ import Storage
 final class Checker: @unchecked Sendable {  // one thread
     private let history: StoreHistory
     private(set) var violations: [String] = []
+    /// Gaps of which answers said whether they could have changed them, and those that could not.
+    private(set) var judged = 0
+    private(set) var harmless = 0
     /// Acknowledgements, by request and shard.
     private var acknowledgements: [(request: RequestID, shard: ShardID, position: UInt64, at: Duration)] = []
     private var refusals: [(RequestID, [ShardID])] = []
@@ -120,6 +123,7 @@ final class Checker: @unchecked Sendable {  // one thread
             check(hit.point, history.model(of: shard), shard, range(shard, hit.point.id, begun, isVerified: unverified.isDisjoint(with: history.line(of: shard))), begun)
         }
         if answer.coverage.work.pointsUnreadable > 0 { report("a search says that \(answer.coverage.work.pointsUnreadable) points are unreadable") }
+        checkGaps(query, answer)
         // What was overwritten meanwhile was left out of the answer, and says so.
         guard answer.superseded == 0 else { return }
         let isFull = answer.hits.count == query.limit
@@ -133,6 +137,23 @@ final class Checker: @unchecked Sendable {  // one thread
                 if !isFull || (score, id) < worst! {
                     report("\(begun.consistency) search of shard \(shard) left out \(id) at distance \(score), though it lived throughout positions \(range); life \(model.story(id)); hits \(answer.hits.map { "\($0.point.id)@\($0.point.version)" }), superseded \(answer.superseded), gaps \(answer.coverage.gaps.map { "\($0.shard.index): \($0.reason)" }), pointsHeld \(answer.coverage.work.pointsHeld) searched \(answer.coverage.pointsSearched) unread \(answer.coverage.work.pointsUnreadable), disk \(history.isOnDisk)")
                 }
+            }
+        }
+    }
+
+    /// A gap that could not have changed the hits holds no point, at its outline's position, that would stand among them.
+    private func checkGaps(_ query: SearchQuery, _ answer: SearchAnswer) {
+        for gap in answer.coverage.gaps {
+            guard let couldChange = gap.couldChange, let position = gap.outlinePosition else { continue }
+            judged += 1
+            guard !couldChange else { continue }
+            harmless += 1
+            let model = history.model(of: gap.shard)
+            for id in model.versions.keys {
+                guard let point = model.live(id, in: position...position).first?.point else { continue }
+                let score = zip(point.vector, query.vector).reduce(Float(0)) { $0 + ($1.0 - $1.1) * ($1.0 - $1.1) }.squareRoot()
+                guard answer.hits.count < query.limit || (score, id) < (answer.hits.last!.score, answer.hits.last!.point.id) else { continue }
+                report("shard \(gap.shard) is said to hold nothing at position \(position) that could have changed a search, but \(id) is at distance \(score); hits \(answer.hits.map(\.score)); life \(model.story(id))")
             }
         }
     }

@@ -102,6 +102,9 @@ final class SimulatedPeer: ShardService, @unchecked Sendable {  // one thread
     func status(_ request: StatusRequest, context: CallContext) async throws(ClusterError) -> StatusReply {
         try await call(context) { node, context throws(ClusterError) in try await node.status(request, context: context) }
     }
+    func outline(_ request: OutlineRequest, context: CallContext) async throws(ClusterError) -> OutlineReply {
+        try await call(context) { node, context throws(ClusterError) in try await node.outline(request, context: context) }
+    }
     func seal(_ request: SealRequest, context: CallContext) async throws(ClusterError) -> SealReply {
         try await call(context) { node, context throws(ClusterError) in try await node.seal(request, context: context) }
     }

@@ -15,6 +15,9 @@ package struct Simulation: Sendable {
         package var acknowledged = 0
         package var failed = 0
         package var reads = 0
+        /// Gaps of searches of which it was said whether they could have changed the hits, and those that could not.
+        package var judged = 0
+        package var harmless = 0
         package var faults = 0
         package var claims = 0
         package var splits = 0
@@ -46,6 +49,7 @@ package struct Simulation: Sendable {
             }
             if ended == nil { checker.report("everything waits for what never happens") }
             report.violations = checker.violations
+            (report.judged, report.harmless) = (checker.judged, checker.harmless)
             (report.operations, report.acknowledged, report.failed, report.reads) = (workload.operations, workload.acknowledged, workload.failed, workload.reads)
             report.faults = world.faults
             report.claims = workload.collections.flatMap(\.allShards).reduce(0) { $0 + world.history.model(of: $1).claims }

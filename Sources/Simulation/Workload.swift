@@ -167,7 +167,7 @@ final class Workload: @unchecked Sendable {  // one thread
         let consistency = consistency()
         let begun = checker.begin(collection, consistency, now: scheduler.elapsed)
         // The exact scan: a recall of one is what the model can be held to.
-        let query = SearchQuery(vector: vector(), limit: 6, effort: SearchEffort(exact: true), withVector: true, partial: scheduler.pick([.degrade, .fail]))
+        let query = SearchQuery(vector: vector(), limit: scheduler.pick([6, 6, 1]), effort: SearchEffort(exact: true), withVector: true, partial: scheduler.pick([.degrade, .fail]))
         guard let answer = try? await coordinator.search(query, in: collection.name, context: context(collection, consistency)) else { return }
         reads += 1
         checker.checkSearch(query, answer, begun)

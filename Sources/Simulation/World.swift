@@ -73,6 +73,8 @@ final class World: @unchecked Sendable {  // one thread
             configuration.readTimeout = .seconds(4)
             configuration.writeTimeout = .seconds(8)
             configuration.schemaStaleness = scheduler.pick([.zero, .seconds(1)])
+            configuration.outlineInterval = scheduler.pick([.zero, .seconds(10)])
+            configuration.outlineBytes = scheduler.pick([100, 512 << 10])
             coordinators[machine.name] = try Coordinator(
                 store: store, members: members, configuration: configuration, logger: quiet(), metrics: Metrics(), clock: machine.clock)
         }

@@ -26,6 +26,9 @@ package struct RemoteShard: ShardService {
     package func status(_ request: StatusRequest, context: CallContext) async throws(ClusterError) -> StatusReply {
         try await call("Status", request, context)
     }
+    package func outline(_ request: OutlineRequest, context: CallContext) async throws(ClusterError) -> OutlineReply {
+        try await call("Outline", request, context)
+    }
     package func seal(_ request: SealRequest, context: CallContext) async throws(ClusterError) -> SealReply {
         try await call("Seal", request, context)
     }

@@ -40,6 +40,11 @@ struct ServiceRoutes: Sendable {
         unary("/\(service)/Status") { (request: StatusRequest, context) throws(ClusterError) in
             try await shard.status(request, context: context).encoded()
         }
+        unary("/\(service)/Outline") { (request: OutlineRequest, context) throws(ClusterError) in
+            let reply = try await shard.outline(request, context: context)
+            return try (reply.outline?.byteCount ?? 0) <= LoopExecutor.mostBytes
+                ? reply.encoded() : await awayFromLoops { () throws(ClusterError) in try reply.encoded() }
+        }
         unary("/\(service)/Seal") { (request: SealRequest, context) throws(ClusterError) in
             try await shard.seal(request, context: context).encoded()
         }

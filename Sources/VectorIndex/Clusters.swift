@@ -66,6 +66,16 @@ struct Clusters {
         listStarts.append(UInt32(order.count))
     }
 
+    /// The list that holds a row.
+    static func list(of row: Int, _ starts: [UInt32]) -> Int {
+        var (low, high) = (0, starts.count - 2)
+        while low < high {
+            let middle = (low + high + 1) / 2
+            if Int(starts[middle]) <= row { low = middle } else { high = middle - 1 }
+        }
+        return low
+    }
+
     /// The rows that vectors became.
     func rows(of vectors: [Int]) -> [Int] {
         var rowOf = [UInt32](repeating: 0, count: order.count)

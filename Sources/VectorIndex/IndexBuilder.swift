@@ -73,7 +73,7 @@ package struct IndexBuilder: Sendable {
             parents: clusters.lists, parentBiases: listBiases.map { $0 * Tier.rowBias(metric) }, starts: clusters.listStarts,
             describedBias: metric == .dot ? nil : 0.5, measured: measured(heldOut, clusters)
         ).write(parameters, random: &random, work: work, until: (BuildShare.rowCodebooks, BuildShare.rowCodes), into: writer)
-        try writeVectors(vectors, order: clusters.order, work, into: writer)
+        try writeVectors(vectors, clusters, mean: mean, work, into: writer)
         let calibration = try Calibrator(SegmentIndex(writer.written())).measure(clusters.rows(of: heldOut), work)
         try writer.addSection(IndexSection.calibration, elements: calibration?.numbers ?? [])
         return clusters.order
@@ -152,26 +152,49 @@ package struct IndexBuilder: Sendable {
     /// How far above its mean, in standard deviations, a list's best row is expected along the query.
     private static let reach: Float = 3
 
-    private func writeVectors(_ vectors: VectorSource, order: [UInt32], _ work: BuildWork, into writer: SegmentWriter) throws(SegmentError) {
+    /// The vectors as they came, and what is bounded of them as they are compared.
+    private func writeVectors(_ vectors: VectorSource, _ clusters: Clusters, mean: [Float], _ work: BuildWork, into writer: SegmentWriter) throws(SegmentError) {
         let (dimension, datatype) = (dimension, datatype)
+        let (order, lists, starts) = (clusters.order, clusters.lists, clusters.listStarts)
         let needsNorms = datatype.dividesByLength(under: metric)
         var inverseNorms: [Float] = []
+        var radii = [Float](repeating: 0, count: lists.count)
+        var (shortest, longest) = (Float.infinity, 0 as Float)
         try writer.beginSection(IndexSection.vectors)
         try work.forEach(pieces(order.count, elements: 1 << 15), until: BuildShare.vectors) { piece in
             var (bytes, norms, vector): ([UInt8], [Float], [Float]) = ([], [], [Float](repeating: 0, count: dimension))
+            var (radii, lengths): ([(list: Int, radius: Float)], [Float]) = ([], [.infinity, 0])
+            var centre = BallCentre(dimension: dimension)
+            var list = Clusters.list(of: piece.lowerBound, starts) - 1
             bytes.reserveCapacity(piece.count * dimension * datatype.byteCount)
             for row in piece {
+                while radii.isEmpty || row >= Int(starts[list + 1]) {
+                    list += 1
+                    radii.append((list, 0))
+                    centre.set(mean.span, lists.bytes.span.extracting(list * dimension..<(list + 1) * dimension), scale: lists.scales[list])
+                }
                 var out = vector.mutableSpan
                 vectors.copy(Int(order[row]), &out)
                 FullVectors.append(vector.span, as: datatype, to: &bytes)
-                if needsNorms { norms.append(FullVectors.inverseNorm(of: vector.span)) }
+                if needsNorms {
+                    norms.append(FullVectors.inverseNorm(of: vector.span))
+                    var scaled = vector.mutableSpan
+                    FullVectors.scale(&scaled, by: norms[norms.count - 1])
+                }
+                radii[radii.count - 1].radius = max(radii[radii.count - 1].radius, BallCentre.roundedUp(centre.distance(to: vector.span)))
+                let length = BallCentre.length(of: vector.span)
+                lengths = [min(lengths[0], BallCentre.roundedDown(length)), max(lengths[1], BallCentre.roundedUp(length))]
             }
-            return (bytes, norms)
-        } take: { (part: (bytes: [UInt8], norms: [Float])) throws(SegmentError) in
+            return (bytes, norms, radii, lengths)
+        } take: { (part: (bytes: [UInt8], norms: [Float], radii: [(list: Int, radius: Float)], lengths: [Float])) throws(SegmentError) in
             try writer.append(part.bytes)
             inverseNorms += part.norms
+            for (list, radius) in part.radii { radii[list] = max(radii[list], radius) }
+            (shortest, longest) = (min(shortest, part.lengths[0]), max(longest, part.lengths[1]))
         }
         try writer.endSection()
         if needsNorms { try writer.addSection(IndexSection.inverseNorms, elements: inverseNorms) }
+        try writer.addSection(IndexSection.lists + IndexSection.radii, elements: radii)
+        try writer.addSection(IndexSection.lengths, elements: [shortest, longest])
     }
 }

@@ -13,6 +13,8 @@ import Model
 /// | `regions.bytes`, `.scales`, `.biases` | the regions' centres: UInt8 `[R, d]`, Float `[R]`, Float `[R]` |
 /// | `lists.…` | the tier of the lists' centres, whose parents are regions |
 /// | `rows.…` | the tier of the vectors, whose parents are lists |
+/// | `lists.radii` | Float `[L]`: no row of a list is farther from its centre, as `lists.bytes` says it; infinite where distances overflow |
+/// | `index.lengths` | Float `[2]`: no vector is shorter than the first or longer than the second, as it is compared |
 /// | `rows.error` | Float `[1]`: mean squared distance of rows from what their codes describe, see ``SegmentIndex/quantizationError`` |
 /// | `index.calibration` | Float `[levels, 1 + 7 · steps]`: limit, then margin, lists at most, margin by code, flattery, candidates, lists, recall of each step, see ``Calibration``; empty in small segments |
 /// | `index.vectors` | `[n, d]` of the datatype: the vectors as they came |
@@ -30,7 +32,7 @@ import Model
 /// | `.code.biases` | UInt8 `[c]`: b of what the codes describe, less the parent's b: lowest + unit · byte |
 /// | `.code.range` | Float `[2]`: lowest, unit |
 ///
-/// Means, scales and inverse norms are finite, these, the norm and the error not negative, biases numbers; a file in which they are not is refused. Whatever else a file
+/// Means, scales and inverse norms are finite, these, radii, lengths, the norm and the error not negative, biases numbers; a file in which they are not is refused. Whatever else a file
 /// says, its search stays within it.
 ///
 /// Subspace s has the elements ⌊s·d/M⌋ up to ⌊(s+1)·d/M⌋. Codes stand in blocks of 16 children of one parent, and
@@ -40,6 +42,7 @@ enum IndexSection {
     static let header = "index.header"
     static let mean = "index.mean"
     static let norm = "index.norm"
+    static let lengths = "index.lengths"
     static let calibration = "index.calibration"
     static let vectors = "index.vectors"
     static let inverseNorms = "index.inverse.norms"
@@ -51,6 +54,7 @@ enum IndexSection {
     static let bytes = ".bytes"
     static let scales = ".scales"
     static let biases = ".biases"
+    static let radii = ".radii"
     static let codebooks = ".codebooks"
     static let codes = ".codes"
     static let codeBiases = ".code.biases"

@@ -16,6 +16,8 @@ import VectorMath
         unsafe biasPointer = try unsafe file.biases(of: IndexSection.regions, count: count)
     }
 
+    var byteVectors: ByteVectors { unsafe ByteVectors(dimension: bytePointer.count / count, bytes: Array(bytePointer), scales: Array(scalePointer)) }
+
     var memoryByteCount: Int { unsafe bytePointer.count + 8 * count }
 
     /// Sets `keys` to a ``RankKey`` with each region's similarity, see ``Tier``.

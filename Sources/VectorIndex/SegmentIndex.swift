@@ -27,6 +27,10 @@ import VectorMath
     let lists: Tier
     let rows: Tier
     let vectors: FullVectors
+    /// `[listCount]`, see ``IndexSection``.
+    nonisolated(unsafe) let radii: UnsafeBufferPointer<Float>
+    /// Of the shortest and of the longest vector.
+    let lengths: (least: Float, greatest: Float)
     let kernels: Kernels
     /// What queries and vectors are compared less: the vectors' mean; nothing for inner products, which it would only shift.
     let origin: [Float]
@@ -64,6 +68,9 @@ import VectorMath
         squaredError = try unsafe file.floats(of: IndexSection.rows + IndexSection.error, count: 1, "a number from 0 on") { $0 >= 0 }[0]
         mean = try unsafe Array(file.floats(of: IndexSection.mean, count: dimension, "a finite number") { $0.isFinite })
         origin = metric == .dot ? [Float](repeating: 0, count: dimension) : mean
+        unsafe radii = try unsafe file.floats(of: IndexSection.lists + IndexSection.radii, count: listCount, "a number from 0 on") { $0 >= 0 }
+        let lengths = try unsafe file.floats(of: IndexSection.lengths, count: 2, "a number from 0 on") { $0 >= 0 }
+        self.lengths = unsafe (lengths[0], lengths[1])
         vectors = try FullVectors(file, datatype: datatype, metric: metric, count: count, dimension: dimension, kernels: kernels)
     }
 

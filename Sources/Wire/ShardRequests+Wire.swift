@@ -6,6 +6,7 @@ extension Covey_V1_SearchRequest: TenantMessage {}
 extension Covey_V1_FetchRequest: TenantMessage {}
 extension Covey_V1_CountRequest: TenantMessage {}
 extension Covey_V1_StatusRequest: TenantMessage {}
+extension Covey_V1_OutlineRequest: TenantMessage {}
 extension Covey_V1_SealRequest: TenantMessage {}
 extension Covey_V1_DropRequest: TenantMessage {}
 extension Covey_V1_FollowRequest: TenantMessage {}

@@ -149,6 +149,8 @@ struct NodeProcess {
         coordination.readTimeout = .milliseconds(configuration.number("coordinator.deadline_ms"))
         let splitPoints = configuration.number("shard.split_points")
         coordination.mergePoints = min(configuration.number("shard.merge_points"), splitPoints > 0 ? splitPoints / 2 : .max)
+        coordination.outlineBytes = configuration.number("coordinator.outline_kib") << 10
+        coordination.outlinesBytes = configuration.number("coordinator.outlines_mib") << 20
         coordination.maximumWrites = max(1, configuration.number("gateway.concurrent_requests") / 2)
         let coordinator = try Coordinator(store: store, members: members, configuration: coordination, logger: logger, metrics: metrics, clock: .onLoops)
         let address = try configuration.address("gateway.address")
@@ -190,6 +192,7 @@ struct NodeProcess {
     /// Erases what collections left behind that ended, and what was deleted or overwritten: it costs one listing, and one for each tenant. Merges
     /// shards that became small.
     private func sweep(_ coordinator: Coordinator, _ tenants: [TenantID]) async {
+        coordinator.forgetOldOutlines()
         for tenant in tenants where !Task.isCancelled {
             do {
                 let left = try await coordinator.finishDrops(context: CallContext(requestID: .random(), tenant: tenant))

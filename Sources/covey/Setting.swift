@@ -154,6 +154,12 @@ struct Setting: Sendable {
             key: "coordinator.deadline_ms", kind: .wholeNumber(1...600_000), fallback: "5000",
             help: "time for one search over all shards, in ms; a shard that is later costs coverage"),
         Setting(
+            key: "coordinator.outline_kib", kind: .wholeNumber(1...1_048_576), fallback: "512",
+            help: "memory for one shard's outline in KiB, which says whether the shard, when it does not answer, could have changed a search's hits; coarser until it fits"),
+        Setting(
+            key: "coordinator.outlines_mib", kind: .wholeNumber(0...1_048_576), fallback: "64",
+            help: "memory for the outlines of all shards in MiB, those of shards searched longest ago removed first; 0 keeps none"),
+        Setting(
             key: "shard.workers", kind: .wholeNumber(0...1_024), fallback: "0", help: "threads that search and build segments; 0 takes one per core"),
         Setting(
             key: "shard.seal_points", kind: .wholeNumber(1...100_000_000), fallback: "20000",

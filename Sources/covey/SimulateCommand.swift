@@ -23,6 +23,7 @@ struct SimulateCommand: ParsableCommand {
             throw ValidationError("the program cannot be started again with a fixed hash seed: errno \(errno)")
         }
         var (clean, failed, faults, claims, splits, merges, acknowledged, reads, void) = (0, [UInt64](), 0, 0, 0, 0, 0, 0, 0)
+        var (judged, harmless) = (0, 0)
         for seed in try range() {
             let report = Simulation.run(seed: seed, operations: operations)
             if report.violations.isEmpty { clean += 1 } else { failed.append(seed) }
@@ -33,6 +34,8 @@ struct SimulateCommand: ParsableCommand {
             void += report.void
             acknowledged += report.acknowledged
             reads += report.reads
+            judged += report.judged
+            harmless += report.harmless
             if verbose || !report.violations.isEmpty || self.seed != nil {
                 print(
                     "seed \(seed): \(report.violations.isEmpty ? "clean" : "FAILED"), \(report.operations) operations, \(report.acknowledged) writes acknowledged, "
@@ -41,7 +44,7 @@ struct SimulateCommand: ParsableCommand {
                 for violation in report.violations { print("    \(violation)") }
             }
         }
-        print("\(clean) seeds clean, \(failed.count) failed; \(acknowledged) writes acknowledged, \(reads) reads checked, \(faults) faults, \(claims) claims, \(splits) splits, \(merges) merges, \(void) void entries")
+        print("\(clean) seeds clean, \(failed.count) failed; \(acknowledged) writes acknowledged, \(reads) reads checked, \(faults) faults, \(claims) claims, \(splits) splits, \(merges) merges, \(void) void entries, \(judged) gaps judged, \(harmless) harmless")
         guard failed.isEmpty else { throw ExitCode(1) }
     }
 

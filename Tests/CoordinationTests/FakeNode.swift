@@ -6,6 +6,7 @@ import Observability
 import Placement
 import Storage
 import Synchronization
+import VectorMath
 
 /// A shard node in memory that obeys the contract of ``ShardService`` by the slowest and most obvious means, and breaks on demand.
 final class FakeNode: ShardService {
@@ -118,7 +119,7 @@ final class FakeNode: ShardService {
         if case .wrongRange? = fault { range = .all }
         afterSearch.withLock { $0 }?(self, request.shard)
         let work = SearchWork(pointsHeld: rows.count, pointsExactly: rows.count)
-        return SearchReply(hits: Array(hits), range: range, work: work, position: 1, manifestVersion: 0)
+        return SearchReply(hits: Array(hits), range: range, work: work, position: state.withLock { $0.positions[request.shard] ?? 1 }, manifestVersion: 0)
     }
 
     /// Steps that need no index.
@@ -170,6 +171,19 @@ final class FakeNode: ShardService {
                 shard: $0, range: .all, points: rows(of: $0).count, pointsByCode: 0, segments: 0, logPosition: 0, epoch: 1, manifestVersion: 0,
                 indexBytes: 10, fileBytes: 20, damaged: $0.index == 1 ? ["segment-7: checksum"] : [])
         }, codesScanned: 5)
+    }
+
+    /// A ball of its own around each point.
+    func outline(_ request: OutlineRequest, context: CallContext) async throws(ClusterError) -> OutlineReply {
+        _ = try await enter("outline", request.shard)
+        let schema = try await schema(of: request.shard)
+        return state.withLock { state in
+            let vectors = state.rows[request.shard, default: [:]].values.map(\.point.vector)
+            let balls = ShardOutline.Balls(around: Array(vectors.joined()), dimension: schema.dimension) { take in for vector in vectors { take(vector.span) } }
+            return OutlineReply(
+                range: HashRange.tiling(schema.shardCount)[request.shard.index], position: state.positions[request.shard] ?? 1, manifestVersion: 0,
+                outline: ShardOutline(balls: [balls]))
+        }
     }
 
     func seal(_ request: SealRequest, context: CallContext) async throws(ClusterError) -> SealReply {

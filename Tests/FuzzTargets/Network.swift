@@ -92,9 +92,9 @@ private func reply<Reply: WireValue>(_ type: Reply.Type) -> @Sendable ([UInt8]) 
 
 private let wireRequests = [
     request(AppendRequest.self), request(SearchRequest.self), request(ExplainRequest.self), request(FetchRequest.self), request(CountRequest.self), request(StatusRequest.self),
-    request(SealRequest.self), request(DropRequest.self), request(FollowRequest.self), request(AnswerRequest.self),
+    request(SealRequest.self), request(DropRequest.self), request(FollowRequest.self), request(AnswerRequest.self), request(OutlineRequest.self),
 ]
 private let wireReplies = [
     reply(AppendReply.self), reply(SearchReply.self), reply(ExplainReply.self), reply(FetchReply.self), reply(CountReply.self), reply(StatusReply.self), reply(SealReply.self),
-    reply(AnswerEvent.self),
+    reply(AnswerEvent.self), reply(OutlineReply.self),
 ]

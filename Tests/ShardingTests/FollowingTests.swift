@@ -108,6 +108,7 @@ private final class Link: ShardService {
     func fetch(_ request: FetchRequest, context: CallContext) async throws(ClusterError) -> FetchReply { try await node.fetch(request, context: context) }
     func count(_ request: CountRequest, context: CallContext) async throws(ClusterError) -> CountReply { try await node.count(request, context: context) }
     func status(_ request: StatusRequest, context: CallContext) async throws(ClusterError) -> StatusReply { try await node.status(request, context: context) }
+    func outline(_ request: OutlineRequest, context: CallContext) async throws(ClusterError) -> OutlineReply { try await node.outline(request, context: context) }
     func seal(_ request: SealRequest, context: CallContext) async throws(ClusterError) -> SealReply { try await node.seal(request, context: context) }
     func drop(_ request: DropRequest, context: CallContext) async throws(ClusterError) { try await node.drop(request, context: context) }
     func follow(_ request: FollowRequest, context: CallContext) async throws(ClusterError) {

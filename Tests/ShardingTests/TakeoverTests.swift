@@ -88,6 +88,7 @@ private struct Unreachable: ShardService {
     func fetch(_ request: FetchRequest, context: CallContext) async throws(ClusterError) -> FetchReply { try refuse() }
     func count(_ request: CountRequest, context: CallContext) async throws(ClusterError) -> CountReply { try refuse() }
     func status(_ request: StatusRequest, context: CallContext) async throws(ClusterError) -> StatusReply { try refuse() }
+    func outline(_ request: OutlineRequest, context: CallContext) async throws(ClusterError) -> OutlineReply { try refuse() }
     func seal(_ request: SealRequest, context: CallContext) async throws(ClusterError) -> SealReply { try refuse() }
     func drop(_ request: DropRequest, context: CallContext) async throws(ClusterError) { try refuse() }
     func follow(_ request: FollowRequest, context: CallContext) async throws(ClusterError) { try refuse() }

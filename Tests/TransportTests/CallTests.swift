@@ -14,6 +14,7 @@ import Transport
             #expect(try await shard.fetch(FetchRequest(shard: testShard, selection: .ids([])), context: context()) == FetchReply(points: []))
             #expect(try await shard.count(CountRequest(shard: testShard), context: context()).count == 42)
             #expect(try await shard.status(StatusRequest(), context: context()).codesScanned == 9)
+            #expect(try await shard.outline(OutlineRequest(shard: testShard, maximumBytes: 7), context: context()).position == 7)
             #expect(try await shard.seal(SealRequest(shard: testShard), context: context()) == SealReply(points: 5, segments: 1))
             try await shard.drop(DropRequest(shard: testShard), context: context())
             var events: [AnswerEvent] = []

@@ -49,6 +49,9 @@ final class FakeShard: ShardService {
     func status(_ request: StatusRequest, context: CallContext) async throws(ClusterError) -> StatusReply {
         StatusReply(node: NodeID("fake"), shards: [], codesScanned: 9)
     }
+    func outline(_ request: OutlineRequest, context: CallContext) async throws(ClusterError) -> OutlineReply {
+        OutlineReply(range: .all, position: UInt64(request.maximumBytes), manifestVersion: 2, outline: ShardOutline())
+    }
     func seal(_ request: SealRequest, context: CallContext) async throws(ClusterError) -> SealReply { SealReply(points: 5, segments: 1) }
     func drop(_ request: DropRequest, context: CallContext) async throws(ClusterError) {}
     func follow(_ request: FollowRequest, context: CallContext) async throws(ClusterError) {}

@@ -121,6 +121,19 @@ struct RandomModel {
                 pointsUnreadable: count(), listsScanned: count(), recall: optional { Double($0.count()) }),
             position: next(), manifestVersion: next())
     }
+    mutating func outlineReply() -> OutlineReply {
+        OutlineReply(
+            range: range(), position: next(), manifestVersion: next(),
+            outline: optional { random in
+                ShardOutline(balls: random.list { random in
+                    let mean = random.vector()
+                    let count = Int(random.next() % 4)
+                    return ShardOutline.Balls(
+                        mean: mean, bytes: (0..<count * mean.count).map { _ in UInt8(truncatingIfNeeded: random.next()) }, scales: (0..<count).map { _ in random.score() },
+                        radii: (0..<count).map { _ in random.score() }, leastLength: random.score(), greatestLength: random.score())
+                })
+            })
+    }
     mutating func statusReply() -> StatusReply {
         StatusReply(
             node: NodeID(text()),

@@ -27,7 +27,9 @@ struct Retrieval: Sendable {
             let answer = try await coordinator.search(query, in: name, context: context)
             for hit in answer.hits where best[hit.point.id].map({ $0.score < hit.score }) ?? true { best[hit.point.id] = hit }
             explanations = answer.explanations
-            if coverage.map({ answer.coverage.pointsSearched < $0.pointsSearched }) ?? true { coverage = answer.coverage }
+            var next = coverage.map { answer.coverage.pointsSearched < $0.pointsSearched } ?? true ? answer.coverage : coverage!
+            if let coverage { next.judgeGaps(coverage, answer.coverage) }
+            coverage = next
         }
         let hits = best.values.sorted { ($0.score, $1.point.id) > ($1.score, $0.point.id) }.prefix(limit)
         return (Array(hits), coverage ?? Coverage(shardsAsked: 0, shardsAnswered: 0, work: SearchWork()), explanations)

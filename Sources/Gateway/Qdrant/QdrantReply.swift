@@ -62,7 +62,8 @@ extension Coverage.Gap {
     var json: JSONOutput {
         [
             "shard": .integer(shard.index), "node": .string(node.rawValue), "code": .string("\(reason.code)"), "reason": .string(reason.message),
-            "points_last_known": pointsLastKnown.map(JSONOutput.integer) ?? .null,
+            "points_last_known": pointsLastKnown.map(JSONOutput.integer) ?? .null, "could_change": couldChange.map(JSONOutput.bool) ?? .null,
+            "outline_position": outlinePosition.map(JSONOutput.unsigned) ?? .null,
         ]
     }
 }

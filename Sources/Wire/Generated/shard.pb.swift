@@ -1470,6 +1470,109 @@ package nonisolated struct Covey_V1_IndexTrace: Sendable {
   fileprivate var _byBytes: Covey_V1_Rank? = nil
 }
 
+package nonisolated struct Covey_V1_OutlineRequest: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var tenant: String = String()
+
+  package var shard: Covey_V1_ShardID {
+    get {_shard ?? Covey_V1_ShardID()}
+    set {_shard = newValue}
+  }
+  /// Returns true if `shard` has been explicitly set.
+  package var hasShard: Bool {self._shard != nil}
+  /// Clears the value of `shard`. Subsequent reads from it will return its default value.
+  package mutating func clearShard() {self._shard = nil}
+
+  /// The outline gets coarser until it takes so many bytes at most.
+  package var maximumBytes: Int64 = 0
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+
+  fileprivate var _shard: Covey_V1_ShardID? = nil
+}
+
+package nonisolated struct Covey_V1_OutlineReply: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var range: Covey_V1_HashRange {
+    get {_range ?? Covey_V1_HashRange()}
+    set {_range = newValue}
+  }
+  /// Returns true if `range` has been explicitly set.
+  package var hasRange: Bool {self._range != nil}
+  /// Clears the value of `range`. Subsequent reads from it will return its default value.
+  package mutating func clearRange() {self._range = nil}
+
+  /// Log position whose points the outline holds, and the manifest's version at it.
+  package var position: UInt64 = 0
+
+  package var manifestVersion: UInt64 = 0
+
+  /// Absent if there is none: a file cannot be read, distances overflow, or the coarsest takes too many bytes.
+  package var outline: Covey_V1_ShardOutline {
+    get {_outline ?? Covey_V1_ShardOutline()}
+    set {_outline = newValue}
+  }
+  /// Returns true if `outline` has been explicitly set.
+  package var hasOutline: Bool {self._outline != nil}
+  /// Clears the value of `outline`. Subsequent reads from it will return its default value.
+  package mutating func clearOutline() {self._outline = nil}
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+
+  fileprivate var _range: Covey_V1_HashRange? = nil
+  fileprivate var _outline: Covey_V1_ShardOutline? = nil
+}
+
+package nonisolated struct Covey_V1_ShardOutline: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var balls: [Covey_V1_Balls] = []
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+/// Balls that hold vectors as they are compared.
+package nonisolated struct Covey_V1_Balls: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// [d]
+  package var mean: [Float] = []
+
+  /// [count, d]: element e of a centre is mean[e] + (byte - 128) * scale.
+  package var centres: Data = Data()
+
+  /// [count]
+  package var scales: [Float] = []
+
+  /// [count]
+  package var radii: [Float] = []
+
+  /// No vector of any of the balls is shorter or longer.
+  package var leastLength: Float = 0
+
+  package var greatestLength: Float = 0
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
 // MARK: - Code below here is support for the SwiftProtobuf runtime.
 
 fileprivate nonisolated let _protobuf_package = "covey.v1"
@@ -3802,6 +3905,184 @@ nonisolated extension Covey_V1_IndexTrace: SwiftProtobuf.Message, SwiftProtobuf.
     if lhs._byCode != rhs._byCode {return false}
     if lhs._byBytes != rhs._byBytes {return false}
     if lhs.rescored != rhs.rescored {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Covey_V1_OutlineRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".OutlineRequest"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}tenant\0\u{1}shard\0\u{3}maximum_bytes\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.tenant) }()
+      case 2: try { try decoder.decodeSingularMessageField(value: &self._shard) }()
+      case 3: try { try decoder.decodeSingularInt64Field(value: &self.maximumBytes) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    if !self.tenant.isEmpty {
+      try visitor.visitSingularStringField(value: self.tenant, fieldNumber: 1)
+    }
+    try { if let v = self._shard {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+    } }()
+    if self.maximumBytes != 0 {
+      try visitor.visitSingularInt64Field(value: self.maximumBytes, fieldNumber: 3)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Covey_V1_OutlineRequest, rhs: Covey_V1_OutlineRequest) -> Bool {
+    if lhs.tenant != rhs.tenant {return false}
+    if lhs._shard != rhs._shard {return false}
+    if lhs.maximumBytes != rhs.maximumBytes {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Covey_V1_OutlineReply: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".OutlineReply"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}range\0\u{1}position\0\u{3}manifest_version\0\u{1}outline\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularMessageField(value: &self._range) }()
+      case 2: try { try decoder.decodeSingularUInt64Field(value: &self.position) }()
+      case 3: try { try decoder.decodeSingularUInt64Field(value: &self.manifestVersion) }()
+      case 4: try { try decoder.decodeSingularMessageField(value: &self._outline) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    try { if let v = self._range {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
+    } }()
+    if self.position != 0 {
+      try visitor.visitSingularUInt64Field(value: self.position, fieldNumber: 2)
+    }
+    if self.manifestVersion != 0 {
+      try visitor.visitSingularUInt64Field(value: self.manifestVersion, fieldNumber: 3)
+    }
+    try { if let v = self._outline {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 4)
+    } }()
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Covey_V1_OutlineReply, rhs: Covey_V1_OutlineReply) -> Bool {
+    if lhs._range != rhs._range {return false}
+    if lhs.position != rhs.position {return false}
+    if lhs.manifestVersion != rhs.manifestVersion {return false}
+    if lhs._outline != rhs._outline {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Covey_V1_ShardOutline: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".ShardOutline"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}balls\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeRepeatedMessageField(value: &self.balls) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.balls.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.balls, fieldNumber: 1)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Covey_V1_ShardOutline, rhs: Covey_V1_ShardOutline) -> Bool {
+    if lhs.balls != rhs.balls {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Covey_V1_Balls: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".Balls"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}mean\0\u{1}centres\0\u{1}scales\0\u{1}radii\0\u{3}least_length\0\u{3}greatest_length\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeRepeatedFloatField(value: &self.mean) }()
+      case 2: try { try decoder.decodeSingularBytesField(value: &self.centres) }()
+      case 3: try { try decoder.decodeRepeatedFloatField(value: &self.scales) }()
+      case 4: try { try decoder.decodeRepeatedFloatField(value: &self.radii) }()
+      case 5: try { try decoder.decodeSingularFloatField(value: &self.leastLength) }()
+      case 6: try { try decoder.decodeSingularFloatField(value: &self.greatestLength) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.mean.isEmpty {
+      try visitor.visitPackedFloatField(value: self.mean, fieldNumber: 1)
+    }
+    if !self.centres.isEmpty {
+      try visitor.visitSingularBytesField(value: self.centres, fieldNumber: 2)
+    }
+    if !self.scales.isEmpty {
+      try visitor.visitPackedFloatField(value: self.scales, fieldNumber: 3)
+    }
+    if !self.radii.isEmpty {
+      try visitor.visitPackedFloatField(value: self.radii, fieldNumber: 4)
+    }
+    if self.leastLength.bitPattern != 0 {
+      try visitor.visitSingularFloatField(value: self.leastLength, fieldNumber: 5)
+    }
+    if self.greatestLength.bitPattern != 0 {
+      try visitor.visitSingularFloatField(value: self.greatestLength, fieldNumber: 6)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Covey_V1_Balls, rhs: Covey_V1_Balls) -> Bool {
+    if lhs.mean != rhs.mean {return false}
+    if lhs.centres != rhs.centres {return false}
+    if lhs.scales != rhs.scales {return false}
+    if lhs.radii != rhs.radii {return false}
+    if lhs.leastLength != rhs.leastLength {return false}
+    if lhs.greatestLength != rhs.greatestLength {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
