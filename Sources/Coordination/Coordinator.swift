@@ -45,11 +45,11 @@ package final class Coordinator: Sendable {
         registry = SchemaRegistry(store: store)
         plans = PlanCache(limit: configuration.schemaCacheLimit)
         outlines = OutlineCache(limit: configuration.outlinesBytes, interval: configuration.outlineInterval, lifetime: configuration.outlineLifetime)
-        let count = metrics.gauge("covey_outlines", help: "Shards whose outline this coordinator keeps.")
-        let bytes = metrics.gauge("covey_outlines_bytes", help: "Memory that they take.")
+        let count = metrics.gauge("covey_outlines", help: "Shards whose outline this coordinator keeps, and of which it knows nothing newer.")
+        let bytes = metrics.gauge("covey_outlines_bytes", help: "Memory that outlines take.")
         metrics.collect { [weak outlines] _ in
             guard let total = outlines?.total else { return }
-            count.set(Double(total.outlines))
+            count.set(Double(total.current))
             bytes.set(Double(total.bytes))
         }
     }

@@ -29,7 +29,10 @@ final class OutlineCache: Sendable {
         self.lifetime = lifetime
     }
 
-    var total: (outlines: Int, bytes: Int) { entries.withLock { ($0.values.count { $0.reply?.outline != nil }, $0.values.reduce(0) { $0 + $1.byteCount }) } }
+    /// Outlines behind which nothing newer is known, and the bytes of all.
+    var total: (current: Int, bytes: Int) {
+        entries.withLock { ($0.values.count { $0.reply?.outline != nil && $0.reply?.position == $0.position }, $0.values.reduce(0) { $0 + $1.byteCount }) }
+    }
 
     // MARK: - What is known
 

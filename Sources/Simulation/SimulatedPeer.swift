@@ -88,7 +88,8 @@ final class SimulatedPeer: ShardService, @unchecked Sendable {  // one thread
         try await call(lossCode: .aborted, context) { node, context throws(ClusterError) in try await node.append(request, context: context) }
     }
     func search(_ request: SearchRequest, context: CallContext) async throws(ClusterError) -> SearchReply {
-        try await call(context) { node, context throws(ClusterError) in try await node.search(request, context: context) }
+        if world.silent[context.requestID] == request.shard { throw ClusterError(.unavailable, "silent") }
+        return try await call(context) { node, context throws(ClusterError) in try await node.search(request, context: context) }
     }
     func explain(_ request: ExplainRequest, context: CallContext) async throws(ClusterError) -> ExplainReply {
         try await call(context) { node, context throws(ClusterError) in try await node.explain(request, context: context) }

@@ -168,7 +168,11 @@ final class Workload: @unchecked Sendable {  // one thread
         let begun = checker.begin(collection, consistency, now: scheduler.elapsed)
         // The exact scan: a recall of one is what the model can be held to.
         let query = SearchQuery(vector: vector(), limit: scheduler.pick([6, 6, 1]), effort: SearchEffort(exact: true), withVector: true, partial: scheduler.pick([.degrade, .fail]))
-        guard let answer = try? await coordinator.search(query, in: collection.name, context: context(collection, consistency)) else { return }
+        let context = context(collection, consistency)
+        // With replicas whole shards are silent so rarely that gaps would go unchecked.
+        if scheduler.chance(0.3) { world.silent[context.requestID] = scheduler.pick(collection.shards) }
+        defer { world.silent[context.requestID] = nil }
+        guard let answer = try? await coordinator.search(query, in: collection.name, context: context) else { return }
         reads += 1
         checker.checkSearch(query, answer, begun)
     }

@@ -22,6 +22,8 @@ final class World: @unchecked Sendable {  // one thread
     private let configuration: ShardConfiguration
     private(set) var faults = 0
     private var isCalm = false
+    /// Searches that one shard does not answer, whoever keeps it.
+    var silent: [RequestID: ShardID] = [:]
 
     init(_ scheduler: Scheduler) throws {
         self.scheduler = scheduler

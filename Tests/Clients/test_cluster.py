@@ -76,6 +76,50 @@ def test_a_dead_shard_node_without_replicas_costs_coverage_not_the_answer(make_c
     assert [p["id"] for p in reply["result"]["points"]] == exact_top(points, vector)
 
 
+def test_a_gap_says_whether_it_could_have_changed_the_hits(make_cluster):
+    cluster = make_cluster(settings={"replicas": 1})
+    fill(cluster, "topics", make_points(2), shards=4)
+    _, info = cluster.json("GET", "/collections/topics")
+    shards = info["result"]["covey"]["shards"]
+    (lost,) = [shard["shard"] for shard in shards if shard["node"] == "shard-2"]
+
+    # Which points it keeps: those that are not found without it.
+    cluster.kill("shard-2")
+    status, reply = cluster.json("POST", "/collections/topics/points/query?partial=degrade", {"query": [1.0] * DIMENSION, "limit": POINTS})
+    assert status == 200, reply
+    there = {point["id"] for point in reply["result"]["points"]}
+    (gap,) = reply["covey"]["coverage"]["gaps"]
+    assert gap["shard"] == lost and gap["could_change"] is None and gap["outline_position"] is None, gap
+    cluster.start("shard-2")
+
+    # That shard's points stand in one direction, the others' in another.
+    def direction(axis, index):
+        return [1.0 if element == axis else 0.001 * ((index * 7 + element) % 11) for element in range(DIMENSION)]
+    points = [{"id": i, "vector": direction(0 if i in there else 8, i)} for i in range(1, POINTS + 1)]
+    cluster.wait_for(lambda: cluster.json("PUT", "/collections/topics/points?wait=true", {"points": points})[0] == 200, "all shards to take a write")
+    assert cluster.covey("seal", "-c", "topics").returncode == 0
+
+    # Outlines are fetched beside searches, of one shard every ten seconds at most.
+    def has_outlines():
+        return query(cluster, "topics", direction(0, 1))[0] == 200 and "covey_outlines 4" in cluster.get("/metrics")[1].decode()
+    cluster.wait_for(has_outlines, "the outlines of all shards")
+    _, info = cluster.json("GET", "/collections/topics")
+    (position,) = [shard["log_position"] for shard in info["result"]["covey"]["shards"] if shard["shard"] == lost]
+    cluster.kill("shard-2")
+
+    def judged(axis):
+        status, reply = query(cluster, "topics", direction(axis, 1), parameters="?partial=degrade")
+        assert status == 200, reply
+        (gap,) = reply["covey"]["coverage"]["gaps"]
+        return gap["could_change"], gap["outline_position"]
+
+    assert judged(0) == (False, position)
+    assert judged(8) == (True, position)
+    # A write that may or may not have taken effect: nobody knows any more.
+    assert cluster.json("PUT", "/collections/topics/points?wait=true&timeout=1", {"points": points})[0] in (503, 504)
+    assert judged(0) == (None, None)
+
+
 def test_a_restart_of_every_process_keeps_what_was_acknowledged(make_cluster):
     cluster = make_cluster()
     points = make_points(2)

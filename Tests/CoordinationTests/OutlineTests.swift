@@ -7,6 +7,8 @@ import Testing
 struct OutlineTests {
     private static let away = ClusterError(.unavailable, "connection refused")
 
+    private final class Time: Sendable { let now = Mutex(ContinuousClock.now) }
+
     /// Two shards: the first has points about (1, 0), the second about (0, 1).
     private struct Apart {
         let cluster: FakeCluster
@@ -80,14 +82,14 @@ struct OutlineTests {
 
     @Test("nobody knows after a write behind the outline, acknowledged or not")
     func writes() async throws {
-        let apart = try await Apart { $0.writeTimeout = .milliseconds(1) }
+        let apart = try await Apart()
         try await apart.search([1, 0])
         try await apart.cluster.coordinator.write([.upsert([apart.farPoints[0]])], to: apart.name, context: apart.cluster.context)
         apart.silence()
         let gap = try await apart.gap([1, 0])
         #expect(gap.couldChange == nil && gap.outlinePosition == 1)
 
-        let other = try await Apart(clock: .hasty) { $0.writeTimeout = .milliseconds(500) }
+        let other = try await Apart(clock: .hasty)
         try await other.search([1, 0])
         other.silence()
         #expect(try await other.gap([1, 0]).couldChange == false)
@@ -99,8 +101,8 @@ struct OutlineTests {
 
     @Test("a shard that changed is asked again, not more often than allowed; one at rest is asked once")
     func cost() async throws {
-        let time = Mutex(ContinuousClock.now)
-        let clock = DeadlineClock(now: { time.withLock { $0 } }, sleep: { _ in try await DeadlineClock.hasty.sleep(.now + .seconds(100)) })
+        let time = Time()
+        let clock = DeadlineClock(now: { time.now.withLock { $0 } }, sleep: { _ in try await ContinuousClock().sleep(for: .seconds(600)) })
         let apart = try await Apart(clock: clock)
         func asked() -> Int { apart.far.calls.count { $0 == "outline" } }
         for _ in 0..<20 { try await apart.search([1, 0]) }
@@ -109,14 +111,14 @@ struct OutlineTests {
             try await apart.cluster.coordinator.write([.upsert([apart.farPoints[0]])], to: apart.name, context: apart.cluster.context)
             for _ in 0..<3 { try await apart.search([1, 0]) }
             #expect(asked() == round)
-            time.withLock { $0 += .seconds(11) }
+            time.now.withLock { $0 += .seconds(11) }
             for _ in 0..<3 { try await apart.search([1, 0]) }
             #expect(asked() == round + 1)
         }
         apart.silence()
         #expect(try await apart.gap([1, 0]).couldChange == false)
         // What was erased meanwhile must not be remembered.
-        time.withLock { $0 += .seconds(3_700) }
+        time.now.withLock { $0 += .seconds(3_700) }
         #expect(try await apart.gap([1, 0]).couldChange == nil)
     }
 

@@ -37,7 +37,8 @@ struct OutlineTests {
                     // A row itself, one beside it, one far away, one of another length.
                     let row = Array(vectors[number * 9 * dimension..<(number * 9 + 1) * dimension])
                     let reach: Float = [0, 0.01, 10, 1][number % 4]
-                    let query = query(row.map { $0 * (number % 4 == 3 ? -3 : 1) + reach * Float.random(in: -1...1, using: &random) }, metric)
+                    let factor: Float = number % 4 == 3 ? -3 : 1
+                    let query = query(row.map { $0 * factor + reach * Float.random(in: -1...1, using: &random) }, metric)
                     var best = metric.worstScore
                     for row in 0..<count {
                         let score = segment.index.score(of: row, to: query.span)
@@ -95,11 +96,14 @@ struct OutlineTests {
         let dimension = 16
         var random = SplitMix64(seed: 3)
         // One direction or another, and little beside it.
-        let vectors = (0..<400).flatMap { row in
-            query((0..<dimension).map { ($0 == row % 2 ? 1 : 0) + Float.random(in: -0.02...0.02, using: &random) }, metric)
+        var vectors: [Float] = []
+        for row in 0..<400 {
+            var vector = (0..<dimension).map { _ in Float.random(in: -0.02...0.02, using: &random) }
+            vector[row % 2] += 1
+            vectors += query(vector, metric)
         }
         let segment = try BuiltSegment(vectors, dimension: dimension, metric: metric)
-        let outline = ShardOutline(balls: [try #require(segment.index.balls(.lists))])
+        let outline = ShardOutline(balls: [try #require(segment.index.balls(SegmentIndex.OutlineDetail.lists))])
         func axis(_ index: Int) -> [Float] { (0..<dimension).map { $0 == index ? 1 : 0 } }
         let (near, far) = (outline.bestScore(for: axis(0), under: metric), outline.bestScore(for: axis(5), under: metric))
         #expect(metric == .euclid ? near < 0.3 && far > 1 : near > 0.95 && far < 0.3, "\(near), \(far)")
@@ -110,9 +114,10 @@ struct OutlineTests {
         #expect(ShardOutline().bestScore(for: [1, 2], under: metric) == metric.worstScore && ShardOutline().isEmpty)
         for size in [1e-38, 1e-20, 1e18, 3e38] as [Float] {
             // Not of unit length, whatever the metric: bounds do not rely on it.
-            let vectors = (0..<60).flatMap { row in [size * Float(row % 7 - 3) / 3, -size * Float(row % 5) / 4, size] }
+            var vectors: [Float] = []
+            for row in 0..<60 { vectors += [size * (Float(row % 7) / 3 - 1), -size * (Float(row % 5) / 4), size] }
             let segment = try BuiltSegment(vectors, dimension: 3, metric: metric)
-            guard let balls = segment.index.balls(.lists) else {
+            guard let balls = segment.index.balls(SegmentIndex.OutlineDetail.lists) else {
                 #expect(size == 3e38)
                 continue
             }
