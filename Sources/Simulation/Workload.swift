@@ -84,7 +84,12 @@ final class Workload: @unchecked Sendable {  // one thread
             switch scheduler.number(0..<100) {
             case 0..<45: await write(coordinator, collection)
             case 45..<70: await retrieve(coordinator, collection)
-            case 70..<92: await search(coordinator, collection)
+            case 70..<92:
+                await search(coordinator, collection)
+                // With replicas whole shards are silent so rarely that gaps would go unchecked.
+                guard scheduler.chance(0.4) else { continue }
+                await coordinator.outlinesSettled()
+                await search(coordinator, collection, without: scheduler.pick(collection.shards))
             case 92..<95: await checkCount(coordinator, collection)
             case 95..<98: await reshape(coordinator, collection, from: machine)
             default: _ = try? await coordinator.seal(collection.name, context: context(collection))
@@ -163,14 +168,13 @@ final class Workload: @unchecked Sendable {  // one thread
         checker.checkLookup(ids, points, begun)
     }
 
-    private func search(_ coordinator: Coordinator, _ collection: Collection) async {
+    private func search(_ coordinator: Coordinator, _ collection: Collection, without silent: ShardID? = nil) async {
         let consistency = consistency()
         let begun = checker.begin(collection, consistency, now: scheduler.elapsed)
         // The exact scan: a recall of one is what the model can be held to.
-        let query = SearchQuery(vector: vector(), limit: scheduler.pick([6, 6, 1]), effort: SearchEffort(exact: true), withVector: true, partial: scheduler.pick([.degrade, .fail]))
+        let query = SearchQuery(vector: vector(), limit: scheduler.pick([6, 6, 1]), effort: SearchEffort(exact: true), withVector: true, partial: silent == nil ? scheduler.pick([.degrade, .fail]) : .degrade)
         let context = context(collection, consistency)
-        // With replicas whole shards are silent so rarely that gaps would go unchecked.
-        if scheduler.chance(0.3) { world.silent[context.requestID] = scheduler.pick(collection.shards) }
+        world.silent[context.requestID] = silent
         defer { world.silent[context.requestID] = nil }
         guard let answer = try? await coordinator.search(query, in: collection.name, context: context) else { return }
         reads += 1

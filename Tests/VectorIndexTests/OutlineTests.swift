@@ -128,4 +128,16 @@ struct OutlineTests {
             }
         }
     }
+
+    @Test("what a bound costs", .enabled(if: ProcessInfo.processInfo.environment["BENCHMARK"] != nil))
+    func benchmark() {
+        let dimension = 384
+        let vectors = BuiltSegment.clustered(1_338, dimension: dimension, metric: .cosine, seed: 1)
+        let outline = ShardOutline(balls: [ShardOutline.Balls(around: vectors, dimension: dimension) { $0(vectors.span.extracting(0..<dimension)) }])
+        let query = Array(vectors[0..<dimension])
+        for metric in [Metric.cosine, .euclid] {
+            let times = (0..<21).map { _ in ContinuousClock().measure { _ = outline.bestScore(for: query, under: metric) } }.sorted()
+            print("\(outline.byteCount >> 10) KiB, \(metric): \(times[10])")
+        }
+    }
 }
