@@ -44,7 +44,7 @@ final class Checker: @unchecked Sendable {  // one thread
                 continue
             }
             let found = (model.applied[request] ?? []).map(\.position)
-            if !found.contains(position) {
+            if found.isEmpty || !model.positions[request]!.contains(position) {
                 report("request \(request) was acknowledged at position \(position) of shard \(shard) after \(at), but is applied at \(found); the log there: \(history.story(of: shard, around: position))")
             }
         }

@@ -14,6 +14,9 @@ struct LogModel {
     private(set) var versions: [PointID: [Version]] = [:]
     /// Valid entries that hold a request, by its id, and the hash ranges in which it was applied by each.
     private(set) var applied: [RequestID: [(position: UInt64, ranges: [HashRange])]] = [:]
+    /// Positions that an answer may name for a request: where it was applied, here or in the shards that this one comes from. A shard that two
+    /// were merged into answers with the higher of two, and so do its halves, whichever of the two was in their range.
+    private(set) var positions: [RequestID: Set<UInt64>] = [:]
     /// The last position without a hole before it.
     private(set) var last: UInt64 = 0
     private(set) var claims = 0
@@ -36,6 +39,7 @@ struct LogModel {
         self.range = range
         for parent in parents {
             versions.merge(parent.versions.filter { range.contains($0.key.hash) }) { _, new in new }
+            positions.merge(parent.positions) { $0.union($1) }
             for (request, places) in parent.applied {
                 for place in places {
                     let ranges = place.ranges.compactMap { $0.intersection(range) }
@@ -86,6 +90,7 @@ struct LogModel {
         let before = (applied[request] ?? []).flatMap(\.ranges).united
         if before == [range] { faults.append("request \(request) was applied at position \(entry.position), and before at \(applied[request]!.map(\.position))") }
         applied[request, default: []].append((entry.position, before.rest(of: range)))
+        positions[request, default: []].insert(entry.position)
         for id in operations.flatMap(\.ids) where before.contains(id.hash) {
             faults.append("request \(request) was applied to \(id) at position \(entry.position), and before at \(applied[request]!.map(\.position))")
         }
