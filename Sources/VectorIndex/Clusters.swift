@@ -66,7 +66,7 @@ struct Clusters {
         listStarts.append(UInt32(order.count))
     }
 
-    /// The list that holds a row.
+    /// The list that holds a row: the last that begins at or before it. O(log lists).
     static func list(of row: Int, _ starts: [UInt32]) -> Int {
         var (low, high) = (0, starts.count - 2)
         while low < high {

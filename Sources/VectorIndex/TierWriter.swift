@@ -60,15 +60,7 @@ struct TierWriter: Sendable {
         if let measured { try writer.addSection(name + IndexSection.error, elements: [Float(error / Double(measured.count))]) }
     }
 
-    /// The parent of a child: the last one that begins at or before it and is not empty. O(log parents).
-    private func parent(of child: Int) -> Int {
-        var (low, high) = (0, parents.count)
-        while high - low > 1 {
-            let middle = (low + high) / 2
-            if Int(starts[middle]) <= child { low = middle } else { high = middle }
-        }
-        return low
-    }
+    private func parent(of child: Int) -> Int { Clusters.list(of: child, starts) }
 
     /// The children in pieces of whole blocks, which begin anew with each parent.
     private var pieces: [Range<Int>] {
