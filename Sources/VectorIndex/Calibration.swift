@@ -4,8 +4,8 @@ import Storage
 ///
 /// A search scans the lists whose best rows are expected (the similarity that lists are ranked by, see ``Tier``) at most `margin` below the k-th
 /// best row that it found by code. So it goes far where many lists are about equally near, and stops early where few are: what one
-/// margin finds is nearly the same for queries like the base and unlike it, which a number of lists is not. Likewise the rows that codes choose are
-/// those at most `codeMargin` below the k-th best by code, however many they are.
+/// margin finds is nearly the same for queries like the base and unlike it, which a number of lists is not. Likewise regions are looked into that are at
+/// most `regionMargin` below the best one, and the rows that codes choose are those at most `codeMargin` below the k-th best by code, however many they are.
 ///
 /// Margins are similarities; for inner products and Euclidean distance they are multiplied by the query's length (less the mean), with which similarities grow.
 struct Calibration: Sendable {
@@ -18,8 +18,8 @@ struct Calibration: Sendable {
         var flattery: Float
         /// Rows that codes choose in nine of ten queries at most.
         var candidates: Float
-        /// Lists that nine of ten queries scan at most.
-        var lists: Float
+        /// Lists are ranked whose region is at most so far below the best region.
+        var regionMargin: Float
         /// Recall that was measured.
         var recall: Float
     }
@@ -60,11 +60,11 @@ struct Calibration: Sendable {
                 let first = start + 1 + 7 * step
                 return Step(
                     margin: numbers[first], mostLists: numbers[first + 1], codeMargin: numbers[first + 2], flattery: numbers[first + 3],
-                    candidates: numbers[first + 4], lists: numbers[first + 5], recall: numbers[first + 6])
+                    candidates: numbers[first + 4], regionMargin: numbers[first + 5], recall: numbers[first + 6])
             })
         }
         let isSane = levels.allSatisfy { level in
-            level.limit >= 1 && level.steps.allSatisfy { (0...1e9).contains($0.candidates) && (0...1e9).contains($0.lists) && (0...1e9).contains($0.mostLists) && (0...1).contains($0.recall) }
+            level.limit >= 1 && level.steps.allSatisfy { (0...1e9).contains($0.candidates) && $0.regionMargin >= 0 && (0...1e9).contains($0.mostLists) && (0...1).contains($0.recall) }
                 && zip(level.steps, level.steps.dropFirst()).allSatisfy { $0.recall <= $1.recall }
         }
         guard isSane, zip(levels, levels.dropFirst()).allSatisfy({ $0.limit < $1.limit }) else {
@@ -73,7 +73,7 @@ struct Calibration: Sendable {
     }
 
     var numbers: [Float] {
-        levels.flatMap { level in [level.limit] + level.steps.flatMap { [$0.margin, $0.mostLists, $0.codeMargin, $0.flattery, $0.candidates, $0.lists, $0.recall] } }
+        levels.flatMap { level in [level.limit] + level.steps.flatMap { [$0.margin, $0.mostLists, $0.codeMargin, $0.flattery, $0.candidates, $0.regionMargin, $0.recall] } }
     }
 
     /// What a search has to spend.
@@ -106,7 +106,8 @@ extension Calibration.Step {
         return Self(
             margin: margin + share * (other.margin - margin), mostLists: ratio(mostLists, other.mostLists),
             codeMargin: max(0, codeMargin + share * (other.codeMargin - codeMargin)),
-            flattery: max(0, flattery + share * (other.flattery - flattery)), candidates: ratio(candidates, other.candidates), lists: ratio(lists, other.lists),
+            flattery: max(0, flattery + share * (other.flattery - flattery)), candidates: ratio(candidates, other.candidates),
+            regionMargin: max(0, regionMargin + share * (other.regionMargin - regionMargin)),
             recall: min(1, recall + share * (other.recall - recall)))
     }
 }

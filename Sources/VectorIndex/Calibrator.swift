@@ -10,6 +10,7 @@ struct Calibrator: Sendable {
     /// Numbers of hits to calibrate for.
     private let limits: [Int]
     private let listOf: [UInt32]
+    private let regionOf: [UInt32]
 
     /// Where one query's true neighbours are, for one limit.
     private struct Trial: Sendable {
@@ -19,6 +20,8 @@ struct Calibrator: Sendable {
         var gaps: [Float] = []
         /// Of each neighbour's list among all, from 1.
         var listRanks: [Int] = []
+        /// Of each neighbour's region, below the best region.
+        var regionGaps: [Float] = []
         /// Of each neighbour by code, below the worst of the best rows by code; ∞ for those that codes ranked too low to tell.
         var codeGaps: [Float] = []
         /// The worst of the best rows by code above the worst neighbour.
@@ -27,7 +30,7 @@ struct Calibrator: Sendable {
         var listGaps: [Float] = []
         var rowGaps: [Float] = []
 
-        var isUsable: Bool { flattery.isFinite && gaps.allSatisfy { !$0.isNaN } && codeGaps.allSatisfy { !$0.isNaN } }
+        var isUsable: Bool { flattery.isFinite && gaps.allSatisfy { !$0.isNaN } && regionGaps.allSatisfy { $0.isFinite } && codeGaps.allSatisfy { !$0.isNaN } }
     }
 
     /// What one thread searches with.
@@ -42,9 +45,9 @@ struct Calibrator: Sendable {
     private static let limits = [1, 10, 100]
     private static let recalls: [Float] = [0.75, 0.85, 0.9, 0.93, 0.95, 0.965, 0.98, 0.99, 0.995, 0.998]
     private static let candidates = 1_000
-    /// Of what is missed, the share that may be missed because codes did not choose it: little, since candidates cost little and queries unlike
-    /// the base need more of them.
-    private static let codeShare: Float = 0.06
+    /// Of what is missed, the shares that may be missed because codes did not choose it, or because its region was left out: little, since
+    /// candidates and regions cost little.
+    private static let (codeShare, regionShare): (Float, Float) = (0.06, 0.06)
     /// Queries of a piece of work: some milliseconds.
     private static let piece = 8
 
@@ -52,10 +55,13 @@ struct Calibrator: Sendable {
         self.index = index
         // Fewer rows than that have no tail to measure.
         limits = Self.limits.filter { $0 * 50 <= index.count }
-        var listOf: [UInt32] = []
-        listOf.reserveCapacity(index.count)
-        for list in 0..<index.listCount { listOf.append(contentsOf: repeatElement(UInt32(list), count: index.rows.children(of: list).count)) }
-        self.listOf = listOf
+        listOf = Self.parents(index.rows, index.listCount)
+        regionOf = Self.parents(index.lists, index.regions.count)
+    }
+
+    /// Of each child, ascending.
+    private static func parents(_ tier: Tier, _ count: Int) -> [UInt32] {
+        (0..<count).flatMap { repeatElement(UInt32($0), count: tier.children(of: $0).count) }
     }
 
     /// - Parameter queries: Rows.
@@ -116,6 +122,9 @@ struct Calibrator: Sendable {
         var rankOfList = [Int](repeating: .max, count: index.listCount)
         for (rank, key) in keys.enumerated() { rankOfList[Int(RankKey.row(key))] = rank + 1 }
         for key in keys.prefix(SegmentIndex.firstLists) { similarities[Int(RankKey.row(key))] = .infinity }
+        var regions = [Float](repeating: 0, count: index.regions.count)
+        for key in scratch.regionKeys { regions[Int(RankKey.row(key))] = RankKey.floatScore(key) }
+        let bestRegion = regions.max()!
         let unit = index.gapUnit(scratch.norm)
         return limits.map { limit in
             let worst = scratch.rowTables.similarity(RankKey.score(byCode[min(limit, byCode.count) - 1]))
@@ -124,6 +133,7 @@ struct Calibrator: Sendable {
             trial.flattery = (worst - similarityByBytes[hits.last!.row]!) / unit
             trial.codeGaps = hits.map { (worst - (byCodeOf[$0.row] ?? -.infinity)) / unit }
             trial.listRanks = hits.map { rankOfList[Int(listOf[$0.row])] }
+            trial.regionGaps = hits.map { (bestRegion - regions[Int(regionOf[Int(listOf[$0.row])])]) / unit }
             trial.gaps = hits.map { (worst - similarities[Int(listOf[$0.row])]) / unit }
             if keepsGaps {
                 trial.listGaps = keys.map { (worst - RankKey.floatScore($0)) / unit }
@@ -136,11 +146,14 @@ struct Calibrator: Sendable {
     private func steps(of trials: [Trial]) -> [Calibration.Step] {
         let codeGaps = trials.flatMap(\.codeGaps).sorted()
         let listGaps = trials.flatMap { zip($0.gaps, $0.listRanks).map { (gap: $0, rank: $1) } }.sorted { $0.gap < $1.gap }
-        return Self.recalls.map { step($0, of: trials, codeGaps, listGaps) }
+        let regionGaps = trials.flatMap { zip($0.regionGaps, $0.gaps).map { (gap: $0, list: $1) } }.sorted { $0.gap > $1.gap }
+        return Self.recalls.map { step($0, of: trials, codeGaps, listGaps, regionGaps) }
     }
 
-    /// - Parameters: All neighbours' gaps, ascending.
-    private func step(_ recall: Float, of trials: [Trial], _ codeGaps: [Float], _ listGaps: [(gap: Float, rank: Int)]) -> Calibration.Step {
+    /// - Parameters: All neighbours' gaps, ascending; of regions descending, beside those of their lists.
+    private func step(
+        _ recall: Float, of trials: [Trial], _ codeGaps: [Float], _ listGaps: [(gap: Float, rank: Int)], _ regionGaps: [(gap: Float, list: Float)]
+    ) -> Calibration.Step {
         func quantile<Number: Comparable>(_ numbers: [Number], _ share: Float) -> Number {
             let sorted = numbers.sorted()
             return sorted[min(sorted.count - 1, Int((Float(sorted.count) * share).rounded(.up)))]
@@ -152,18 +165,19 @@ struct Calibrator: Sendable {
             counted.map { trial in min(most, max(SegmentIndex.firstLists, trial.listGaps.count { $0 <= margin })) }
         }
         // The margin alone; then with lists at most, where few queries would scan very many, if that is cheaper.
-        let wanted = 1 - missed * (1 - Self.codeShare)
+        let wanted = 1 - missed * (1 - Self.codeShare - Self.regionShare)
         var (most, margin) = (index.listCount, margin(of: listGaps, wanted, most: index.listCount) ?? 0)
         let usual = quantile(lists(margin, most), 0.5)
         // Several times the usual number, so that queries unlike the base, which need more lists, get them.
-        for limited in 6 * usual < index.listCount ? [6 * usual, 12 * usual] : [usual, 2 * usual] where limited < index.listCount {
+        for limited in 12 * usual < index.listCount ? [12 * usual, 24 * usual] : [usual, 2 * usual] where limited < index.listCount {
             guard let other = self.margin(of: listGaps, wanted, most: limited) else { continue }
             if lists(other, limited).reduce(0, +) < lists(margin, most).reduce(0, +) { (most, margin) = (limited, other) }
         }
+        let regionMargin = regionGaps.lazy.filter { $0.list <= margin }.dropFirst(Int(Float(regionGaps.count) * missed * Self.regionShare)).first?.gap ?? 0
         let candidates = counted.map { trial in trial.rowGaps.count { $0 <= codeMargin } }
         var step = Calibration.Step(
             margin: margin, mostLists: Float(most), codeMargin: codeMargin, flattery: max(0, quantile(trials.map(\.flattery), 0.99)),
-            candidates: Float(quantile(candidates, 0.9)), lists: Float(quantile(lists(margin, most), 0.9)), recall: 0)
+            candidates: Float(quantile(candidates, 0.9)), regionMargin: regionMargin, recall: 0)
         step.recall = trials.reduce(0) { $0 + expected(step, $1) } / Float(trials.count)
         return step
     }
@@ -180,7 +194,10 @@ struct Calibrator: Sendable {
 
     /// Recall that a step has where rankings by code lose nothing.
     private func expected(_ step: Calibration.Step, _ trial: Trial) -> Float {
-        Float(trial.gaps.indices.count { trial.gaps[$0] <= step.margin && Float(trial.listRanks[$0]) <= step.mostLists && trial.codeGaps[$0] <= step.codeMargin }) / Float(trial.gaps.count)
+        let found = trial.gaps.indices.count {
+            trial.gaps[$0] <= step.margin && Float(trial.listRanks[$0]) <= step.mostLists && trial.regionGaps[$0] <= step.regionMargin && trial.codeGaps[$0] <= step.codeMargin
+        }
+        return Float(found) / Float(trial.gaps.count)
     }
 
     /// Measured less expected recall.

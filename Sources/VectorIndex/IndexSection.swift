@@ -16,7 +16,7 @@ import Model
 /// | `lists.radii` | Float `[L]`: no row of a list is farther from its centre, as `lists.bytes` says it; infinite where distances overflow |
 /// | `index.lengths` | Float `[2]`: no vector is shorter than the first or longer than the second, as it is compared |
 /// | `rows.error` | Float `[1]`: mean squared distance of rows from what their codes describe, see ``SegmentIndex/quantizationError`` |
-/// | `index.calibration` | Float `[levels, 1 + 7 · steps]`: limit, then margin, lists at most, margin by code, flattery, candidates, lists, recall of each step, see ``Calibration``; empty in small segments |
+/// | `index.calibration` | Float `[levels, 1 + 7 · steps]`: limit, then margin, lists at most, margin by code, flattery, candidates, margin of regions, recall of each step, see ``Calibration``; empty in small segments |
 /// | `index.vectors` | `[n, d]` of the datatype: the vectors as they came |
 /// | `index.inverse.norms` | Float `[n]`: 1 / their lengths; only for integers and cosine |
 ///
@@ -61,7 +61,7 @@ enum IndexSection {
     static let codeRange = ".code.range"
     static let error = ".error"
 
-    static let formatVersion: UInt32 = 6
+    static let formatVersion: UInt32 = 7
 }
 
 extension Metric {

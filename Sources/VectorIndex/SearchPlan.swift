@@ -5,8 +5,11 @@ import VectorMath
 struct SearchPlan {
     /// Lists that are scanned at least.
     var leastLists = 0
-    /// Lists that are ranked by code, and of these by their bytes, at first.
-    var consideredLists: Int
+    /// Lists that are ranked by code, at least: those of the best regions.
+    var consideredLists = 0
+    /// Regions' lists are ranked by code, too, if they are at most so far below the best region, see ``Calibration``.
+    var regionMargin: Float = 0
+    /// Lists that are ranked by their bytes at first.
     var rankedLists: Int
     /// Lists are scanned whose best rows are expected at most so far below the rows found, see ``Calibration``. `nil`: the least do.
     var margin: Float?
@@ -38,7 +41,9 @@ struct SearchPlan {
             target = Self.aim(Float(effort.targetRecall ?? SearchEffort.defaultRecall))
             let step = index.calibration?.step(recall: target, limit: limit, depth: depth)
             candidates = max(limit, effort.candidates ?? step.map { Self.candidates($0, limit) } ?? Self.candidates(index.metric, limit))
+            // A segment too small for a calibration is searched whole.
             margin = step?.margin ?? .infinity
+            regionMargin = step?.regionMargin ?? .infinity
             // Under a filter the lists near the query may be those that hold nothing admitted.
             if let step, 10 * admitted >= 9 * index.count { mostLists = max(1, Int(step.mostLists)) }
             // Who gives a number of candidates gets it.
@@ -46,9 +51,7 @@ struct SearchPlan {
             // Half of what scoring them takes.
             mostWork = admitted * (10 + index.dimension / 6) / 2
             recall = step?.recall
-            // A segment too small for a calibration is searched whole.
             rankedLists = Self.rankedLists
-            consideredLists = min(index.listCount, step.map(Self.consideredLists) ?? index.listCount)
             admittedRows = min(admitted, 4 * limit)
         }
     }
@@ -56,10 +59,10 @@ struct SearchPlan {
     init(_ step: Calibration.Step, limit: Int, index: SegmentIndex) {
         candidates = Self.candidates(step, limit)
         margin = step.margin
+        regionMargin = step.regionMargin
         mostLists = max(1, Int(step.mostLists))
         self.step = step
         rankedLists = Self.rankedLists
-        consideredLists = min(index.listCount, Self.consideredLists(step))
         admittedRows = 4 * limit
     }
 
@@ -67,14 +70,15 @@ struct SearchPlan {
         self.candidates = candidates
         leastLists = lists
         rankedLists = lists
-        consideredLists = index.listCount
+        regionMargin = .infinity
         admittedRows = 0
     }
 
-    /// The margin where a filter admits so many of the rows seen: near to the query it may admit more, or less, than elsewhere.
-    func margin(limit: Int, seen: Int, admitted: Int, index: SegmentIndex) -> Float? {
-        guard let margin, margin < .infinity, admitted > 0, let calibration = index.calibration else { return margin }
-        return calibration.step(recall: target, limit: limit, depth: Double(limit) * Double(seen) / Double(admitted)).margin
+    /// Sets the margins to what they are where a filter admits so many of the rows seen: near to the query it may admit more, or less, than elsewhere.
+    mutating func adjust(limit: Int, seen: Int, admitted: Int, index: SegmentIndex) {
+        guard let given = margin, given < .infinity, admitted > 0, let calibration = index.calibration else { return }
+        let step = calibration.step(recall: target, limit: limit, depth: Double(limit) * Double(seen) / Double(admitted))
+        (margin, regionMargin) = (step.margin, step.regionMargin)
     }
 
     /// What is aimed at: a little above the target, since calibrations of different segments of the same vectors differ by about that much, and a
@@ -85,9 +89,6 @@ struct SearchPlan {
 
     /// Enough for most queries; for the others more are chosen.
     private static func candidates(_ step: Calibration.Step, _ limit: Int) -> Int { limit + Int(step.candidates * 1.25) + 8 }
-
-    /// Enough for most queries; the others rank again.
-    private static func consideredLists(_ step: Calibration.Step) -> Int { 3 * Int(step.lists) + 64 }
 
     /// Measured for recall@10: 100 do on `ann-minilm-384` and `ann-glove-50`, 150 there by inner product, whose codes err by the query's length.
     private static func candidates(_ metric: Metric, _ limit: Int) -> Int { (metric == .dot ? 100 : 50) + 5 * limit }

@@ -8,27 +8,43 @@ struct ListRanking {
     var ranked = 0
     /// Lists whose codes were scored, in this ranking and those before.
     var considered = 0
+    /// Regions were looked into that are so far below the best at most.
+    var regionMargin: Float = 0
 }
 
 /// How a search finds the lists that are worth scanning.
 extension SegmentIndex {
-    /// Scores the lists of the most promising regions, at least `wanted` of them if there are so many, by their codes. Lists that were ranked by
-    /// bytes before stay as they are.
+    /// Scores the lists of the most promising regions by their codes. Lists that were ranked by bytes before stay as they are.
     ///
+    /// - Parameters:
+    ///   - wanted: Lists, if there are so many.
+    ///   - margin: Of regions that may be so far below the best one all lists, in the unit of ``gapUnit(_:)``.
     /// - Returns: `false` if the caller stopped it.
-    func rankLists(_ wanted: Int, _ query: PreparedQuery, _ ranking: inout ListRanking, scratch: inout SearchScratch, shouldStop: () -> Bool) -> Bool {
+    func rankLists(
+        atLeast wanted: Int, within margin: Float, _ query: PreparedQuery, _ ranking: inout ListRanking, scratch: inout SearchScratch, shouldStop: () -> Bool
+    ) -> Bool {
         regions.score(&scratch.regionKeys, query: scratch.byteQuery, weight: query.weight, kernels: kernels)
-        let wanted = min(listCount, max(wanted, Self.consideredRegions * listCount / regions.count))
-        let regionCount = wanted == listCount ? regions.count : min(regions.count, wanted * regions.count / listCount + 1)
-        if regionCount < regions.count { keepLargest(regionCount, in: &scratch.regionKeys) }
-
         var reference = -Float.infinity
-        for index in 0..<regionCount { reference = max(reference, RankKey.floatScore(scratch.regionKeys[index])) }
+        for key in scratch.regionKeys { reference = max(reference, RankKey.floatScore(key)) }
+        var regionCount = regions.count
+        let bound = reference - margin * gapUnit(query.norm)
+        if bound > -.infinity {  // no number, where similarities have overflowed, bounds nothing
+            regionCount = moveToFront(0..<regions.count, of: &scratch.regionKeys, atLeast: RankKey.make(bound, .max))
+            let least = min(regions.count, max(Self.consideredRegions, wanted * regions.count / listCount + 1))
+            if regionCount < least {
+                keepLargest(least, in: &scratch.regionKeys)
+                regionCount = least
+            }
+        }
+
         lists.fill(&scratch.listTables, for: scratch.query, weight: query.weight, reference: reference, floats: &scratch.tableFloats, kernels: kernels)
         scratch.spans.removeAll(keepingCapacity: true)
+        (ranking.considered, ranking.regionMargin) = (0, margin)
         for index in 0..<regionCount {
             let key = scratch.regionKeys[index]
-            lists.add(lists.children(of: Int(RankKey.row(key))), parent: RankKey.floatScore(key), scratch.listTables, to: &scratch.spans)
+            let children = lists.children(of: Int(RankKey.row(key)))
+            ranking.considered += children.count
+            lists.add(children, parent: RankKey.floatScore(key), scratch.listTables, to: &scratch.spans)
         }
         var pool = CandidatePool(keep: listCount, storage: scratch.rowKeys, kernels: kernels)
         scratch.rowKeys = []
@@ -43,7 +59,6 @@ extension SegmentIndex {
             for key in scratch.listKeys { scratch.visited[Int(RankKey.row(key))] = scratch.visit }
             for key in pool.storage[..<pool.count] where scratch.visited[Int(RankKey.row(key))] != scratch.visit { scratch.listKeys.append(key) }
         }
-        ranking.considered = wanted
         return true
     }
 

@@ -86,20 +86,19 @@ extension SegmentIndex {
         _ query: PreparedQuery, limit: Int, _ plan: SearchPlan, admits: RowBitmap?, pool: inout CandidatePool, scratch: inout SearchScratch,
         result: inout SegmentSearchResult, shouldStop: () -> Bool
     ) -> Bool {
-        var ranking = ListRanking()
+        var (plan, ranking) = (plan, ListRanking())
         defer { scratch.ranking = ranking }
-        guard rankLists(plan.consideredLists, query, &ranking, scratch: &scratch, shouldStop: shouldStop) else { return false }
+        guard rankLists(atLeast: plan.consideredLists, within: plan.regionMargin, query, &ranking, scratch: &scratch, shouldStop: shouldStop) else { return false }
         rankByBytes(above: -.infinity, atMost: plan.rankedLists, query, &ranking, scratch: &scratch)
         let best = scratch.listKeys[..<ranking.ranked].max().map(RankKey.floatScore) ?? 0
         rows.fill(&scratch.rowTables, for: scratch.query, weight: query.weight, reference: best, floats: &scratch.tableFloats, kernels: kernels)
-        var margin = plan.margin
         var (rowsSeen, admittedSeen) = (0, 0)
         while true {
             // What is left of the lists is near enough from this similarity on.
             var bound = -Float.infinity
             if result.listsScanned >= plan.leastLists && admittedSeen >= plan.admittedRows {
-                if admits != nil { margin = plan.margin(limit: limit, seen: rowsSeen, admitted: admittedSeen, index: self) }
-                guard let margin else { return true }
+                if admits != nil { plan.adjust(limit: limit, seen: rowsSeen, admitted: admittedSeen, index: self) }
+                guard let margin = plan.margin else { return true }
                 if let worst = pool.score(ofRank: limit, copy: &scratch.rowKeys) { bound = scratch.rowTables.similarity(worst) - margin * gapUnit(query.norm) }
                 if bound.isNaN { bound = -.infinity }
             }
@@ -110,12 +109,15 @@ extension SegmentIndex {
             }
             if near == 0 {
                 if rankByBytes(above: bound, atMost: max(plan.rankedLists, ranking.ranked), query, &ranking, scratch: &scratch) > 0 { continue }
-                // Regions are a coarse ranking: where many lists are near, some may be in regions that were left out.
-                if ranking.considered == listCount || (bound > -.infinity && 2 * ranking.ranked < ranking.considered) { return true }
-                guard rankLists(min(listCount, 4 * ranking.considered), query, &ranking, scratch: &scratch, shouldStop: shouldStop) else { return false }
+                // Lists of regions that were left out may be near under a filter, or where too little was found.
+                if ranking.considered == listCount || (bound > -.infinity && plan.regionMargin <= ranking.regionMargin) { return true }
+                guard rankLists(
+                    atLeast: 4 * ranking.considered, within: max(plan.regionMargin, ranking.regionMargin), query, &ranking, scratch: &scratch,
+                    shouldStop: shouldStop)
+                else { return false }
                 continue
             }
-            var wanted = margin == nil && result.listsScanned < plan.leastLists ? plan.leastLists - result.listsScanned : .max
+            var wanted = plan.margin == nil && result.listsScanned < plan.leastLists ? plan.leastLists - result.listsScanned : .max
             if bound > -.infinity {
                 wanted = plan.mostLists - result.listsScanned
                 if wanted <= 0 { return true }
