@@ -316,6 +316,30 @@ def test_coverage_stands_beside_the_result(cluster, collection):
     assert coverage["gaps"] == []
 
 
+def test_a_batch_of_queries_answers_each_as_it_would_be_answered_alone(cluster, client, collection):
+    name, points = collection
+    queries = [models.QueryRequest(query=point.vector, limit=1 + number % 4, with_payload=number % 2 == 0) for number, point in enumerate(points[:20])]
+    queries.append(models.QueryRequest(query=points[3].id, limit=2, filter=models.Filter(must_not=[models.HasIdCondition(has_id=[points[4].id])])))
+    answers = client.query_batch_points(name, requests=queries)
+    assert len(answers) == len(queries)
+    for query, answer in zip(queries, answers):
+        alone = client.query_points(name, query=query.query, limit=query.limit, query_filter=query.filter, with_payload=bool(query.with_payload))
+        assert answer.points == alone.points and len(answer.points) == query.limit
+
+    path = f"/collections/{name}/points/query/batch"
+    status, reply = cluster.json("POST", path, {"searches": [{"query": points[0].vector, "limit": 2}] * 2})
+    assert status == 200 and [each["coverage"]["complete"] for each in reply["covey"]["searches"]] == [True, True], reply
+    assert cluster.json("POST", path, {"searches": []})[1]["result"] == []
+    good = {"query": points[0].vector}
+    for searches, word in [
+        ([good, {**good, "limit": 0}], "searches[1].limit"), ([good, {**good, "query": [1]}], "dimension"), ([{**good, "limit": 6000}] * 2, "12000"),
+        ([good, {}], "searches[1].query"), ([good, 7], "searches[1]"), ({}, "searches"),
+    ]:
+        status, reply = cluster.json("POST", path, {"searches": searches})
+        assert status in (400, 501) and word in reply["status"]["error"], reply
+    assert cluster.json("POST", f"/collections/{name}-absent/points/query/batch", {"searches": [good]})[0] == 404
+
+
 def test_a_query_explains_points_whether_it_finds_them_or_not(cluster, client, collection):
     name, points = collection
     query = gaussian(8, 1)[0]

@@ -204,10 +204,11 @@ def test_keys_are_rotated_and_revoked_while_requests_go_on(make_cluster, tmp_pat
 def limited(make_cluster, tmp_path_factory):
     tenants = Tenants(tmp_path_factory.mktemp("limits"))
     tenants.limits = {"collections": 2}
-    for name in ("quick", "small", "free"):
+    for name in ("quick", "batches", "small", "free"):
         tenants.add(name, "main")
     tenants.add("small", "bound", collections=["one"]).add("ops", "main", operator=True)
     tenants.tenants["quick"]["limits"] = {"requests_per_second": 0.1, "burst": 4}
+    tenants.tenants["batches"]["limits"] = {"requests_per_second": 0.1, "burst": 8}
     tenants.tenants["small"]["limits"] = {"body_mib": 1, "points": 10, "files": 1, "snapshots": 1}
     tenants.tenants["free"]["limits"] = {"collections": 100}
     return make_cluster(shards=1, settings=tenants.write().settings()), tenants
@@ -236,6 +237,19 @@ def test_requests_a_second_are_bounded_and_clients_are_told(limited):
     # The operator sees who is refused, and for what.
     figures = call(cluster, "GET", "/metrics", headers=tenants["ops"])[2].decode()
     assert re.search(r'covey_http_tenant_refused_total\{tenant="quick",reason="rate_limit_exceeded"\} 3', figures)
+
+
+def test_a_batch_of_searches_takes_as_many_of_the_rate(limited):
+    cluster, tenants = limited
+    left = lambda: int(call(cluster, "GET", "/v1/models", headers=tenants["batches"])[1]["x-ratelimit-remaining-requests"])
+    ask = lambda count: call(
+        cluster, "POST", "/collections/absent/points/query/batch", {"searches": [{"query": [1, 2]}] * count}, tenants["batches"])
+    assert left() == 7
+    assert ask(3)[0] == 404
+    assert left() == 3
+    assert ask(20)[0] == 404
+    status, headers, _ = ask(1)
+    assert status == 429 and int(headers["retry-after"]) > 150
 
 
 def test_a_tenants_share_of_the_gateway_is_bounded(make_cluster, tmp_path, paced_model):

@@ -17,6 +17,8 @@ struct GatewayContext: RequestContext {
     var isCancelledWithClient = false
     /// Of the caller's tenant.
     var limits = TenantLimits()
+    /// Takes further tokens of the tenant's rate, for a request that does the work of several.
+    var spend: @Sendable (Int) -> Void = { _ in }
     /// What the audit log is to say of the call beside the names in its path.
     let note = AuditNote()
     let remoteAddress: SocketAddress?

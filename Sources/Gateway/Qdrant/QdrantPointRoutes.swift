@@ -14,6 +14,7 @@ struct QdrantPointRoutes: Sendable {
         router.put("/collections/:name/points", use: upsert)
         router.post("/collections/:name/points", use: retrieve)
         router.post("/collections/:name/points/query", use: query)
+        router.post("/collections/:name/points/query/batch", use: queryBatch)
         router.post("/collections/:name/points/scroll", use: scroll)
         router.post("/collections/:name/points/delete", use: delete)
         router.post("/collections/:name/points/count", use: count)
@@ -135,14 +136,60 @@ struct QdrantPointRoutes: Sendable {
         let name = try CollectionName(context.parameter("name"))
         let policy = try readOptions(request)
         var fields = try JSONFields(try await reading.json(request, context))
-        let query = try QdrantQuery(&fields, maximumLimit: configuration.maximumBatch, partial: policy)
-        let search = try await query.resolved(in: name, of: coordinator, context: context.call)
-        let answer = try await coordinator.search(search, in: name, context: context.call)
-        var covey: [(String, JSONOutput)] = [("coverage", answer.coverage.json)]
-        if !search.explain.isEmpty { covey.append(("explanations", .array(answer.explanations.map(\.json)))) }
-        return await QdrantReply.ok(points: answer.hits.count, like: answer.hits.first?.point, covey: .object(covey), context) {
+        let found = try await find(try QdrantQuery(&fields, maximumLimit: configuration.maximumBatch, partial: policy), in: name, context)
+        return await QdrantReply.ok(points: found.answer.hits.count, like: found.answer.hits.first?.point, covey: found.covey, context) { found.result }
+    }
+
+    /// Searches at work at a time of one batch: it holds one request's place.
+    private static let searchesAtOnce = 8
+
+    @Sendable private func queryBatch(_ request: Request, _ context: GatewayContext) async throws -> Response {
+        let name = try CollectionName(context.parameter("name"))
+        let policy = try readOptions(request)
+        var fields = try JSONFields(try await reading.json(request, context))
+        let searches = try fields.required("searches", fields.array("searches", maximumCount: configuration.maximumBatch))
+        try fields.finish()
+        let queries = try searches.enumerated().map { number, search in
+            var fields = try JSONFields(search, at: "searches[\(number)]")
+            return try QdrantQuery(&fields, maximumLimit: configuration.maximumBatch, partial: policy)
+        }
+        let hits = queries.reduce(0) { $0 + $1.limit }
+        guard hits <= configuration.maximumBatch else {
+            throw RequestError.invalid("searches", "the limits of searches add up to \(hits); at most \(configuration.maximumBatch) hits are answered at once")
+        }
+        context.spend(queries.count - 1)
+        let found = try await withThrowingTaskGroup(of: (Int, Found).self) { group in
+            var found = [Found?](repeating: nil, count: queries.count)
+            for (number, query) in queries.enumerated() {
+                if number >= Self.searchesAtOnce, let (done, each) = try await group.next() { found[done] = each }
+                group.addTask { (number, try await find(query, in: name, context)) }
+            }
+            for try await (done, each) in group { found[done] = each }
+            return found.compactMap { $0 }
+        }
+        let count = found.reduce(0) { $0 + $1.answer.hits.count }
+        let like = found.lazy.compactMap(\.answer.hits.first?.point).first
+        return await QdrantReply.ok(points: count, like: like, covey: ["searches": .array(found.map(\.covey))], context) { .array(found.map(\.result)) }
+    }
+
+    /// What one search found, and how it is told.
+    private struct Found: Sendable {
+        let search: SearchQuery
+        let answer: SearchAnswer
+
+        var result: JSONOutput {
             ["points": .array(answer.hits.map { QdrantReply.scored($0, withPayload: search.withPayload != .none, withVector: search.withVector) })]
         }
+        var covey: JSONOutput {
+            var covey: [(String, JSONOutput)] = [("coverage", answer.coverage.json)]
+            if !search.explain.isEmpty { covey.append(("explanations", .array(answer.explanations.map(\.json)))) }
+            return .object(covey)
+        }
+    }
+
+    private func find(_ query: QdrantQuery, in name: CollectionName, _ context: GatewayContext) async throws -> Found {
+        let search = try await query.resolved(in: name, of: coordinator, context: context.call)
+        return Found(search: search, answer: try await coordinator.search(search, in: name, context: context.call))
     }
 
     private func readOptions(_ request: Request) throws -> PartialPolicy {

@@ -1,7 +1,7 @@
 import Coordination
 import Model
 
-/// The body of `points/query`: nearest neighbours of a vector, or of a stored point.
+/// The body of `points/query`, or one of `points/query/batch`: nearest neighbours of a vector, or of a stored point.
 package struct QdrantQuery {
     enum Target {
         case vector([Float])
@@ -11,14 +11,15 @@ package struct QdrantQuery {
     let target: Target
     /// Everything but the vector.
     private let search: SearchQuery
+    var limit: Int { search.limit }
 
     /// Takes all fields and checks that none is left.
     package init(_ fields: inout JSONFields, maximumLimit: Int, partial: PartialPolicy) throws {
         try fields.refuse("shard_key", "prefetch", "using", "lookup_from")
         guard let query = fields.take("query") else {
-            throw RequestError.unsupported("query", "query is missing: a query without one lists points, which only points/scroll does here")
+            throw RequestError.unsupported(fields.name("query"), "\(fields.name("query")) is missing: a query without one lists points, which only points/scroll does here")
         }
-        target = try Self.target(query, at: "query")
+        target = try Self.target(query, at: fields.name("query"))
         let limit = try fields.integer("limit", in: 1...maximumLimit) ?? 10
         let offset = try fields.integer("offset", in: 0...maximumLimit) ?? 0
         let filter = try fields.filter()

@@ -34,6 +34,7 @@ package struct RouteRule: Sendable {
         ("POST", "/collections/:collection/points/delete", .write, "points.delete"),
         ("POST", "/collections/:collection/points", .read, nil),
         ("POST", "/collections/:collection/points/query", .read, nil),
+        ("POST", "/collections/:collection/points/query/batch", .read, nil),
         ("POST", "/collections/:collection/points/scroll", .read, nil),
         ("POST", "/collections/:collection/points/count", .read, nil),
         ("POST", "/v1/vector_stores", .admin, "collection.create"),

@@ -40,7 +40,7 @@ package final class TokenBuckets<Owner: Hashable & Sendable>: Sendable {
     /// Takes a token of this owner, if there is one.
     ///
     /// - Parameters:
-    ///   - tokens: 0: only look whether there is one.
+    ///   - tokens: 0: only look whether there is one. Of several the bucket owes what it does not have.
     ///   - rate: Tokens a second, above 0.
     ///   - burst: Size of the bucket; without one, what a second brings, at least 1.
     package func take(_ owner: Owner, tokens: Int = 1, rate: Double, burst: Int?, at now: ContinuousClock.Instant) -> RateVerdict {
