@@ -104,7 +104,9 @@ let package = Package(
 
         .tests("ArchitectureTests", []),
         .tests("ModelTests", ["VectorMath", "Model"]),
-        .tests("VectorMathTests", ["VectorMath", "CVectorKernels", "Model"]),
+        // What the benchmark of the scan compares it with.
+        .target(name: "CScanLimit", path: "Tests/CScanLimit", cSettings: [.unsafeFlags(["-O3"])]),
+        .tests("VectorMathTests", ["VectorMath", "CVectorKernels", "CScanLimit", "Model"]),
         .tests("StorageTests", ["S3Store", "Storage", "Model"]),
         .tests("S3StoreTests", ["S3Store", "OutboundHTTP", "Storage", "TestServers", "Model"]),
         .tests("VectorIndexTests", ["VectorIndex", "VectorMath", "Storage", "Model"]),

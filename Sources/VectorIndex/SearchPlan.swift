@@ -38,18 +38,19 @@ struct SearchPlan {
         } else {
             // Of the rows that a filter admits the best k are where the best k · rows / admitted of all would be.
             let depth = Double(limit) * Double(index.count) / Double(admitted)
-            target = Self.aim(Float(effort.targetRecall ?? SearchEffort.defaultRecall))
+            let isFiltered = 10 * admitted < 9 * index.count
+            target = Self.aim(Float(effort.targetRecall ?? SearchEffort.defaultRecall), isFiltered: isFiltered)
             let step = index.calibration?.step(recall: target, limit: limit, depth: depth)
             candidates = max(limit, effort.candidates ?? step.map { Self.candidates($0, limit) } ?? Self.candidates(index.metric, limit))
             // A segment too small for a calibration is searched whole.
             margin = step?.margin ?? .infinity
             regionMargin = step?.regionMargin ?? .infinity
             // Under a filter the lists near the query may be those that hold nothing admitted.
-            if let step, 10 * admitted >= 9 * index.count { mostLists = max(1, Int(step.mostLists)) }
+            if let step, !isFiltered { mostLists = max(1, Int(step.mostLists)) }
             // Who gives a number of candidates gets it.
             self.step = effort.candidates == nil ? step : nil
-            // Half of what scoring them takes.
-            mostWork = admitted * (10 + index.dimension / 6) / 2
+            // A third of what scoring them takes.
+            mostWork = admitted * (10 + index.dimension / 6) / 3
             recall = step?.recall
             rankedLists = Self.rankedLists
             admittedRows = min(admitted, 4 * limit)
@@ -74,16 +75,15 @@ struct SearchPlan {
         admittedRows = 0
     }
 
-    /// Sets the margins to what they are where a filter admits so many of the rows seen: near to the query it may admit more, or less, than elsewhere.
-    mutating func adjust(limit: Int, seen: Int, admitted: Int, index: SegmentIndex) {
-        guard let given = margin, given < .infinity, admitted > 0, let calibration = index.calibration else { return }
-        let step = calibration.step(recall: target, limit: limit, depth: Double(limit) * Double(seen) / Double(admitted))
-        (margin, regionMargin) = (step.margin, step.regionMargin)
+    /// The margin where a filter admits so many of the rows seen: near to the query it may admit more, or less, than elsewhere.
+    func margin(limit: Int, seen: Int, admitted: Int, index: SegmentIndex) -> Float? {
+        guard let margin, margin < .infinity, admitted > 0, let calibration = index.calibration else { return margin }
+        return calibration.step(recall: target, limit: limit, depth: Double(limit) * Double(seen) / Double(admitted)).margin
     }
 
     /// What is aimed at: a little above the target, since calibrations of different segments of the same vectors differ by about that much, and a
-    /// mean recall just below the target breaks the promise while one above it does not.
-    private static func aim(_ target: Float) -> Float { target + 0.06 * (1 - target) }
+    /// mean recall just below the target breaks the promise while one above it does not. Filters are not calibrated with.
+    private static func aim(_ target: Float, isFiltered: Bool) -> Float { target + (isFiltered ? 0.2 : 0.06) * (1 - target) }
 
     private static let rankedLists = 64
 

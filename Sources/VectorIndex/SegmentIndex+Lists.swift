@@ -8,8 +8,8 @@ struct ListRanking {
     var ranked = 0
     /// Lists whose codes were scored, in this ranking and those before.
     var considered = 0
-    /// Regions were looked into that are so far below the best at most.
-    var regionMargin: Float = 0
+    /// The similarity of the best region that was left out.
+    var nextRegion: Float = -.infinity
 }
 
 /// How a search finds the lists that are worth scanning.
@@ -37,9 +37,12 @@ extension SegmentIndex {
             }
         }
 
+        ranking.nextRegion = -.infinity
+        for key in scratch.regionKeys[regionCount...] { ranking.nextRegion = max(ranking.nextRegion, RankKey.floatScore(key)) }
+
         lists.fill(&scratch.listTables, for: scratch.query, weight: query.weight, reference: reference, floats: &scratch.tableFloats, kernels: kernels)
         scratch.spans.removeAll(keepingCapacity: true)
-        (ranking.considered, ranking.regionMargin) = (0, margin)
+        ranking.considered = 0
         for index in 0..<regionCount {
             let key = scratch.regionKeys[index]
             let children = lists.children(of: Int(RankKey.row(key)))

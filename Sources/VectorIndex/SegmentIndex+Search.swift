@@ -86,19 +86,20 @@ extension SegmentIndex {
         _ query: PreparedQuery, limit: Int, _ plan: SearchPlan, admits: RowBitmap?, pool: inout CandidatePool, scratch: inout SearchScratch,
         result: inout SegmentSearchResult, shouldStop: () -> Bool
     ) -> Bool {
-        var (plan, ranking) = (plan, ListRanking())
+        var ranking = ListRanking()
         defer { scratch.ranking = ranking }
         guard rankLists(atLeast: plan.consideredLists, within: plan.regionMargin, query, &ranking, scratch: &scratch, shouldStop: shouldStop) else { return false }
         rankByBytes(above: -.infinity, atMost: plan.rankedLists, query, &ranking, scratch: &scratch)
         let best = scratch.listKeys[..<ranking.ranked].max().map(RankKey.floatScore) ?? 0
         rows.fill(&scratch.rowTables, for: scratch.query, weight: query.weight, reference: best, floats: &scratch.tableFloats, kernels: kernels)
+        var margin = plan.margin
         var (rowsSeen, admittedSeen) = (0, 0)
         while true {
             // What is left of the lists is near enough from this similarity on.
             var bound = -Float.infinity
             if result.listsScanned >= plan.leastLists && admittedSeen >= plan.admittedRows {
-                if admits != nil { plan.adjust(limit: limit, seen: rowsSeen, admitted: admittedSeen, index: self) }
-                guard let margin = plan.margin else { return true }
+                if admits != nil { margin = plan.margin(limit: limit, seen: rowsSeen, admitted: admittedSeen, index: self) }
+                guard let margin else { return true }
                 if let worst = pool.score(ofRank: limit, copy: &scratch.rowKeys) { bound = scratch.rowTables.similarity(worst) - margin * gapUnit(query.norm) }
                 if bound.isNaN { bound = -.infinity }
             }
@@ -109,15 +110,13 @@ extension SegmentIndex {
             }
             if near == 0 {
                 if rankByBytes(above: bound, atMost: max(plan.rankedLists, ranking.ranked), query, &ranking, scratch: &scratch) > 0 { continue }
-                // Lists of regions that were left out may be near under a filter, or where too little was found.
-                if ranking.considered == listCount || (bound > -.infinity && plan.regionMargin <= ranking.regionMargin) { return true }
-                guard rankLists(
-                    atLeast: 4 * ranking.considered, within: max(plan.regionMargin, ranking.regionMargin), query, &ranking, scratch: &scratch,
-                    shouldStop: shouldStop)
+                // Regions that were left out are near enough where too little was found, or only what is far, since nothing nearer is admitted.
+                if ranking.considered == listCount || (bound > -.infinity && (admits == nil || ranking.nextRegion < bound)) { return true }
+                guard rankLists(atLeast: 4 * ranking.considered, within: plan.regionMargin, query, &ranking, scratch: &scratch, shouldStop: shouldStop)
                 else { return false }
                 continue
             }
-            var wanted = plan.margin == nil && result.listsScanned < plan.leastLists ? plan.leastLists - result.listsScanned : .max
+            var wanted = margin == nil && result.listsScanned < plan.leastLists ? plan.leastLists - result.listsScanned : .max
             if bound > -.infinity {
                 wanted = plan.mostLists - result.listsScanned
                 if wanted <= 0 { return true }
@@ -201,6 +200,11 @@ extension SegmentIndex {
             let byBytes = choose(pool, limit: limit, query, scratch: &scratch)
             // Of very many rows about equally near the best by code are those whose codes flatter them: then the others may be as near.
             guard isFirst, let byBytes, byCode - byBytes > 2 * step.flattery * unit else { return true }
+            // Nor are bytes enough to tell them apart where a filter leaves only what is far.
+            if admits != nil {
+                result.byCode = false
+                return true
+            }
             bound = scratch.rowTables.key(byBytes - step.codeMargin * unit)
         }
         return true

@@ -85,6 +85,26 @@ struct CalibrationTests {
         #expect(Self.recall(built.index, queries, target: 0.95, admits: block).found >= 0.85)
     }
 
+    @Test("a filter that admits only what is far from the query keeps the contract", arguments: [2, 10])
+    func farFilters(oneIn: Int) throws {
+        let (base, like, _) = Self.corpus(.cosine)
+        let built = try BuiltSegment(base, dimension: 24, metric: .cosine)
+        var scratch = SearchScratch()
+        var found = 0.0
+        let queries = like.prefix(50)
+        for query in queries {
+            var scores: [(score: Float, row: Int)] = []
+            _ = built.index.forEachScore(query.span, admits: RowBitmap(rowCount: built.count, filled: true), shouldStop: { false }) { scores.append(($1, Int($0))) }
+            var far = RowBitmap(rowCount: built.count)
+            for (_, row) in scores.sorted(by: { $0.score < $1.score }).prefix(built.count / oneIn) { far.insert(row) }
+            func rows(_ effort: SearchEffort) -> Set<Int> {
+                Set(built.index.search(query.span, limit: 10, effort: effort, exactBelow: 0, admits: far, scratch: &scratch).hits.map(\.row))
+            }
+            found += Double(rows(SearchEffort(targetRecall: 0.95)).intersection(rows(SearchEffort(exact: true))).count) / 10
+        }
+        #expect(found / Double(queries.count) >= 0.93)
+    }
+
     @Test("a target of 1 scores every row, and says so")
     func whole() throws {
         let (base, like, _) = Self.corpus(.euclid, count: 3_000)

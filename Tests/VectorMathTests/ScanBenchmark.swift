@@ -1,12 +1,16 @@
+import CScanLimit
 import Foundation
 import Testing
 import VectorMath
 
-/// How fast codes are scanned beside how fast memory is read: `BENCHMARK=1 swift test -c release --filter ScanBenchmark`.
+/// How fast codes are scanned beside how fast memory is read, and beside look-ups and adds on registers alone: `BENCHMARK=1 swift test -c release --filter ScanBenchmark`.
 @Suite("scan benchmark", .serialized)
 struct ScanBenchmark {
     private static let isWanted = ProcessInfo.processInfo.environment["BENCHMARK"] != nil
     private static let rounds = 15
+
+    /// In nanoseconds.
+    private func median(_ seconds: [Double]) -> Double { seconds.sorted()[Self.rounds / 2] * 1e9 }
 
     @Test("benchmark: codes out of cache and in cache", .enabled(if: isWanted, "a benchmark: set BENCHMARK=1"), arguments: [8, 16, 48])
     func scan(groups: Int) {
@@ -51,20 +55,23 @@ struct ScanBenchmark {
                 }
                 return sum
             }
-            var (scans, reads, check) = ([Double](), [Double](), UInt64(0))
+            var (scans, reads, limits, check) = ([Double](), [Double](), [Double](), UInt64(0))
             for _ in 0..<Self.rounds {
                 let begin = ContinuousClock.now
                 check &+= UInt64(once())
                 let middle = ContinuousClock.now
                 check &+= read()
                 scans.append(begin.duration(to: middle) / .seconds(1))
-                reads.append(middle.duration(to: .now) / .seconds(1))
+                let end = ContinuousClock.now
+                check &+= scan_limit(blocks * groups * repeats)
+                reads.append(middle.duration(to: end) / .seconds(1))
+                limits.append(end.duration(to: .now) / .seconds(1))
             }
             let bytes = Double(byteCount * repeats)
-            let (scan, read) = (bytes / scans.sorted()[Self.rounds / 2] / 1e9, bytes / reads.sorted()[Self.rounds / 2] / 1e9)
+            let (scan, read, limit) = (bytes / median(scans), bytes / median(reads), bytes / median(limits))
             print(String(
-                format: "%d bytes of codes a row, %.1f MB: scan %.1f GB/s, read %.1f GB/s, ratio %.2f (%llx)", groups * 4, Double(byteCount) / 1e6, scan, read,
-                scan / read, check))
+                format: "%d bytes of codes a row, %.1f MB: scan %.1f GB/s, read %.1f GB/s, ratio %.2f; registers alone %.1f GB/s, %.2f times the scan (%llx)", groups * 4, Double(byteCount) / 1e6,
+                scan, read, scan / read, limit, limit / scan, check))
         }
     }
 }

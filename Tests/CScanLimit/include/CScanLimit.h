@@ -1,0 +1,9 @@
+#pragma once
+#include <stddef.h>
+#include <stdint.h>
+
+/// The look-ups and adds of a scan of so many groups of 64 bytes of codes, on registers alone: what the kernel's loads, prefetches and
+/// results come on top of.
+///
+/// @return a sum that depends on all of them; 0 at once where the processor has no AVX-512 with VBMI and VNNI.
+uint64_t scan_limit(size_t groups);
