@@ -14,7 +14,31 @@ final class OutlineCache: Sendable {
         var turn: UInt64
         var byteCount: Int { 256 + (reply?.outline?.byteCount ?? 0) }
     }
-    private let entries = Mutex<[ShardID: Entry]>([:])
+    private struct Entries {
+        private(set) var all: [ShardID: Entry] = [:]
+        private(set) var byteCount = 0
+
+        subscript(shard: ShardID) -> Entry? {
+            get { all[shard] }
+            set {
+                byteCount += (newValue?.byteCount ?? 0) - (all[shard]?.byteCount ?? 0)
+                all[shard] = newValue
+            }
+        }
+
+        mutating func keep(where isKept: (ShardID, Entry) -> Bool) {
+            all = all.filter { isKept($0.key, $0.value) }
+            byteCount = all.values.reduce(0) { $0 + $1.byteCount }
+        }
+
+        /// Rare and simple, as in ``PlanCache``: a full cache is emptied of its older half.
+        mutating func trim(to limit: Int) {
+            guard byteCount > limit else { return }
+            let middle = all.values.map(\.confirmedAt).sorted()[all.count / 2]
+            keep { $1.confirmedAt > middle }
+        }
+    }
+    private let entries = Mutex(Entries())
     private let running = Mutex<[ShardID: Task<Void, Never>]>([:])
     private let limit: Int
     private let interval: Duration
@@ -31,7 +55,7 @@ final class OutlineCache: Sendable {
 
     /// Outlines behind which nothing newer is known, and the bytes of all.
     var total: (current: Int, bytes: Int) {
-        entries.withLock { ($0.values.count { $0.reply?.outline != nil && $0.reply?.position == $0.position }, $0.values.reduce(0) { $0 + $1.byteCount }) }
+        entries.withLock { ($0.all.values.count { $0.reply?.outline != nil && $0.reply?.position == $0.position }, $0.byteCount) }
     }
 
     // MARK: - What is known
@@ -44,6 +68,7 @@ final class OutlineCache: Sendable {
         return entries.withLock { entries in
             guard var entry = entries[shard] else {
                 entries[shard] = Entry(position: reply.position, askedAt: now, confirmedAt: now, turn: 0)
+                entries.trim(to: limit)
                 return 0
             }
             defer { entries[shard] = entry }
@@ -83,10 +108,7 @@ final class OutlineCache: Sendable {
             entry.position = max(entry.position, reply.position)
             entry.confirmedAt = entry.askedAt
             entries[shard] = entry
-            guard entries.values.reduce(0, { $0 + $1.byteCount }) > limit else { return }
-            // Rare and simple, as in ``PlanCache``: a full cache is emptied of its older half.
-            let middle = entries.values.map(\.confirmedAt).sorted()[entries.count / 2]
-            entries = entries.filter { $0.value.confirmedAt > middle }
+            entries.trim(to: limit)
         }
     }
 
@@ -99,10 +121,10 @@ final class OutlineCache: Sendable {
     }
 
     func removeOld(now: ContinuousClock.Instant) {
-        entries.withLock { entries in entries = entries.filter { $0.value.confirmedAt.duration(to: now) < lifetime } }
+        entries.withLock { $0.keep { $1.confirmedAt.duration(to: now) < lifetime } }
     }
 
-    func remove(_ incarnation: Incarnation) { entries.withLock { entries in entries = entries.filter { $0.key.incarnation != incarnation } } }
+    func remove(_ incarnation: Incarnation) { entries.withLock { $0.keep { shard, _ in shard.incarnation != incarnation } } }
 
     // MARK: - Questions on their way
 

@@ -45,7 +45,7 @@ def save(figure, path):
 def filters(rows, path):
     names = list(dict.fromkeys(row["set"] for row in rows))
     figure, panels = pyplot.subplots(len(names), 3, figsize=(13, 4 * len(names)), squeeze=False)
-    figures = (("recall@10", "recall@10", "linear", 0.95), ("over scoring the admitted", "queries/s over those of scoring the admitted rows", "log", 1), ("over no filter", "queries/s over those without a filter", "log", 0.5))
+    figures = (("recall@10", "recall@10", "linear", 0.95), ("over scoring the admitted", "queries/s × of scoring the admitted", "log", 1), ("over no filter", "queries/s × of no filter", "log", 0.5))
     for name, row_of_panels in zip(names, panels):
         for axes, (column, label, scale, promised) in zip(row_of_panels, figures):
             for place in ("scattered", "near", "far"):
