@@ -42,7 +42,9 @@ struct Calibrator: Sendable {
     /// Rows that serve as queries: none where they would be too few to tell.
     static func queryCount(of rows: Int) -> Int { rows < 1_000 ? 0 : min(1_000, rows / 8) }
 
-    private static let limits = [1, 10, 100]
+    private static let limits = [1, 10, mostHits]
+    /// Number of hits up to which is measured.
+    static let mostHits = 100
     private static let recalls: [Float] = [0.75, 0.85, 0.9, 0.93, 0.95, 0.965, 0.98, 0.99, 0.995, 0.998]
     private static let candidates = 1_000
     /// Of what is missed, the shares that may be missed because codes did not choose it, or because its region was left out: little, since

@@ -110,8 +110,10 @@ extension SegmentIndex {
             }
             if near == 0 {
                 if rankByBytes(above: bound, atMost: max(plan.rankedLists, ranking.ranked), query, &ranking, scratch: &scratch) > 0 { continue }
-                // Regions that were left out are near enough where too little was found, or only what is far, since nothing nearer is admitted.
-                if ranking.considered == listCount || (bound > -.infinity && (admits == nil || ranking.nextRegion < bound)) { return true }
+                // Regions that were left out are near enough where too little was found, or only what is far: nothing nearer is admitted, or much
+                // is wanted.
+                let isMeasured = admits == nil && limit <= Calibrator.mostHits
+                if ranking.considered == listCount || (bound > -.infinity && (isMeasured || ranking.nextRegion < bound)) { return true }
                 guard rankLists(atLeast: 4 * ranking.considered, within: plan.regionMargin, query, &ranking, scratch: &scratch, shouldStop: shouldStop)
                 else { return false }
                 continue
@@ -200,8 +202,8 @@ extension SegmentIndex {
             let byBytes = choose(pool, limit: limit, query, scratch: &scratch)
             // Of very many rows about equally near the best by code are those whose codes flatter them: then the others may be as near.
             guard isFirst, let byBytes, byCode - byBytes > 2 * step.flattery * unit else { return true }
-            // Nor are bytes enough to tell them apart where a filter leaves only what is far.
-            if admits != nil {
+            // Nor are bytes enough to tell them apart where a filter leaves only what is far: then a good part of that work has been done.
+            if admits != nil && Self.work(lists: scratch.ranking.considered, rows: result.codesScanned) > plan.mostWork / 3 {
                 result.byCode = false
                 return true
             }

@@ -61,7 +61,7 @@ struct CalibrationTests {
         }
     }
 
-    @Test("other numbers of hits, between and beyond those measured", arguments: [1, 3, 40, 300])
+    @Test("other numbers of hits, between and beyond those measured", arguments: [1, 3, 40, 300, 1_500])
     func limits(limit: Int) throws {
         let (base, like, _) = Self.corpus(.cosine)
         let index = try BuiltSegment(base, dimension: 24, metric: .cosine).index
