@@ -15,6 +15,7 @@ sys.path.insert(0, str(ROOT / "Tests/Clients"))
 from conftest import Cluster  # noqa: E402
 
 POINTS, DIMENSION, ASKED = 50, 64, 500
+LINKS = 50_000  # fewer than a file may have
 
 
 def tenant(number):
@@ -61,15 +62,17 @@ def make(folder):
 
 def multiply(store, first, count):
     """What the first tenant has, for the others: the same objects under other names, as a file of the store does not say whose it is."""
-    source = store / place(0)
-    files = [(path.relative_to(source), path) for path in source.rglob("*") if path.is_file()]
-    folders = sorted({name.parent for name, _ in files})
+    files = [path.relative_to(store / place(0)) for path in (store / place(0)).rglob("*") if path.is_file()]
+    folders = sorted({name.parent for name in files})
     for number in range(first, count):
-        target = store / place(number)
+        source, target = store / place(number // LINKS * LINKS), store / place(number)
         for folder in folders:
             os.makedirs(target / folder, exist_ok=True)
-        for name, path in files:
-            os.link(path, target / name)
+        for name in files:
+            if source == target:
+                shutil.copy2(store / place(0) / name, target / name)
+            else:
+                os.link(source / name, target / name)
 
 
 def usage(cluster, name):
