@@ -5,9 +5,9 @@ import VectorMath
 struct SearchPlan {
     /// Lists that are scanned at least.
     var leastLists = 0
-    /// Lists that are ranked by code, at least: those of the best regions.
-    var consideredLists = 0
-    /// Regions' lists are ranked by code, too, if they are at most so far below the best region, see ``Calibration``.
+    /// Regions whose lists are ranked by code, at least.
+    var leastRegions = 0
+    /// Further regions' lists are, too, if they are at most so far below the best region, see ``Calibration``.
     var regionMargin: Float = 0
     /// Lists that are ranked by their bytes at first.
     var rankedLists: Int
@@ -15,6 +15,8 @@ struct SearchPlan {
     var margin: Float?
     /// Lists that are scanned at most.
     var mostLists = Int.max
+    /// Whether so many rows are not admitted that calibration does not tell where the others are.
+    var isFiltered = false
     /// Decides which rows codes choose; `nil`: a number of candidates alone.
     var step: Calibration.Step?
     /// Under a filter, the work in nanoseconds from which it had been better to score all admitted rows.
@@ -33,12 +35,12 @@ struct SearchPlan {
             leastLists = min(max(1, probes), index.listCount)
             // Codes choose twice as many lists as wanted, bytes among those.
             rankedLists = 2 * leastLists + 16
-            consideredLists = min(index.listCount, 8 * leastLists)
+            leastRegions = 8 * leastLists * index.regions.count / index.listCount + 1
             admittedRows = min(admitted, candidates)
         } else {
             // Of the rows that a filter admits the best k are where the best k · rows / admitted of all would be.
             let depth = Double(limit) * Double(index.count) / Double(admitted)
-            let isFiltered = 10 * admitted < 9 * index.count
+            isFiltered = 10 * admitted < 9 * index.count
             target = Self.aim(Float(effort.targetRecall ?? SearchEffort.defaultRecall), isFiltered: isFiltered)
             let step = index.calibration?.step(recall: target, limit: limit, depth: depth)
             candidates = max(limit, effort.candidates ?? step.map { Self.candidates($0, limit) } ?? Self.candidates(index.metric, limit))

@@ -6,8 +6,9 @@ import VectorMath
 struct ListRanking {
     var scanned = 0
     var ranked = 0
-    /// Lists whose codes were scored, in this ranking and those before.
+    /// Lists whose codes were scored, in this ranking and those before, and the regions that they are of.
     var considered = 0
+    var regions = 0
     /// The similarity of the best region that was left out.
     var nextRegion: Float = -.infinity
 }
@@ -17,11 +18,11 @@ extension SegmentIndex {
     /// Scores the lists of the most promising regions by their codes. Lists that were ranked by bytes before stay as they are.
     ///
     /// - Parameters:
-    ///   - wanted: Lists, if there are so many.
-    ///   - margin: Of regions that may be so far below the best one all lists, in the unit of ``gapUnit(_:)``.
+    ///   - least: Regions, if there are so many.
+    ///   - margin: Further regions that are at most so far below the best one, in the unit of ``gapUnit(_:)``.
     /// - Returns: `false` if the caller stopped it.
     func rankLists(
-        atLeast wanted: Int, within margin: Float, _ query: PreparedQuery, _ ranking: inout ListRanking, scratch: inout SearchScratch, shouldStop: () -> Bool
+        regions least: Int, within margin: Float, _ query: PreparedQuery, _ ranking: inout ListRanking, scratch: inout SearchScratch, shouldStop: () -> Bool
     ) -> Bool {
         regions.score(&scratch.regionKeys, query: scratch.byteQuery, weight: query.weight, kernels: kernels)
         var reference = -Float.infinity
@@ -30,7 +31,7 @@ extension SegmentIndex {
         let bound = reference - margin * gapUnit(query.norm)
         if bound > -.infinity {  // no number, where similarities have overflowed, bounds nothing
             regionCount = moveToFront(0..<regions.count, of: &scratch.regionKeys, atLeast: RankKey.make(bound, .max))
-            let least = min(regions.count, max(Self.consideredRegions, wanted * regions.count / listCount + 1))
+            let least = min(regions.count, max(Self.consideredRegions, least))
             if regionCount < least {
                 keepLargest(least, in: &scratch.regionKeys)
                 regionCount = least
@@ -42,7 +43,7 @@ extension SegmentIndex {
 
         lists.fill(&scratch.listTables, for: scratch.query, weight: query.weight, reference: reference, floats: &scratch.tableFloats, kernels: kernels)
         scratch.spans.removeAll(keepingCapacity: true)
-        ranking.considered = 0
+        (ranking.considered, ranking.regions) = (0, regionCount)
         for index in 0..<regionCount {
             let key = scratch.regionKeys[index]
             let children = lists.children(of: Int(RankKey.row(key)))

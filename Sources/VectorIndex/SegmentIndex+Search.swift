@@ -88,7 +88,7 @@ extension SegmentIndex {
     ) -> Bool {
         var ranking = ListRanking()
         defer { scratch.ranking = ranking }
-        guard rankLists(atLeast: plan.consideredLists, within: plan.regionMargin, query, &ranking, scratch: &scratch, shouldStop: shouldStop) else { return false }
+        guard rankLists(regions: plan.leastRegions, within: plan.regionMargin, query, &ranking, scratch: &scratch, shouldStop: shouldStop) else { return false }
         rankByBytes(above: -.infinity, atMost: plan.rankedLists, query, &ranking, scratch: &scratch)
         let best = scratch.listKeys[..<ranking.ranked].max().map(RankKey.floatScore) ?? 0
         rows.fill(&scratch.rowTables, for: scratch.query, weight: query.weight, reference: best, floats: &scratch.tableFloats, kernels: kernels)
@@ -111,10 +111,11 @@ extension SegmentIndex {
             if near == 0 {
                 if rankByBytes(above: bound, atMost: max(plan.rankedLists, ranking.ranked), query, &ranking, scratch: &scratch) > 0 { continue }
                 // Regions that were left out are near enough where too little was found, or only what is far: nothing nearer is admitted, or much
-                // is wanted.
-                let isMeasured = admits == nil && limit <= Calibrator.mostHits
-                if ranking.considered == listCount || (bound > -.infinity && (isMeasured || ranking.nextRegion < bound)) { return true }
-                guard rankLists(atLeast: 4 * ranking.considered, within: plan.regionMargin, query, &ranking, scratch: &scratch, shouldStop: shouldStop)
+                // is wanted. They are a coarse ranking: where many lists are near, some may be in regions that are not.
+                let isMeasured = !plan.isFiltered && limit <= Calibrator.mostHits
+                let areFar = isMeasured || ranking.nextRegion < bound && 2 * ranking.ranked < ranking.considered
+                if ranking.regions == regions.count || (bound > -.infinity && areFar) { return true }
+                guard rankLists(regions: 4 * ranking.regions, within: plan.regionMargin, query, &ranking, scratch: &scratch, shouldStop: shouldStop)
                 else { return false }
                 continue
             }
@@ -203,7 +204,7 @@ extension SegmentIndex {
             // Of very many rows about equally near the best by code are those whose codes flatter them: then the others may be as near.
             guard isFirst, let byBytes, byCode - byBytes > 2 * step.flattery * unit else { return true }
             // Nor are bytes enough to tell them apart where a filter leaves only what is far: then a good part of that work has been done.
-            if admits != nil && Self.work(lists: scratch.ranking.considered, rows: result.codesScanned) > plan.mostWork / 3 {
+            if plan.isFiltered && Self.work(lists: scratch.ranking.considered, rows: result.codesScanned) > plan.mostWork / 3 {
                 result.byCode = false
                 return true
             }

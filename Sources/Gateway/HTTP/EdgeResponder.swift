@@ -49,8 +49,10 @@ struct EdgeResponder<Routes: HTTPResponder<GatewayContext>>: HTTPResponder {
                 context.isOperator = known.isOperator
                 context.limits = tenants.limits(of: known.tenant)
                 rate = takeTokens(1, of: known.tenant, context)
-                let counted = context
-                context.spend = { _ = takeTokens($0, of: known.tenant, counted) }
+                if rate != nil {
+                    let counted = context
+                    context.spend = { _ = takeTokens($0, of: known.tenant, counted) }
+                }
                 if let rate, !rate.isAdmitted { throw Self.tooMany(rate, context.limits) }
                 guard known.role >= rule.role else {
                     throw RequestError(
