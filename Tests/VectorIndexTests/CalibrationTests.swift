@@ -105,6 +105,26 @@ struct CalibrationTests {
         #expect(found / Double(queries.count) >= 0.93)
     }
 
+    @Test("a search ends where the best regions hold few lists and nothing of them is admitted", .timeLimit(.minutes(1)))
+    func fewLists() throws {
+        // Long vectors, which are the best by inner product, are few and lie apart.
+        var random = SplitMix64(seed: 5)
+        var base: [Float] = []
+        for row in 0..<12_000 {
+            let length: Float = row < 60 ? 50 : 1
+            base.append(contentsOf: (0..<16).map { _ in length * Float.random(in: -1...1, using: &random) })
+        }
+        let built = try BuiltSegment(base, dimension: 16, metric: .dot)
+        var short = RowBitmap(rowCount: built.count)
+        for row in 0..<built.count where built.index.vector(row).allSatisfy({ abs($0) <= 1 }) { short.insert(row) }
+        var scratch = SearchScratch()
+        for row in stride(from: 0, to: 12_000, by: 400) {
+            let query = Array(base[16 * row..<16 * (row + 1)])
+            let hits = built.index.search(query.span, limit: 10, effort: SearchEffort(targetRecall: 0.9), exactBelow: 0, admits: short, scratch: &scratch).hits
+            #expect(hits.count == 10)
+        }
+    }
+
     @Test("a target of 1 scores every row, and says so")
     func whole() throws {
         let (base, like, _) = Self.corpus(.euclid, count: 3_000)
