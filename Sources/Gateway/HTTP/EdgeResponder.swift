@@ -48,10 +48,10 @@ struct EdgeResponder<Routes: HTTPResponder<GatewayContext>>: HTTPResponder {
                 context.call.scope = known.collections
                 context.isOperator = known.isOperator
                 context.limits = tenants.limits(of: known.tenant)
-                rate = takeTokens(1, of: known.tenant, context)
+                rate = takeTokens(of: known.tenant, context)
                 if rate != nil {
                     let counted = context
-                    context.spend = { _ = takeTokens($0, of: known.tenant, counted) }
+                    context.spend = { _ = takeTokens($0, isOwed: true, of: known.tenant, counted) }
                 }
                 if let rate, !rate.isAdmitted { throw Self.tooMany(rate, context.limits) }
                 guard known.role >= rule.role else {
@@ -92,8 +92,8 @@ struct EdgeResponder<Routes: HTTPResponder<GatewayContext>>: HTTPResponder {
 
     // MARK: Rates
 
-    private func takeTokens(_ count: Int, of tenant: TenantID, _ context: GatewayContext) -> RateVerdict? {
-        context.limits.requestsPerSecond.map { buckets.take(tenant, tokens: count, rate: $0, burst: context.limits.burst, at: context.arrived) }
+    private func takeTokens(_ count: Int = 1, isOwed: Bool = false, of tenant: TenantID, _ context: GatewayContext) -> RateVerdict? {
+        context.limits.requestsPerSecond.map { buckets.take(tenant, tokens: count, isOwed: isOwed, rate: $0, burst: context.limits.burst, at: context.arrived) }
     }
 
     private static func tooMany(_ rate: RateVerdict, _ limits: TenantLimits) -> RequestError {

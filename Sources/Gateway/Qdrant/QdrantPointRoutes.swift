@@ -157,7 +157,7 @@ struct QdrantPointRoutes: Sendable {
         guard hits <= configuration.maximumBatch else {
             throw RequestError.invalid("searches", "the limits of searches add up to \(hits); at most \(configuration.maximumBatch) hits are answered at once")
         }
-        context.spend(queries.count - 1)
+        context.spend(max(0, queries.count - 1))
         let found = try await withThrowingTaskGroup(of: (Int, Found).self) { group in
             var found = [Found?](repeating: nil, count: queries.count)
             for (number, query) in queries.enumerated() {

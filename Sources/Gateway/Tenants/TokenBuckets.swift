@@ -40,10 +40,11 @@ package final class TokenBuckets<Owner: Hashable & Sendable>: Sendable {
     /// Takes a token of this owner, if there is one.
     ///
     /// - Parameters:
-    ///   - tokens: 0: only look whether there is one. Of several the bucket owes what it does not have.
+    ///   - tokens: 0: only look whether there is one.
+    ///   - isOwed: Whether they are taken in any case: the bucket owes what it does not have.
     ///   - rate: Tokens a second, above 0.
     ///   - burst: Size of the bucket; without one, what a second brings, at least 1.
-    package func take(_ owner: Owner, tokens: Int = 1, rate: Double, burst: Int?, at now: ContinuousClock.Instant) -> RateVerdict {
+    package func take(_ owner: Owner, tokens: Int = 1, isOwed: Bool = false, rate: Double, burst: Int?, at now: ContinuousClock.Instant) -> RateVerdict {
         let size = Double(burst ?? max(1, Int(rate.rounded(.up))))
         return state.withLock { state in
             var bucket = state.buckets[owner] ?? Bucket(tokens: size, filledAt: now, fullAt: now)
@@ -51,13 +52,13 @@ package final class TokenBuckets<Owner: Hashable & Sendable>: Sendable {
             bucket.tokens = min(size, bucket.tokens + elapsed * rate)
             bucket.filledAt = max(now, bucket.filledAt)
             let isAdmitted = bucket.tokens >= 1
-            if isAdmitted { bucket.tokens -= Double(tokens) }
+            if isAdmitted || isOwed { bucket.tokens -= Double(tokens) }
             let untilFull = Duration.seconds((size - bucket.tokens) / rate)
             bucket.fullAt = now + untilFull
             state.buckets[owner] = bucket.tokens < size ? bucket : nil
             if state.buckets.count > state.sweepCount { sweep(&state, at: now) }
             return RateVerdict(
-                isAdmitted: isAdmitted, limit: Int(size), remaining: Int(bucket.tokens), untilFull: untilFull,
+                isAdmitted: isAdmitted, limit: Int(size), remaining: max(0, Int(bucket.tokens)), untilFull: untilFull,
                 untilNext: .seconds(max(0, 1 - bucket.tokens) / rate))
         }
     }
