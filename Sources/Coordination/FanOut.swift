@@ -100,9 +100,11 @@ struct FanOut: Sendable {
         case .read: break
         }
         let result = await read(target, context, call)
-        guard mayBeUnverified, context.consistency != .eventual, case .failure(let error) = result, error.isRetryable,
-            !Task.isCancelled, clock.now() < deadline
-        else { return result }
+        guard case .failure(let error) = result, error.isRetryable, !Task.isCancelled, clock.now() < deadline else { return result }
+        guard mayBeUnverified, context.consistency != .eventual else {
+            // Once more: a node that was restarted has its connection again, and the store, slow for one listing, answers the next.
+            return error.code == .unavailable ? await read(target, context, call) : result
+        }
         context.consistency = .eventual
         let old = await read(target, context, call)
         if case .success = old { unverified.note(target.shard, error) }
@@ -121,12 +123,7 @@ struct FanOut: Sendable {
     /// are cancelled.
     private func read<Reply: Sendable>(_ target: ShardTarget, _ context: CallContext, _ call: @escaping Call<Reply>) async -> Result<Reply, ClusterError> {
         let order = target.order(now: clock.now(), leaseHolder: context.consistency == .eventual ? nil : plan?.owner(of: target.shard))
-        guard order.count > 1 else {
-            // A connection that broke because its node was restarted: the next one works.
-            let result = await observed(target, context, call)
-            guard case .failure(let error) = result, error.code == .unavailable, !Task.isCancelled, clock.now() < deadline else { return result }
-            return await observed(target, context, call)
-        }
+        guard order.count > 1 else { return await observed(target, context, call) }
         let began = clock.now()
         let hedgeAfter = hedging.began(method)
         return await withTaskGroup(of: ReplicaEvent<Reply>.self) { group in

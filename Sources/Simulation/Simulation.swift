@@ -41,6 +41,7 @@ package struct Simulation: Sendable {
         var report = Report(seed: seed, violations: [])
         do {
             let world = try World(scheduler)
+            defer { world.history.removeFiles() }
             let checker = Checker(world.history) { scheduler.elapsed }
             let workload = Workload(world, checker)
             let ended = scheduler.run(steps: steps) {

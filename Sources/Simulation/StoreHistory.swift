@@ -32,6 +32,12 @@ final class StoreHistory: @unchecked Sendable {  // one thread
 
     var isOnDisk: Bool { files != nil }
 
+    /// Removes from the real disk what was there to be mapped.
+    func removeFiles() {
+        files?.removeOutside()
+        (store as? MemoryObjectStore)?.removeFiles()
+    }
+
     /// All processes that use the store must have been killed.
     func losePower(seed: UInt64) throws {
         guard let files else { return }

@@ -289,7 +289,8 @@ extension LocalObjectStore {
             return try await run { store throws(SystemError) in try job(store, store.path(of: key)) }
         } catch {
             switch error {
-            case .system(ENOENT, _, _), .system(ENOTDIR, _, _): throw .notFound(key: key)
+            // Where another file is missing, one in the making say, the object is not to blame.
+            case .system(ENOENT, _, path(of: key)), .system(ENOTDIR, _, path(of: key)): throw .notFound(key: key)
             case .system(EEXIST, _, _): throw .alreadyExists(key: key)
             default: throw error
             }

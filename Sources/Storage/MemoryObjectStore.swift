@@ -11,7 +11,10 @@ package final class MemoryObjectStore: ObjectStore {
         folder = FileManager.default.temporaryDirectory.path + "/covey-memory-" + String(UInt64.random(in: .min ... .max), radix: 16)
     }
 
-    deinit { try? FileManager.default.removeItem(atPath: folder) }
+    deinit { removeFiles() }
+
+    /// Removes the files for mapping; what has mapped them keeps them.
+    package func removeFiles() { try? FileManager.default.removeItem(atPath: folder) }
 
     /// Everything in the store: an image that ``init(objects:)`` can start from.
     package var contents: [String: [UInt8]] { objects.withLock { $0 } }

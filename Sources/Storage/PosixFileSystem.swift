@@ -119,12 +119,29 @@ package final class PosixFileSystem: FileSystem {
         let parent = root + "/.tmp"
         do { try makeFolder(parent) } catch { if error.code != EEXIST { throw error } }
         for entry in try list(parent) where entry.isFolder { removeIfDead(parent + "/" + entry.name) }
-        let folder = parent + "/" + String(UInt64.random(in: .min ... .max), radix: 16)
-        try makeFolder(folder)
-        let descriptor = unsafe open(folder + "/lock", O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
-        guard descriptor >= 0, flock(descriptor, LOCK_EX | LOCK_NB) == 0 else { throw failure("lock", folder + "/lock") }
-        locks.withLock { $0.append(descriptor) }
-        return folder
+        while true {
+            let folder = parent + "/" + String(UInt64.random(in: .min ... .max), radix: 16)
+            try makeFolder(folder)
+            if let lock = try locked(folder + "/lock") {
+                locks.withLock { $0.append(lock) }
+                return folder
+            }
+        }
+    }
+
+    /// Makes a file and locks it; nil if another process took the folder, not locked yet, for a dead one's and removes it.
+    private func locked(_ path: String) throws(SystemError) -> CInt? {
+        let descriptor = unsafe open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
+        guard descriptor >= 0 else {
+            if errno == ENOENT { return nil }
+            throw failure("lock", path)
+        }
+        var information = stat()
+        let result = flock(descriptor, LOCK_EX | LOCK_NB)
+        if result == 0, unsafe fstat(descriptor, &information) == 0, information.st_nlink > 0 { return descriptor }
+        defer { close(descriptor) }
+        guard result == 0 || errno == EWOULDBLOCK else { throw failure("lock", path) }
+        return nil
     }
 
     /// A dead process holds no lock. One that has made its folder but not yet locked it shows no lock file.

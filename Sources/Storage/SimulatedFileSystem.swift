@@ -200,9 +200,15 @@ package final class SimulatedFileSystem: FileSystem {
         try write(Array(data), to: path)
     }
 
-    deinit {
-        state.withLock { $0.outside.forEach { try? FileManager.default.removeItem(atPath: $0) } }
+    /// Removes what was written out. Reason: a simulated cluster that was cut off in the middle of a call may live as long as the process.
+    package func removeOutside() {
+        state.withLock { state in
+            for path in state.outside { try? FileManager.default.removeItem(atPath: path) }
+            state.outside = []
+        }
     }
+
+    deinit { removeOutside() }
 
     // MARK: - Steps and look-up
 

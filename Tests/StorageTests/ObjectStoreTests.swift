@@ -189,6 +189,35 @@ struct ObjectStoreTests {
         #expect(try await store.listAll(prefix: "").isEmpty)
     }
 
+    @Test("processes that start at once do not take each other's folders of files in the making for those of dead ones")
+    func startsAtOnce() async throws {
+        let root = FileManager.default.temporaryDirectory.path + "/covey-test-store-\(UInt64.random(in: .min ... .max))"
+        defer { try? FileManager.default.removeItem(atPath: root) }
+        for _ in 0..<20 {
+            let stores = try await withThrowingTaskGroup(of: LocalObjectStore.self) { group in
+                for _ in 0..<16 { group.addTask { try LocalObjectStore(root: root) } }
+                return try await group.reduce(into: []) { $0.append($1) }
+            }
+            for (index, store) in stores.enumerated() { try await store.put("a/\(index)", [1], ifAbsent: false) }
+        }
+    }
+
+    @Test("a folder for files in the making that somebody removed is an error of the disk: the object is not called missing")
+    func scratchRemoved() async throws {
+        let root = FileManager.default.temporaryDirectory.path + "/covey-test-store-\(UInt64.random(in: .min ... .max))"
+        defer { try? FileManager.default.removeItem(atPath: root) }
+        let store = try LocalObjectStore(root: root)
+        try FileManager.default.removeItem(atPath: root + "/.tmp")
+        do {
+            try await store.put("a/1", [1], ifAbsent: true)
+            Issue.record("it was put")
+        } catch {
+            guard case .system(ENOENT, _, let path) = error else { throw error }
+            #expect(path.contains("/.tmp/"))
+        }
+        await #expect(throws: StoreError.notFound(key: "a/1")) { try await store.get("a/1") }
+    }
+
     @Test("refuses keys that are unsafe as paths", arguments: ["", "/a", "a/", "a//b", ".", "a/..", "a/.tmp", "a b", "ä", "a~", String(repeating: "a", count: 255)])
     func keys(key: String) async throws {
         for kind in StoreKind.allCases {
