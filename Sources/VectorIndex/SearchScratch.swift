@@ -25,6 +25,8 @@ package struct SearchScratch: Sendable {
     var visited: [UInt32] = []
     var visit: UInt32 = 0
     var scores: [Float] = []
+    /// Those of the last search: their memory serves the next one when nobody has them any more.
+    var hits: [RowHit] = []
 
     package init() {}
 
@@ -39,7 +41,7 @@ package struct SearchScratch: Sendable {
 
     package static func giveBack(_ scratch: consuming SearchScratch) {
         let scratch = scratch
-        guard max(scratch.candidates.count, scratch.rowKeys.capacity, scratch.chosen.capacity, scratch.scores.count) <= mostEntries else { return }
+        guard max(scratch.candidates.count, scratch.rowKeys.capacity, scratch.chosen.capacity, scratch.scores.count, scratch.hits.capacity) <= mostEntries else { return }
         idle.withLock { if $0.count < mostIdle { $0.append(scratch) } }
     }
 

@@ -17,44 +17,43 @@ extension SegmentIndex {
         var result = SegmentSearchResult()
         guard limit > 0 else { return result }
         let stretch = max(1, Self.stretchByteCount / (4 * dimension))
-        return withoutActuallyEscaping(precedes) { precedes in
-            var best = Best(limit: limit, metric: metric, precedes: precedes)
-            // Rows in a row are read by the memory's prefetcher; below a quarter of the rows it is cheaper to skip the others.
-            if let admits, admits.count < count / 4 {
-                scratch.chosen.removeAll(keepingCapacity: true)
-                admits.forEach { scratch.chosen.append(UInt32($0)) }
-                result.stopped = !rescore(scratch.chosen, query, scores: &scratch.scores, into: &best, shouldStop: shouldStop)
-                result.rescored = scratch.chosen.count
-            } else {
-                SearchScratch.grow(&scratch.scores, to: stretch, filler: 0)
-                var start = 0
-                while start < count {
-                    if shouldStop() {
-                        result.stopped = true
-                        break
-                    }
-                    let rows = start..<min(start + stretch, count)
-                    vectors.fetch(rows)
-                    var out = scratch.scores.mutableSpan
-                    vectors.compare(query, rows, into: &out)
-                    for row in rows where admits?.contains(row) ?? true { best.offer(row, scratch.scores[row - start]) }
-                    result.rescored += admits?.count(in: rows) ?? rows.count
-                    start = rows.upperBound
+        var best = Best(limit: limit, metric: metric, storage: &scratch.hits)
+        // Rows in a row are read by the memory's prefetcher; below a quarter of the rows it is cheaper to skip the others.
+        if let admits, admits.count < count / 4 {
+            scratch.chosen.removeAll(keepingCapacity: true)
+            admits.forEach { scratch.chosen.append(UInt32($0)) }
+            result.stopped = !rescore(scratch.chosen, query, scores: &scratch.scores, into: &best, precedes: precedes, shouldStop: shouldStop)
+            result.rescored = scratch.chosen.count
+        } else {
+            SearchScratch.grow(&scratch.scores, to: stretch, filler: 0)
+            var start = 0
+            while start < count {
+                if shouldStop() {
+                    result.stopped = true
+                    break
                 }
+                let rows = start..<min(start + stretch, count)
+                vectors.fetch(rows)
+                var out = scratch.scores.mutableSpan
+                vectors.compare(query, rows, into: &out)
+                for row in rows where admits?.contains(row) ?? true { best.offer(row, scratch.scores[row - start], precedes) }
+                result.rescored += admits?.count(in: rows) ?? rows.count
+                start = rows.upperBound
             }
-            if !result.stopped {
-                result.hits = best.hits()
-                result.recall = 1
-            }
-            return result
         }
+        best.finish(precedes, into: &scratch.hits)
+        if !result.stopped {
+            result.hits = scratch.hits
+            result.recall = 1
+        }
+        return result
     }
 
     /// Scores rows with their full vectors.
     ///
     /// - Parameter scores: Scratch.
     /// - Returns: `false` if the caller stopped it.
-    func rescore(_ rows: [UInt32], _ query: Span<Float>, scores: inout [Float], into best: inout Best, shouldStop: () -> Bool) -> Bool {
+    func rescore(_ rows: [UInt32], _ query: Span<Float>, scores: inout [Float], into best: inout Best, precedes: Best.Order, shouldStop: () -> Bool) -> Bool {
         let stretch = max(1, Self.stretchByteCount / (4 * dimension))
         SearchScratch.grow(&scores, to: min(stretch, rows.count), filler: 0)
         var start = 0
@@ -63,7 +62,7 @@ extension SegmentIndex {
             let part = start..<min(start + stretch, rows.count)
             var out = scores.mutableSpan
             vectors.compare(query, at: rows.span.extracting(part), into: &out)
-            for index in part { best.offer(Int(rows[index]), scores[index - start]) }
+            for index in part { best.offer(Int(rows[index]), scores[index - start], precedes) }
             start = part.upperBound
         }
         return true
@@ -73,32 +72,4 @@ extension SegmentIndex {
         precondition(query.count == dimension, "expected \(dimension) dimensions, found \(query.count)")
         precondition(admits.map { $0.rowCount == count } ?? true, "bitmap of \(admits?.rowCount ?? 0) rows for a segment of \(count)")
     }
-}
-
-/// The best rows so far, in the order of their final scores.
-struct Best {
-    private var top: TopK<RowHit>
-    private let metric: Metric
-    /// What a kernel's score has to reach to matter, once there are enough.
-    private var bound: Float?
-
-    init(limit: Int, metric: Metric, precedes: @escaping (Int, Int) -> Bool) {
-        self.metric = metric
-        top = TopK(capacity: limit) { a, b in
-            a.score == b.score ? precedes(a.row, b.row) : metric.isBetter(a.score, than: b.score)
-        }
-    }
-
-    /// - Parameter value: The kernel's score: for the Euclidean metric the square of the final one.
-    @inline(__always)
-    mutating func offer(_ row: Int, _ value: Float) {
-        if let bound, metric.higherIsBetter ? value < bound : value > bound { return }
-        let score = metric == .euclid ? value.squareRoot() : value
-        // Finite vectors can still overflow into a score that is no number: it ranks last.
-        top.offer(RowHit(row: row, score: score.isNaN ? metric.worstScore : score))
-        // Different squares may have the same root, and then rows decide: the bound is a little above the worst one's square.
-        if top.isFull { bound = top.last.map { metric == .euclid ? $0.score * $0.score * 1.000_001 : $0.score } }
-    }
-
-    func hits() -> [RowHit] { top.sorted() }
 }

@@ -49,16 +49,15 @@ extension SegmentIndex {
             (exact.listsScanned, exact.codesScanned) = (result.listsScanned, result.codesScanned)
             return exact
         }
-        return withoutActuallyEscaping(precedes) { precedes in
-            var best = Best(limit: limit, metric: metric, precedes: precedes)
-            result.stopped = !rescore(scratch.chosen, query, scores: &scratch.scores, into: &best, shouldStop: shouldStop)
-            result.rescored = scratch.chosen.count
-            if !result.stopped {
-                result.hits = best.hits()
-                result.recall = plan.recall
-            }
-            return result
+        var best = Best(limit: limit, metric: metric, storage: &scratch.hits)
+        result.stopped = !rescore(scratch.chosen, query, scores: &scratch.scores, into: &best, precedes: precedes, shouldStop: shouldStop)
+        result.rescored = scratch.chosen.count
+        best.finish(precedes, into: &scratch.hits)
+        if !result.stopped {
+            result.hits = scratch.hits
+            result.recall = plan.recall
         }
+        return result
     }
 
     /// What the tiers need to know of a query.
