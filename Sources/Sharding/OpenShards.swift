@@ -103,19 +103,30 @@ final class OpenShards: Sendable {
             if isFirst {
                 if state.slots.count >= limit { evict(&state) }
                 let number = state.clock
+                let leftover = state.leftovers.removeValue(forKey: id)
                 // Its parent is this object: all who ask wait for it, and `close` does.
-                let task = Task { [open] in
+                let task = Task {
                     let result: Result<Shard, ClusterError>
-                    do throws(ClusterError) { result = .success(try await open(id)) } catch { result = .failure(error) }
+                    do throws(ClusterError) { result = .success(try await open(id, reaching: leftover?.shard?.state.withLock { $0.cursor.position } ?? 0)) } catch { result = .failure(error) }
                     ended(result, id, number)
                     return result
                 }
-                state.slots[id] = Slot(opening: task, number: number, leftover: state.leftovers.removeValue(forKey: id), lastUse: number, beganAt: clock.now())
+                state.slots[id] = Slot(opening: task, number: number, leftover: leftover, lastUse: number, beganAt: clock.now())
             }
             state.slots[id]!.users += 1
             state.slots[id]!.lastUse = state.clock
             return (state.slots[id]!, isFirst)
         }
+    }
+
+    /// - Throws: `unavailable` if the store shows less of the log than an earlier opening saw committed (protocol, H10): what it does not list, or says is
+    ///   not there, may be back in a moment.
+    private func open(_ id: ShardID, reaching seen: UInt64) async throws(ClusterError) -> Shard {
+        let shard = try await open(id)
+        let position = shard.state.withLock { $0.cursor.position }
+        guard position < seen else { return shard }
+        await shard.close()
+        throw ClusterError(.unavailable, "shard \(id): the store shows its log up to position \(position), though this node saw \(seen) committed")
     }
 
     /// An opening came about, or did not: then the next call tries again.

@@ -108,6 +108,33 @@ struct ProtocolTests {
         for node in [owner, taker, candidate, reader] { await node.close() }
     }
 
+    @Test("H10: a replica whose next entry was truncated finds the newest manifest, and a listing without its own last entry is no proof that nothing is newer")
+    func nothingNewer() async throws {
+        let harness = try await Harness()
+        let (owner, reader) = (harness.node("owner"), harness.node("reader"))
+        try await harness.upsert([harness.point(1)], on: owner)
+        #expect(try await harness.contents(reader).count == 1)
+        let seen = try #require(try await positions(harness).last)
+        for number in UInt64(2)..<10 { try await harness.upsert([harness.point(number)], on: owner) }
+        try await harness.seal(owner)
+        #expect(try await positions(harness).contains(seen + 1) == false)
+        #expect(try await harness.contents(reader).count == 9)
+        // An entry that no manifest covers is gone from the store: it says 404 for what it had acknowledged.
+        try await harness.upsert([harness.point(10)], on: owner)
+        #expect(try await harness.contents(reader).count == 10)
+        let last = try #require(try await positions(harness).last)
+        let key = StoreKey.log(harness.shard, position: last)
+        let entry = try await harness.store.get(key)
+        try await harness.store.delete([key])
+        for _ in 0..<2 {
+            let error = await #expect(throws: ClusterError.self) { try await harness.contents(reader) }
+            #expect(error?.code == .unavailable && error?.message.hasSuffix("though this node saw \(last) committed") == true, "\(error)")
+        }
+        try await harness.store.put(key, entry, ifAbsent: true)
+        #expect(try await harness.contents(reader).count == 10)
+        for node in [owner, reader] { await node.close() }
+    }
+
     @Test("H3: a claim at a position that was truncated is void")
     func claimOnTruncatedPosition() async throws {
         let gate = Gate()

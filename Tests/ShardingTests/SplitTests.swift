@@ -54,6 +54,30 @@ import Testing
         await node.close()
     }
 
+    @Test("H15: a half that rewrites and erases what it began with takes nothing from the other", arguments: [0, 1])
+    func shareNothing(rewritten: Int) async throws {
+        let harness = try await Harness()
+        let node = harness.node { $0.exactScanThreshold = 0 }
+        try await harness.upsert((0..<300).map { harness.point($0, Float($0)) }, on: node)
+        try await harness.seal(node)
+        try await split(harness.shard, on: node, harness)
+        let (own, other) = (halves(harness)[rewritten], halves(harness)[1 - rewritten])
+        let kept = try await contents(other, node, harness)
+        let keys = try await harness.keys(StoreKey.shard(other))
+        let ids = try await contents(own, node, harness).map(\.id)
+        let parts = [ids.dropLast(1), ids.suffix(1)]
+        for part in parts {
+            let deletion = AppendRequest(shard: own, operations: [.delete(Array(part))], takeover: true)
+            _ = try await node.append(deletion, context: harness.context())
+            _ = try await node.seal(SealRequest(shard: own, takeover: true), context: harness.context())
+        }
+        #expect(try await contents(own, node, harness).isEmpty && kept.count > 100)
+        #expect(try await harness.keys(StoreKey.shard(other)) == keys)
+        let cold = harness.node("cold")
+        for reader in [node, cold] { #expect(try await contents(other, reader, harness) == kept) }
+        for node in [node, cold] { await node.close() }
+    }
+
     @Test("halves are written, sealed and split again; a cold node finds all of it, and the audit nothing wrong", arguments: [1, 2, 3] as [UInt64])
     func again(seed: UInt64) async throws {
         let harness = try await Harness()
