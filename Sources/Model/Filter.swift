@@ -94,8 +94,10 @@ extension Filter {
 extension JSONValue {
     /// Equality as a filter sees it: `1` and `1.0` are the same number.
     fileprivate func matches(_ other: JSONValue) -> Bool {
-        if self == other { return true }
-        guard let a = double, let b = other.double else { return false }
-        return a == b
+        switch (self, other) {
+        // As a floating-point number an integer beyond 2⁵³ would equal its neighbours.
+        case (.integer(let integer), .number(let number)), (.number(let number), .integer(let integer)): Int64(exactly: number) == integer
+        default: self == other
+        }
     }
 }

@@ -121,6 +121,8 @@ import VectorMath
             let key = keys[Self.canonical(path)]
             for value in values {
                 if let number = value.double {
+                    // Beyond, several integers are one floating-point number here.
+                    guard number.magnitude < 0x1p53 else { return nil }
                     if let key { insert(numbersOf: key, from: { $0 >= number }, to: { $0 > number }, into: &rows) }
                 } else {
                     guard let keyword = Keyword(value) else { return nil }

@@ -27,6 +27,17 @@ struct FilterTests {
         #expect(passes(.match(key: "a.b", anyOf: ["dotted"])))
     }
 
+    @Test("integers beyond 2⁵³ match themselves, not the neighbours that they share a floating-point number with")
+    func largeIntegers() {
+        let id = Int64(1_795_940_500_123_456_783)
+        func matches(_ stored: JSONValue, _ asked: JSONValue) -> Bool {
+            Filter(must: [.match(key: "n", anyOf: [asked])]).passes(id: .integer(1), payload: ["n": stored])
+        }
+        for other in id - 10...id + 10 { #expect(matches(.integer(other), .integer(id)) == (other == id)) }
+        #expect(matches(.integer(1), .number(1)) && matches(.number(-3), .integer(-3)) && !matches(.number(1.5), .integer(1)))
+        #expect(matches(.integer(1 << 53), .number(0x1p53)) && !matches(.integer(1 << 53 + 1), .number(0x1p53)) && !matches(.integer(1), .number(.nan)))
+    }
+
     @Test("ranges hold at their bounds as written")
     func ranges() {
         #expect(passes(.range(key: "price", .init(greaterOrEqual: 12.5, lessOrEqual: 12.5))))
