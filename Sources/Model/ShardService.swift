@@ -216,23 +216,6 @@ package struct PointVersion: Hashable, Sendable {
     }
 }
 
-/// Which parts of a payload are handed out.
-package enum PayloadSelection: Hashable, Sendable {
-    case none
-    case all
-    case only([String])
-    case except([String])
-
-    package func select(from payload: Payload) -> Payload {
-        switch self {
-        case .none: [:]
-        case .all: payload
-        case .only(let keys): payload.filter { keys.contains($0.key) }
-        case .except(let keys): payload.filter { !keys.contains($0.key) }
-        }
-    }
-}
-
 package struct FetchReply: Hashable, Sendable {
     /// In the order asked; for a page, in the order of ids.
     package var points: [StoredPoint]

@@ -80,7 +80,7 @@ func storedPoint(_ rows: any Rows, _ row: Int, payload selection: PayloadSelecti
     do throws(FormatError) {
         switch selection {
         case .none: break
-        case .only(let keys): point.payload = try rows.payload(row, only: Set(keys))
+        case .only(let keys): point.payload = selection.select(from: try rows.payload(row, only: PayloadSelection.members(of: keys)))
         case .all, .except: point.payload = selection.select(from: try rows.payload(row, only: nil))
         }
     } catch { throw ClusterError(.dataLoss, "payload of point \(point.id) is unreadable: \(error)") }
