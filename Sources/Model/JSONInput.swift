@@ -61,6 +61,17 @@ package enum JSONInput: Sendable {
         }
     }
 
+    /// Where in this value, which stands at `path`, the first number is that ``jsonValue`` does not keep, and what it is; `nil` if there is none.
+    package func unkept(at path: String) -> (path: String, number: String)? {
+        switch self {
+        case .unsigned(let value): (path, "\(value)")
+        case .number(let value): value.isFinite ? nil : (path, "beyond the range of floating-point numbers")
+        case .null, .bool, .integer, .string: nil
+        case .numbers, .array: (elements ?? []).enumerated().lazy.compactMap { $1.unkept(at: "\(path)[\($0)]") }.first
+        case .object(let members): members.lazy.compactMap { $0.value.unkept(at: "\(path).\($0.key)") }.first
+        }
+    }
+
     /// The value as payloads keep it. An integer above `Int64.max` becomes the nearest floating-point number.
     package var jsonValue: JSONValue {
         switch self {

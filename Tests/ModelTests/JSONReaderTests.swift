@@ -6,6 +6,15 @@ import VectorMath
 @Suite("JSON of strangers") struct JSONReaderTests {
     private func read(_ text: String) throws -> JSONInput { try JSONReader.read(Array(text.utf8)) }
 
+    @Test("a number that payloads do not keep as it is is named with its place")
+    func unkept() throws {
+        func place(_ text: String) throws -> String? { try read(text).unkept(at: "p").map { "\($0.path): \($0.number)" } }
+        #expect(try place(#"{"a":[1,-9223372036854775808,9223372036854775807,1e308],"b":{"c":"18446744073709551615"}}"#) == nil)
+        #expect(try place(#"{"a":1,"b":{"c":[true,18446744073709551615]}}"#) == "p.b.c[1]: 18446744073709551615")
+        #expect(try place(#"[1,2,9223372036854775808]"#) == "p[2]: 9223372036854775808")
+        #expect(try place(#"{"a":[1e400]}"#) == "p.a[0]: beyond the range of floating-point numbers")
+    }
+
     @Test(
         "reads what Foundation reads",
         arguments: [

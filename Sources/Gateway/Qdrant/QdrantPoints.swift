@@ -45,6 +45,9 @@ package enum QdrantPoints {
 
     private static func payload(_ input: JSONInput, at path: String) throws -> Payload {
         guard case .object(let members) = input.jsonValue else { throw RequestError.invalid(path, "\(path) must be an object, found \(input.kind)") }
+        if let (place, number) = input.unkept(at: path) {
+            throw RequestError.invalid(place, "\(place) is \(number): payloads keep integers up to \(Int64.max) and finite floating-point numbers")
+        }
         return members
     }
 }
