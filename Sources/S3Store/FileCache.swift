@@ -48,21 +48,22 @@ package final class FileCache: Sendable {
     package init(folder: String, maximumBytes: Int) throws(StoreError) {
         self.folder = folder.hasPrefix("/") ? folder : FileManager.default.currentDirectoryPath + "/" + folder
         self.maximumBytes = maximumBytes
-        do {
-            try FileManager.default.createDirectory(atPath: self.folder + "/files", withIntermediateDirectories: true)
-            try FileManager.default.createDirectory(atPath: self.folder + "/scratch", withIntermediateDirectories: true)
-        } catch { throw .system(errno: (error as NSError).underlyingErrno ?? EIO, operation: "mkdir", path: self.folder) }
+        try Self.makeFolders(in: self.folder)
         lock = unsafe open(self.folder + "/lock", O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
         guard lock >= 0 else { throw .system(errno: errno, operation: "open", path: self.folder + "/lock") }
-        guard flock(lock, LOCK_EX | LOCK_NB) == 0 else {
-            close(lock)
-            throw .unavailable("the cache folder \(self.folder) belongs to another running process")
-        }
+        // With all of its properties set it is an object already: what it throws now ends it, and closes the file.
+        guard flock(lock, LOCK_EX | LOCK_NB) == 0 else { throw .unavailable("the cache folder \(self.folder) belongs to another running process") }
         removeScratch()
         readFolder()
     }
 
     deinit { close(lock) }
+
+    private static func makeFolders(in folder: String) throws(StoreError) {
+        do {
+            for part in ["files", "scratch"] { try FileManager.default.createDirectory(atPath: "\(folder)/\(part)", withIntermediateDirectories: true) }
+        } catch { throw .system(errno: (error as NSError).underlyingErrno ?? EIO, operation: "mkdir", path: folder) }
+    }
 
     func scratchPath() -> String {
         let number = state.withLock {
@@ -119,6 +120,12 @@ package final class FileCache: Sendable {
                 state.arriving[name] = Arrival()
                 return .bring(found: state.entries[name])
             }
+            // Somebody may have cleaned the folder up.
+            guard unsafe access(path(name, entry), R_OK) == 0 else {
+                remove(name, from: &state)
+                state.arriving[name] = Arrival()
+                return .bring(found: nil)
+            }
             return .held(use(name, &state))
         }
     }
@@ -140,6 +147,7 @@ package final class FileCache: Sendable {
     }
 
     private func bring(_ key: String, _ name: String, _ download: @Sendable (String) async throws(StoreError) -> Void) async throws(StoreError) -> LocalFile {
+        try Self.makeFolders(in: folder)
         let temporary = scratchPath()
         defer { unsafe _ = unlink(temporary) }  // after the rename it is gone already
         try await download(temporary)

@@ -122,7 +122,8 @@ package final class S3Client: Sendable {
         let words = [code, error?.text("Message")].compactMap(\.self).joined(separator: ": ")
         let what = "\(request.method.rawValue) s3://\(configuration.bucket)/\(request.object ?? "")"
         return S3Failure(
-            status: response.status, code: code,
+            // Who answers without S3's error is not S3: something in front of it. Only HEAD has no body that could tell.
+            status: response.status, code: code ?? (request.method == .head ? nil : ""),
             description: "\(configuration.endpoint) answered \(what) with status \(response.status)\(words.isEmpty ? "" : " (\(words))")",
             mayHaveTakenEffect: false)
     }

@@ -41,6 +41,16 @@ struct RetryTests {
         #expect(server.requests.count == 1)
     }
 
+    @Test("a 404 of something in front of the service is no missing object")
+    func notTheService() async throws {
+        let server = try await StubServer((0..<2).map { _ in StubServer.Reply(text: "404 page not found", status: 404, contentType: "text/plain") } + [error("NoSuchKey", 404)])
+        for _ in 0..<2 {
+            let thrown = await #expect(throws: StoreError.self) { try await store(at: server.url).get("k") }
+            guard case .unavailable = thrown else { throw thrown! }
+        }
+        await #expect(throws: StoreError.notFound(key: "k")) { try await store(at: server.url).get("k") }
+    }
+
     @Test("after as many attempts as allowed the outcome is unknown, never failed")
     func givesUp() async throws {
         let server = try await StubServer((0..<3).map { _ in error("InternalError", 500) })
