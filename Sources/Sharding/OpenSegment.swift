@@ -31,7 +31,10 @@ final class OpenSegment: Sendable {
             guard index.dimension == schema.dimension, index.metric == schema.metric, index.datatype == schema.datatype else {
                 throw .malformedSection(path: path, section: "index", reason: "\(index.metric) of \(index.dimension) dimensions as \(index.datatype)")
             }
-        } catch { throw SegmentDamage(description: error.description) }
+        } catch {
+            if case .system(_, _, let errno) = error { throw SegmentDamage(description: error.description, errno: errno) }
+            throw SegmentDamage(description: error.description)
+        }
     }
 
     /// Bytes of codes, coarse lists and what finds ids: what searches touch at random.
@@ -49,4 +52,8 @@ final class OpenSegment: Sendable {
     }
 }
 
-struct SegmentDamage: Error { let description: String }
+struct SegmentDamage: Error {
+    let description: String
+    /// Why the file could not be read at all, which says nothing about its bytes.
+    var errno: Int32?
+}

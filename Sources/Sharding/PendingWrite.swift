@@ -30,7 +30,12 @@ final class PendingWrite: Sendable {
     let stop: StopSignal
     /// Whether the shard is to be claimed from an owner on another node.
     let takeover: Bool
-    private let continuation = Mutex<CheckedContinuation<Result<AppendReply, ClusterError>, Never>?>(nil)
+    private let outcome = Mutex(Outcome.open)
+    private enum Outcome {
+        case open
+        case awaited(CheckedContinuation<Result<AppendReply, ClusterError>, Never>)
+        case known(Result<AppendReply, ClusterError>)
+    }
 
     init(key: RequestWindow.Key, work: Work, byteCount: Int, stop: StopSignal, takeover: Bool = false) {
         self.takeover = takeover
@@ -41,18 +46,27 @@ final class PendingWrite: Sendable {
     }
 
     /// Work of the shard's own.
-    convenience init(_ work: Work, takeover: Bool = false, request: RequestID = RequestID("none")) {
-        self.init(key: RequestWindow.Key(id: request, bodyHash: Nonce(high: 0, low: 0)), work: work, byteCount: 0, stop: StopSignal(), takeover: takeover)
+    convenience init(_ work: Work, takeover: Bool = false, request: RequestID = RequestID("none"), byteCount: Int = 0) {
+        self.init(
+            key: RequestWindow.Key(id: request, bodyHash: Nonce(high: 0, low: 0)), work: work, byteCount: byteCount, stop: StopSignal(), takeover: takeover)
     }
 
     func wait(with continuation: CheckedContinuation<Result<AppendReply, ClusterError>, Never>) {
-        self.continuation.withLock { $0 = continuation }
+        let known = outcome.withLock { outcome -> Result<AppendReply, ClusterError>? in
+            if case .known(let result) = outcome { return result }
+            outcome = .awaited(continuation)
+            return nil
+        }
+        if let known { continuation.resume(returning: known) }
     }
 
+    /// The first result counts, also if nobody waits yet.
     func finish(_ result: Result<AppendReply, ClusterError>) {
-        let waiting = continuation.withLock { continuation in
-            defer { continuation = nil }
-            return continuation
+        let waiting = outcome.withLock { outcome -> CheckedContinuation<Result<AppendReply, ClusterError>, Never>? in
+            if case .known = outcome { return nil }
+            defer { outcome = .known(result) }
+            if case .awaited(let continuation) = outcome { return continuation }
+            return nil
         }
         waiting?.resume(returning: result)
     }

@@ -1,4 +1,4 @@
-import Glibc
+import Foundation
 import Logging
 import Model
 import Storage
@@ -34,10 +34,10 @@ extension Shard {
                 && (state.isUnited || state.tailRows >= configuration.sealPoints || state.unsealedBytes >= configuration.sealBytes
                     || state.unsealedEntries >= configuration.sealEntries)
         }
-        let isLarge = configuration.splitPoints > 0 && state.withLock { state in
+        let isLarge = configuration.splitPoints > 0 && !isIndivisible && state.withLock { state in
             state.cursor.isOwner && !state.isDamaged && !state.cursor.isOver && state.pointCount >= configuration.splitPoints
         }
-        guard isDue || isLarge, sealing == nil, isUsable, state.withLock({ $0.cursor.promise }) == nil else { return }
+        guard isDue || isLarge, sealing == nil, isUsable, sealPause.isOver(environment.clock.now()), state.withLock({ $0.cursor.promise }) == nil else { return }
         // Its parent is this shard: `close` waits for it.
         sealing = Task {
             if case .failure(let error) = await runSeal(everything: false, split: isLarge, request: nil, takeover: false) {
@@ -50,12 +50,19 @@ extension Shard {
     private func runSeal(
         everything: Bool, split: Bool, mergeWith: Int? = nil, request: RequestID?, takeover: Bool
     ) async -> Result<NodeID?, ClusterError> {
-        defer { sealing = nil }
+        let result: Result<NodeID?, ClusterError>
         do throws(ClusterError) {
-            if let mergeWith { return .success(try await merge(with: mergeWith, request: request, takeover: takeover)) }
-            if split { return .success(try await splitNow(request: request, takeover: takeover)) }
-            return .success(try await sealNow(everything: everything, request: request, takeover: takeover))
-        } catch { return .failure(error) }
+            if let mergeWith {
+                result = .success(try await merge(with: mergeWith, request: request, takeover: takeover))
+            } else if split {
+                result = .success(try await splitNow(request: request, takeover: takeover, isAutomatic: !everything))
+            } else {
+                result = .success(try await sealNow(everything: everything, request: request, takeover: takeover))
+            }
+        } catch { result = .failure(error) }
+        sealPause.ended(result, at: environment.clock.now())
+        sealing = nil
+        return result
     }
 
     /// - Returns: The owner, if that is another node: then nothing was sealed.
@@ -164,7 +171,10 @@ extension Shard {
         }
         let record = SegmentRecord(
             name: name, from: from, to: to, byteCount: byteCount, checksum: checksum, rowCount: rowCount, deletedRows: [])
-        try await stored { () throws(StoreError) in try await store.putFile(key, from: scratch) }
+        do { try await stored { () throws(StoreError) in try await store.putFile(key, from: scratch) } } catch {
+            try? FileManager.default.removeItem(atPath: scratch)
+            throw error
+        }
         // What the log will be truncated for is read back first (protocol, H16).
         let segment = try await ShardState.Segment.open(record, of: shard, schema: schema, environment: environment)
         if let damage = segment.damage { throw ClusterError(.dataLoss, damage) }
@@ -179,10 +189,21 @@ extension Shard {
     }
 }
 
-extension ShardState.Segment {
-    /// What a machine can be short of.
-    private static let wants: Set<Int32> = [ENOSPC, EDQUOT, EMFILE, ENFILE, ENOMEM]
+/// How long work is left alone that failed: a second, then twice as long each time, at most a minute.
+struct Pause {
+    private var length = Duration.seconds(1)
+    private var end: ContinuousClock.Instant?
 
+    func isOver(_ now: ContinuousClock.Instant) -> Bool { end.map { now >= $0 } ?? true }
+
+    mutating func ended<Value>(_ result: Result<Value, ClusterError>, at now: ContinuousClock.Instant) {
+        guard case .failure = result else { return self = Pause() }
+        end = now + length
+        length = min(length * 2, .seconds(60))
+    }
+}
+
+extension ShardState.Segment {
     /// Maps a segment of the store; one that cannot be read becomes a damaged one.
     ///
     /// - Throws: `unavailable` if the store does not answer, which says nothing about the segment.
@@ -200,11 +221,14 @@ extension ShardState.Segment {
             return ShardState.Segment(record: record, content: content)
         } catch {
             var isMissing = false
-            switch error as? StoreError {
-            case .unavailable: throw ClusterError(.unavailable, "\(key): \(error)")
-            case .notFound: isMissing = true
-            // Of this node's disk, not of the segment: another replica has room.
-            case .system(let errno, _, _) where Self.wants.contains(errno): throw ClusterError(.unavailable, "\(key): \(error)")
+            // What this machine is short of, or cannot reach, says nothing about the segment: another replica may serve it.
+            let unavailable = ClusterError(.unavailable, "\(key): \((error as? SegmentDamage)?.description ?? "\(error)")")
+            switch error {
+            case StoreError.unavailable, StoreError.system, is WorkerThreads.QueueFull: throw unavailable
+            case StoreError.notFound: isMissing = true
+            // Deleted since its file was found: an owner's seal has superseded it.
+            case let damage as SegmentDamage where damage.errno == ENOENT: isMissing = true
+            case let damage as SegmentDamage where damage.errno != nil: throw unavailable
             default: break
             }
             let reason = (error as? SegmentDamage)?.description ?? "\(error)"

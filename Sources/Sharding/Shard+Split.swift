@@ -31,9 +31,11 @@ extension Shard {
     ///
     /// Cost: each point is read and written once, as by a seal of everything.
     ///
+    /// - Parameter isAutomatic: Whether nobody asked for it: then one that would leave all points in one half is a seal instead.
     /// - Returns: The owner, if that is another node: then nothing was done.
-    func splitNow(request: RequestID?, takeover: Bool) async throws(ClusterError) -> NodeID? {
+    func splitNow(request: RequestID?, takeover: Bool, isAutomatic: Bool) async throws(ClusterError) -> NodeID? {
         guard ShardLayout.base(of: id.index) <= ShardLayout.highestSplit, let ranges = range.halves else {
+            isIndivisible = true
             throw ClusterError(.failedPrecondition, "shard \(id) cannot be split: its index is \(id.index), the highest that may be is \(ShardLayout.highestSplit)")
         }
         if let damage = state.withLock({ $0.damage.first }) { throw ClusterError(.dataLoss, "shard \(id) is not split, as not all of it can be read: \(damage)") }
@@ -41,6 +43,12 @@ extension Shard {
         try await requireNoPromise()
         // What it was merged of goes before it does.
         if state.withLock({ $0.isUnited }), let owner = try await sealNow(everything: true, request: request, takeover: takeover) { return owner }
+        // Ids of one hash: each split would rewrite all of them, and none would help.
+        if isAutomatic, ![ranges.lower, ranges.upper].allSatisfy({ half in parts(after: 0, in: half).contains { $0.liveCount > 0 } }) {
+            isIndivisible = true
+            environment.logger.warning("a large shard is not split: all of its points would lie in one half", metadata: logMetadata(request))
+            return try await sealNow(everything: false, request: request, takeover: takeover)
+        }
         try await eraseUnborn()
         let start = ContinuousClock.now
         let ids = id.halves(in: schema)

@@ -27,6 +27,10 @@ actor Shard {
     private var queuedBytes = 0
     private var writing: Task<Void, Never>?
     var sealing: Task<Void, Never>?
+    /// What keeps a seal that failed from being tried again with each write.
+    var sealPause = Pause()
+    /// Whether no split can take anything off this shard.
+    var isIndivisible = false
     var measuring: Task<Void, Never>?
     /// Raised when what is being built is wanted no more.
     nonisolated let sealStop = StopSignal()
@@ -95,7 +99,7 @@ actor Shard {
         return try await submit(write)
     }
 
-    /// Queues a write and waits for its outcome. Cancelling takes it back as long as it waits in the queue.
+    /// Queues a write and waits for its outcome. Cancelling takes it back as long as it waits in the queue, and does not wait for the store.
     nonisolated func submit(_ write: PendingWrite) async throws(ClusterError) -> AppendReply {
         try await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
@@ -104,6 +108,7 @@ actor Shard {
             }
         } onCancel: {
             write.stop.cancel()
+            write.finish(.failure(ClusterError(.cancelled, "the caller went away; whether it was written is not known")))
         }.get()
     }
 

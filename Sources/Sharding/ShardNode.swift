@@ -51,9 +51,12 @@ package final class ShardNode: ShardService {
         }
     }
 
+    /// Stops the seals under way, and those that begin: whoever waits for one, a client or the erasure sweep, does not hold up the node's end.
+    package func stopBuilding() { environment.stop.cancel() }
+
     /// Finishes what was accepted, stops seals and closes every shard. Afterwards calls throw `unavailable`.
     package func close() async {
-        environment.stop.cancel()
+        stopBuilding()
         await hosted.close()
         for task in merging.withLock({ Array($0.values) }) { await task.value }
         environment.followers.close()
@@ -272,7 +275,7 @@ package final class ShardNode: ShardService {
             do throws(FormatError) { entries.append((try LogEntry(decoding: bytes), bytes.count)) } catch { throw ClusterError(.invalidArgument, "entries[\(index)]: \(error)") }
         }
         let isOpen = try await hosted.withOpen(request.shard) { shard throws(ClusterError) in
-            if !entries.isEmpty { _ = try await shard.submit(PendingWrite(.follow(entries))) }
+            if !entries.isEmpty { _ = try await shard.submit(PendingWrite(.follow(entries), byteCount: entries.reduce(0) { $0 + $1.byteCount })) }
             // A new manifest names segments that take the place of what is in memory here.
             if !shard.state.withLock({ $0.cursor.isOwner }), shard.isBehind || request.manifestVersion > shard.snapshot.manifestVersion {
                 hosted.refresh(request.shard)

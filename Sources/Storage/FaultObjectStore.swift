@@ -23,6 +23,7 @@ package final class FaultObjectStore: ObjectStore {
 
     private let store: any ObjectStore
     private let rule: Mutex<Rule>
+    private let sequel = Mutex<@Sendable (Call) async -> Void>({ _ in })
 
     package init(_ store: any ObjectStore, rule: @escaping Rule = { _ in .none }) {
         self.store = store
@@ -30,11 +31,16 @@ package final class FaultObjectStore: ObjectStore {
     }
 
     package func replace(rule: @escaping Rule) { self.rule.withLock { $0 = rule } }
+    /// What happens between a call's effect and its reply.
+    package func follow(with sequel: @escaping @Sendable (Call) async -> Void) { self.sequel.withLock { $0 = sequel } }
 
     private func through<Value>(_ call: Call, _ body: () async throws(StoreError) -> Value) async throws(StoreError) -> Value {
         let rule = rule.withLock { $0 }
         switch await rule(call) {
-        case .none: return try await body()
+        case .none:
+            let value = try await body()
+            await sequel.withLock { $0 }(call)
+            return value
         case .lost: throw .unavailable("the call was lost")
         case .replyLost:
             _ = try await body()

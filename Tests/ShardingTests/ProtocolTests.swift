@@ -1,3 +1,4 @@
+import Foundation
 import Model
 import Sharding
 import Storage
@@ -106,6 +107,48 @@ struct ProtocolTests {
         await #expect(throws: ClusterError.self) { try await write.value }
         for node in [reader, candidate] { #expect(try await harness.contents(node).map(\.id) == (1...last).map(PointID.integer)) }
         for node in [owner, taker, candidate, reader] { await node.close() }
+    }
+
+    @Test("H16: a segment that a seal deletes between the finding and the mapping of its file is no damage: the newest manifest is read again")
+    func deletedBeforeItIsMapped() async throws {
+        let root = FileManager.default.temporaryDirectory.path + "/covey-late-\(UInt64.random(in: .min ... .max))"
+        defer { try? FileManager.default.removeItem(atPath: root) }
+        let store = try LocalObjectStore(root: root)
+        let late = FaultObjectStore(store)
+        let harness = try await Harness(store: store)
+        let (owner, reader) = (harness.node("owner"), try await Harness(store: late).node("reader"))
+        try await harness.upsert([harness.point(1)], on: owner)
+        try await harness.seal(owner)
+        try await harness.upsert([harness.point(2)], on: owner)
+        let isFirst = Atomic(true)
+        late.follow { call in
+            if case .localFile = call, isFirst.exchange(false, ordering: .relaxed) { _ = try? await harness.seal(owner) }
+        }
+        #expect(try await harness.contents(reader).map(\.id) == [.integer(1), .integer(2)])
+        #expect(try await harness.status(reader).damaged.isEmpty && !isFirst.load(ordering: .relaxed))
+        for node in [owner, reader] { await node.close() }
+    }
+
+    @Test("a write whose caller goes away does not wait for the store, and is written all the same")
+    func callerGoesAway() async throws {
+        let faults = FaultObjectStore(MemoryObjectStore())
+        let harness = try await Harness(store: faults)
+        let node = harness.node()
+        try await harness.upsert([harness.point(1)], on: node)
+        let gate = Gate()
+        faults.replace { call in
+            if case .put = call { await gate.wait() }
+            return .none
+        }
+        let write = Task { try await harness.upsert([harness.point(2)], on: node) }
+        await gate.reached()
+        write.cancel()
+        let error = await #expect(throws: ClusterError.self) { try await write.value }
+        #expect(error?.code == .cancelled)
+        gate.open()
+        try await harness.upsert([harness.point(3)], on: node)
+        #expect(try await harness.contents(node).count == 3)
+        await node.close()
     }
 
     @Test("H10: a replica whose next entry was truncated finds the newest manifest, and a listing without its own last entry is no proof that nothing is newer")

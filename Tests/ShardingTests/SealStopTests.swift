@@ -2,6 +2,7 @@ import Foundation
 import Model
 import Sharding
 import Storage
+import Synchronization
 import Testing
 
 @Suite("stopping a seal")
@@ -35,6 +36,26 @@ struct SealStopTests {
         }
         try await body()
         return await seal.result
+    }
+
+    @Test("a segment that cannot be stored is not built again with every write, and leaves no file")
+    func pause() async throws {
+        let root = FileManager.default.temporaryDirectory.appendingPathComponent("covey-seal-\(UUID().uuidString)").path
+        defer { try? FileManager.default.removeItem(atPath: root) }
+        let uploads = Atomic(0)
+        let faults = FaultObjectStore(try LocalObjectStore(root: root)) { call in
+            guard case .putFile = call else { return .none }
+            uploads.add(1, ordering: .relaxed)
+            return .lost
+        }
+        let harness = try await Harness(store: faults)
+        let now = ContinuousClock.now
+        let node = harness.node { $0.sealPoints = 10 }
+        for number in UInt64(0)..<200 { try await harness.upsert([harness.point(number)], on: node) }
+        await node.close()
+        // One more for each second that it took.
+        #expect((1...2 + Int(now.duration(to: .now).components.seconds)).contains(uploads.load(ordering: .relaxed)))
+        #expect(scratchFiles(root).isEmpty)
     }
 
     @Test("a seal ends with its node, wherever it is: no file is left, nothing is lost, and the next start seals", arguments: [0, 0.1, 0.5, 0.8, 0.95])

@@ -147,6 +147,29 @@ struct SnapshotTests {
         await node.close()
     }
 
+    @Test("H17: a segment that a seal deletes before it is copied makes the snapshot read the newest manifest again")
+    func deletedBeforeItIsCopied() async throws {
+        let root = FileManager.default.temporaryDirectory.path + "/covey-snapshot-\(UInt64.random(in: .min ... .max))"
+        defer { try? FileManager.default.removeItem(atPath: root) }
+        let store = try LocalObjectStore(root: root)
+        let (fixture, node) = try await filled(store)
+        try await fixture.seal(node)
+        let late = FaultObjectStore(store)
+        let isFirst = Atomic(true)
+        let added = Point(id: .integer(1_000_000), vector: Array(repeating: 1, count: 8))
+        late.follow { [schema = fixture.schema] call in
+            guard case .localFile = call, isFirst.exchange(false, ordering: .relaxed) else { return }
+            try? await Fixture.write([.upsert([added])], schema, node)
+            for shard in schema.firstShards(of: .default) {
+                _ = try? await node.seal(SealRequest(shard: shard), context: CallContext(requestID: .random(), tenant: .default))
+            }
+        }
+        let shelf = SnapshotShelf(store: store, tenant: .default)
+        let record = try await SnapshotWriter(source: late, tenant: .default, target: try shelf.snapshot("late")).write(nil, id: "late")
+        #expect(record.collections.count == 1 && !isFirst.load(ordering: .relaxed))
+        await node.close()
+    }
+
     @Test("snapshots lie in the store, are listed, verified and deleted, and can be served as they are")
     func shelf() async throws {
         let root = FileManager.default.temporaryDirectory.path + "/covey-snapshot-\(UInt64.random(in: .min ... .max))"

@@ -54,6 +54,26 @@ import Testing
         await node.close()
     }
 
+    @Test("a large shard whose ids all have one hash is not split again and again: it goes on being sealed and written")
+    func indivisible() async throws {
+        let harness = try await Harness()
+        let node = harness.node { ($0.splitPoints, $0.sealPoints, $0.unsealedEntries) = (100, 50, 40) }
+        for batch in UInt64(0)..<60 {
+            let points = (batch * 5..<batch * 5 + 5).map { Point(id: .uuid(high: 7, low: $0), vector: [1, 2, 3, Float($0)]) }
+            // While a seal is under way, a write may have to wait.
+            for attempt in 0..<100_000 {
+                do {
+                    try await harness.upsert(points, on: node)
+                    break
+                } catch let error as ClusterError where error.code == .resourceExhausted && attempt < 99_999 { await Task.yield() }
+            }
+        }
+        #expect(try await harness.contents(node).count == 300)
+        await node.close()
+        #expect(try await harness.keys(StoreKey.segments(harness.shard)).isEmpty == false)
+        for half in halves(harness) { #expect(try await harness.keys(StoreKey.shard(half)).isEmpty) }
+    }
+
     @Test("H15: a half that rewrites and erases what it began with takes nothing from the other", arguments: [0, 1])
     func shareNothing(rewritten: Int) async throws {
         let harness = try await Harness()

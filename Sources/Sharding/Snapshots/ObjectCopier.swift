@@ -31,9 +31,11 @@ struct ObjectCopier: Sendable {
         guard let file = try await present({ () throws(StoreError) in try await source.localFile(key) }) else { return nil }
         let scratch = try await stored { () throws(StoreError) in try await target.scratchPath() }
         defer { try? FileManager.default.removeItem(atPath: scratch) }  // after a put it is gone already
-        let (byteCount, checksum) = try await stored { () throws(StoreError) in
+        // A seal may delete it while it is copied: open, it stays readable.
+        let copied = try await stored { () throws(StoreError) in
             try await threads.onDisk { () throws(SystemError) in try copyFile(file.path, to: scratch) }
         }
+        guard let (byteCount, checksum) = copied else { return nil }
         let copy = SnapshotRecord.Object(key: newKey, byteCount: byteCount, checksum: checksum)
         try require(copy, expected)
         try await stored { () throws(StoreError) in
@@ -61,18 +63,25 @@ private func present<Value>(_ body: () async throws(StoreError) -> Value) async 
     }
 }
 
-/// Copies a file's bytes to a path where nothing is; returns their number and CRC-32C.
-private func copyFile(_ path: String, to newPath: String) throws(SystemError) -> (byteCount: Int, checksum: UInt32) {
-    let files = PosixFileSystem()
-    let byteCount = try files.size(path)
-    var checksum: UInt32 = 0
-    guard let output = unsafe fopen(newPath, "wx") else { throw SystemError(code: errno, operation: "create", path: newPath) }
-    var isWritten = true
-    for start in stride(from: 0, to: byteCount, by: 4 << 20) {
-        let bytes = try files.read(path, range: start..<min(start + (4 << 20), byteCount))
-        checksum = crc32c(bytes, seed: checksum)
-        isWritten = unsafe fwrite(bytes, 1, bytes.count, output) == bytes.count && isWritten
+/// Copies a file's bytes to a path where nothing is; returns their number and CRC-32C, `nil` if there is no such file.
+private func copyFile(_ path: String, to newPath: String) throws(SystemError) -> (byteCount: Int, checksum: UInt32)? {
+    guard let input = unsafe fopen(path, "r") else {
+        if errno == ENOENT { return nil }
+        throw SystemError(code: errno, operation: "open", path: path)
     }
+    defer { unsafe fclose(input) }
+    guard let output = unsafe fopen(newPath, "wx") else { throw SystemError(code: errno, operation: "create", path: newPath) }
+    var (byteCount, checksum, isWritten) = (0, UInt32(0), true)
+    var bytes = [UInt8](repeating: 0, count: 4 << 20)
+    while isWritten {
+        let count = unsafe fread(&bytes, 1, bytes.count, input)
+        guard count > 0 else { break }
+        checksum = unsafe bytes.withUnsafeBytes { unsafe crc32c(UnsafeRawBufferPointer(rebasing: $0[..<count]), seed: checksum) }
+        isWritten = unsafe fwrite(bytes, 1, count, output) == count
+        byteCount += count
+    }
+    let readError = unsafe ferror(input) == 0 ? 0 : EIO
     guard unsafe fclose(output) == 0, isWritten else { throw SystemError(code: errno, operation: "write", path: newPath) }
+    guard readError == 0 else { throw SystemError(code: readError, operation: "read", path: path) }
     return (byteCount, checksum)
 }
