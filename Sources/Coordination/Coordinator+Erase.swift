@@ -30,10 +30,11 @@ extension Coordinator {
             }
         } catch { throw ClusterError(error) }
         let latest = now - Int64(configuration.erasureDeadline.components.seconds) / 2
-        let due = marks.filter { $0.value.contains { Int64(clamping: $0.markedAt) <= latest } }
+        // A mark of the future is of a clock that went wrong.
+        let due = marks.filter { $0.value.contains { Int64(clamping: $0.markedAt) <= latest || Int64(clamping: $0.markedAt) > now + Self.clockError } }
         var progress = ErasureProgress(waiting: marks.count - due.count)
         let order = due.sorted { $0.value.map(\.markedAt).min()! < $1.value.map(\.markedAt).min()! }
-        for start in stride(from: 0, to: order.count, by: Self.rewrittenAtOnce) {
+        for start in stride(from: 0, to: order.count, by: Self.rewrittenAtOnce) where !Task.isCancelled {
             await withTaskGroup(of: Bool.self) { group in
                 for (shard, marks) in order[start..<min(start + Self.rewrittenAtOnce, order.count)] {
                     group.addTask { await self.rewrite(shard, marks) }
@@ -47,6 +48,8 @@ extension Coordinator {
         return progress
     }
 
+    /// Seconds by which nodes' clocks may differ. Reason: what S3 services allow.
+    private static let clockError: Int64 = 900
     /// Shards rewritten at once. Reason: a node builds one segment at a time, so this reaches a few nodes.
     private static let rewrittenAtOnce = 8
 
