@@ -45,12 +45,12 @@ struct NodeProcess {
         let (pool, store) = (peers, try await store())
         let members = try await members(store, own: NodeID(node.name), pool)
         let shards = try shardNode(NodeID(node.name), store: store, members: members)
-        let watch = membersWatch(members, store) { [logger] in
+        let watch = membersWatch(members, store, pool) { [logger] in
             let count = await shards.handOver()
             if count > 0 { logger.info("other members keep shards that were open here", metadata: ["closed": "\(count)"]) }
         }
         let server = try NodeServer(configuration: serverConfiguration(node), shard: shards, group: group, metrics: metrics, logger: logger)
-        try await run([try await serving(server, at: node) { await shards.close() }, copySweeper(shards, store), watch])
+        try await run([try await serving(server, at: node) { await shards.close() }, copySweeper(shards, store), watch, Ending { shards.stopBuilding() }])
         await pool.close()
     }
 
@@ -70,7 +70,7 @@ struct NodeProcess {
             members: members, generator: RemoteGenerator(peer: try pool.peer(generator.name, at: generator.address)), embedder: try embedder(), store: store)
         // The coordinator's own node port answers health checks.
         let server = try NodeServer(configuration: serverConfiguration(node), group: group, metrics: metrics, logger: logger)
-        try await run([try await serving(server, at: node), serving(gateway)] + sweepers + [membersWatch(members, store)])
+        try await run([try await serving(server, at: node), serving(gateway)] + sweepers + [membersWatch(members, store, pool)])
         await pool.close()
     }
 
@@ -81,7 +81,7 @@ struct NodeProcess {
         // Alone, whatever the store's record says.
         let members = try Members(ClusterRecord(version: 0, replicas: 1, members: [ClusterMember(node: NodeID(name))])) { _ in shards }
         let (gateway, sweepers) = try self.gateway(members: members, generator: try generator(embedder: embedder), embedder: embedder, store: store)
-        try await run([serving(gateway)] + sweepers + [copySweeper(shards, store)])
+        try await run([serving(gateway)] + sweepers + [copySweeper(shards, store), Ending { shards.stopBuilding() }])
         await shards.close()
     }
 
@@ -284,6 +284,16 @@ private struct ServedNode: Service {
         try? await gracefulShutdown()
         await server.drain(timeout: drainTime)
         await afterwards()
+    }
+}
+
+/// Does something as soon as the process is told to stop: the last of a group's services is told first.
+private struct Ending: Service {
+    let work: @Sendable () -> Void
+
+    func run() async throws {
+        try? await gracefulShutdown()
+        work()
     }
 }
 

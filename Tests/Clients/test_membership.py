@@ -115,6 +115,25 @@ def test_the_stores_record_counts_not_the_configuration_of_one_node(make_cluster
     assert verb(cluster, "apply", "--rate", "0").returncode != 0
 
 
+def test_a_member_that_moved_is_asked_at_its_new_address(make_cluster):
+    cluster = make_cluster(shards=2, settings=SETTINGS)
+    points = make_points(17, 40)
+    fill(cluster, "moved", points, shards=4)
+    cluster.kill("shard-2")
+    cluster.addresses["shard-2"] = f"127.0.0.1:{free_ports(1)[0]}"
+    configure(cluster, lambda c: next(node for node in c["nodes"] if node["name"] == "shard-2").update(address=cluster.addresses["shard-2"]))
+    cluster.start("shard-2")
+    cluster.wait_for(lambda: "listening" in cluster.log("shard-2"), "the node at its new address")
+    applied = verb(cluster, "apply")
+    assert applied.returncode == 0 and "version 2" in applied.stdout, applied
+    # The other processes were started with its old address.
+    for name in ("coordinator", "shard-1"):
+        cluster.wait_for(lambda: "version=2" in "\n".join(line for line in cluster.log(name).split("\n") if "members changed" in line), f"{name} to follow")
+    cluster.wait_for(lambda: {shard["node"] for shard in shards_of(cluster, "moved")} == {"shard-1", "shard-2"}, "the node that moved to serve")
+    cluster.kill("shard-1")
+    assert found(cluster, "moved", [point["id"] for point in points]) == {point["id"] for point in points}
+
+
 def test_replicas_lie_in_different_zones(make_cluster):
     cluster = make_cluster(shards=4, settings=SETTINGS)
     for name in ["x", "y"]:
