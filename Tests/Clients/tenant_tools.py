@@ -88,6 +88,7 @@ def every_route(name, store, file, snapshot):
         ("POST", f"{points}/count", {}), ("POST", f"{points}/delete", {"points": [1]}),
         ("POST", f"{points}/delete", {"filter": {"must": [{"key": "of", "match": {"value": "acme"}}]}}),
         ("PATCH", f"/collections/{name}", {"optimizers_config": {"indexing_threshold": 1}}),
+        ("PUT", f"/collections/{name}/index", {"field_name": "of"}), ("DELETE", f"/collections/{name}/index/of", None),
         ("POST", f"/collections/{name}/shards/0/split?dry_run=true", {}), ("POST", f"/collections/{name}/shards/0/merge?dry_run=true", {}),
         ("GET", f"/collections/{name}/snapshots", None),
         ("POST", f"/collections/{name}/snapshots", None), ("DELETE", f"/collections/{name}/snapshots/{snapshot}", None),

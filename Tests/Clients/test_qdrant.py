@@ -1,5 +1,6 @@
 """Qdrant's own client, unmodified, against real processes."""
 
+import json
 import random
 import struct
 import uuid
@@ -7,6 +8,7 @@ import uuid
 import pytest
 from qdrant_client import QdrantClient, models
 from qdrant_client.http.exceptions import UnexpectedResponse
+from test_http import call
 
 DIMENSION = 24
 
@@ -245,9 +247,27 @@ def test_what_is_not_supported_is_refused_by_name(client, collection):
     manhattan = models.VectorParams(size=4, distance=models.Distance.MANHATTAN)
     refused(lambda: client.create_collection(unique("x"), vectors_config=manhattan), 501, "Manhattan")
     plain = models.VectorParams(size=4, distance=models.Distance.DOT)
-    refused(lambda: client.create_collection(unique("x"), vectors_config=plain, hnsw_config=models.HnswConfigDiff(m=4)), 501, "hnsw_config")
+    refused(lambda: client.create_payload_index(name, "n", models.PayloadSchemaType.GEO), 501, "geo", "keyword")
     refused(lambda: client.create_collection(unique("x"), vectors_config={"named": plain}), 400, "vectors")
     refused(lambda: client.create_collection("has space", vectors_config=plain), 400, "has space")
+
+
+def test_what_only_tunes_qdrants_index_is_taken_and_named(cluster):
+    name = unique("tuned")
+    tuned = {"size": 4, "distance": "Dot", "on_disk": False, "hnsw_config": {"m": 8}}
+    body = {"vectors": tuned, "hnsw_config": {"m": 4}, "optimizers_config": {"indexing_threshold": 0}, "on_disk_payload": False}
+    status, _, text = call(cluster, "PUT", f"/collections/{name}", body)
+    assert status == 200, text
+    assert json.loads(text)["covey"]["ignored"] == ["hnsw_config", "optimizers_config", "on_disk_payload", "vectors.hnsw_config", "vectors.on_disk"]
+
+
+def test_frameworks_may_ask_for_an_index_of_payload_keys(client, collection):
+    name, points = collection
+    for schema in (None, models.PayloadSchemaType.KEYWORD, models.KeywordIndexParams(type="keyword", is_tenant=True), models.PayloadSchemaType.INTEGER):
+        assert client.create_payload_index(name, "n", schema).status == models.UpdateStatus.COMPLETED
+    assert client.delete_payload_index(name, "n").status == models.UpdateStatus.COMPLETED
+    assert client.count(name).count == len(points)
+    refused(lambda: client.create_payload_index(unique("none"), "n", models.PayloadSchemaType.KEYWORD), 404, "does not exist")
 
 
 def as_half(vector):

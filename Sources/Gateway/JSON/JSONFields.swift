@@ -28,6 +28,15 @@ package struct JSONFields {
         for key in keys where take(key) != nil { throw RequestError.unsupported(name(key)) }
     }
 
+    /// Takes fields that change nothing here.
+    ///
+    /// - Returns: The names of those that are present.
+    mutating func ignore(_ keys: String...) -> [String] {
+        var found: [String] = []
+        for key in keys where take(key) != nil { found.append(name(key)) }
+        return found
+    }
+
     /// Accepts a field that may only have the value that changes nothing, say `n: 1`.
     mutating func accept(_ key: String, only allowed: JSONValue...) throws {
         guard let value = take(key)?.jsonValue else { return }

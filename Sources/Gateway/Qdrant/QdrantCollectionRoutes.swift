@@ -20,6 +20,8 @@ struct QdrantCollectionRoutes: Sendable {
         router.put("/collections/:name", use: create)
         router.patch("/collections/:name", use: update)
         router.delete("/collections/:name", use: drop)
+        router.put("/collections/:name/index", use: indexPayload)
+        router.delete("/collections/:name/index/:field", use: dropPayloadIndex)
         router.post("/collections/:name/shards/:shard/split", use: split)
         router.post("/collections/:name/shards/:shard/merge", use: merge)
     }
@@ -48,25 +50,24 @@ struct QdrantCollectionRoutes: Sendable {
         let name = try CollectionName(context.parameter("name"))
         try checkParameters(request)
         var fields = try JSONFields(try await reading.json(request, context))
-        try fields.refuse(
-            "sparse_vectors", "hnsw_config", "wal_config", "optimizers_config", "quantization_config", "init_from", "strict_mode_config",
-            "metadata", "payload", "id_tracker")
+        try fields.refuse("sparse_vectors", "init_from", "strict_mode_config", "metadata", "payload", "id_tracker")
+        // They tune an index that is not here; answers do not depend on them.
+        var ignored = fields.ignore("hnsw_config", "wal_config", "optimizers_config", "quantization_config", "on_disk_payload")
         try fields.accept("sharding_method", only: "auto")
         try fields.accept("replication_factor", only: 1)
         try fields.accept("write_consistency_factor", only: 1)
-        try fields.accept("on_disk_payload", only: true)
         let shardCount = try fields.integer("shard_number", in: 1...CollectionSchema.maximumShardCount)
         var vectors = try fields.required("vectors", try fields.object("vectors"))
+        ignored += vectors.ignore("hnsw_config", "quantization_config", "on_disk")
         let (size, metric, datatype) = try Self.vectorParameters(&vectors)
         try fields.finish()
         try await documents.quota.admitCollection(context.call)
         _ = try await coordinator.createCollection(name, dimension: size, metric: metric, datatype: datatype, shardCount: shardCount, context: context.call)
-        return QdrantReply.ok(true, context)
+        return QdrantReply.ok(true, covey: ["ignored": .array(ignored.map(JSONOutput.string))], context)
     }
 
     private static func vectorParameters(_ fields: inout JSONFields) throws -> (size: Int, metric: Metric, datatype: VectorDatatype) {
-        try fields.refuse("hnsw_config", "quantization_config", "multivector_config", "memory")
-        try fields.accept("on_disk", only: true)
+        try fields.refuse("multivector_config", "memory")
         let datatype = try Self.datatype(try fields.string("datatype"), at: fields.name("datatype"))
         let size = try fields.required("size", try fields.integer("size", in: 1...CollectionSchema.maximumDimension))
         let distance = try fields.required("distance", try fields.string("distance"))
@@ -109,6 +110,38 @@ struct QdrantCollectionRoutes: Sendable {
         let replies = try await coordinator.seal(name, context: context.call)
         let shards = replies.map { reply -> JSONOutput in ["points": .integer(reply.points), "segments": .integer(reply.segments)] }
         return QdrantReply.ok(true, covey: ["shards": .array(shards)], context)
+    }
+
+    /// Frameworks ask for an index of each key that they filter by. Every sealed segment has one of all its keys, so nothing is left to do.
+    @Sendable private func indexPayload(_ request: Request, _ context: GatewayContext) async throws -> Response {
+        let name = try CollectionName(context.parameter("name"))
+        try QueryParameters.checkWriteOptions(request)
+        var fields = try JSONFields(try await reading.json(request, context))
+        _ = try fields.required("field_name", try fields.string("field_name"))
+        let path = fields.name("field_schema")
+        var type: String?
+        switch fields.take("field_schema") {
+        case nil: break
+        case .string(let name)?: type = name
+        // Its other members tune Qdrant's index.
+        case let schema?:
+            var members = try JSONFields(schema, at: path)
+            type = try members.required("type", try members.string("type"))
+        }
+        try fields.finish()
+        let types = ["keyword", "integer", "float", "bool", "uuid"]
+        if let type, !types.contains(type) { throw RequestError.unsupported(path, "\(path): \(type.prefix(64)) is not supported; \(types.joined(separator: ", ")) are") }
+        return try await indexed(name, context)
+    }
+
+    @Sendable private func dropPayloadIndex(_ request: Request, _ context: GatewayContext) async throws -> Response {
+        try QueryParameters.checkWriteOptions(request)
+        return try await indexed(try CollectionName(context.parameter("name")), context)
+    }
+
+    private func indexed(_ name: CollectionName, _ context: GatewayContext) async throws -> Response {
+        _ = try await coordinator.schema(of: name, context: context.call)
+        return QdrantReply.ok(["operation_id": 0, "status": "completed"], context)
     }
 
     /// Not one of Qdrant's, which divides a collection's shards once and for all.

@@ -56,6 +56,13 @@ extension JSONFields {
 }
 
 extension QueryParameters {
+    /// Refuses parameters that a write does not have.
+    static func checkWriteOptions(_ request: Request) throws {
+        var parameters = try QueryParameters(request)
+        try parameters.writeOptions()
+        try parameters.finish()
+    }
+
     /// Takes what reads know: `timeout` and `consistency`, which the middleware has read, and `partial`.
     ///
     /// - Returns: The policy of `partial` or of the header `covey-partial`; by default a partial answer is given and says so.

@@ -25,7 +25,7 @@ struct QdrantPointRoutes: Sendable {
 
     @Sendable private func upsert(_ request: Request, _ context: GatewayContext) async throws -> Response {
         let name = try CollectionName(context.parameter("name"))
-        try checkWriteOptions(request)
+        try QueryParameters.checkWriteOptions(request)
         if let length = request.headers[.contentLength].flatMap({ Int($0) }), length > configuration.maximumBodyBytes {
             return try await StreamedUpsert(coordinator: coordinator, quota: quota, collection: name, configuration: configuration).run(request, context)
         }
@@ -39,7 +39,7 @@ struct QdrantPointRoutes: Sendable {
 
     @Sendable private func delete(_ request: Request, _ context: GatewayContext) async throws -> Response {
         let name = try CollectionName(context.parameter("name"))
-        try checkWriteOptions(request)
+        try QueryParameters.checkWriteOptions(request)
         var fields = try JSONFields(try await reading.json(request, context))
         try fields.refuse("shard_key")
         let ids = try fields.pointIDs("points", maximumCount: configuration.maximumBatch)
@@ -54,12 +54,6 @@ struct QdrantPointRoutes: Sendable {
             return try await write([.deleteWhere(filter)], to: name, context)
         default: throw RequestError.invalid("points", "either points or filter must be given")
         }
-    }
-
-    private func checkWriteOptions(_ request: Request) throws {
-        var parameters = try QueryParameters(request)
-        try parameters.writeOptions()
-        try parameters.finish()
     }
 
     private func write(_ operations: [AppendRequest.Operation], to name: CollectionName, _ context: GatewayContext) async throws -> Response {

@@ -28,6 +28,8 @@ package struct RouteRule: Sendable {
         ("DELETE", "/collections/:collection", .admin, "collection.drop"),
         ("POST", "/collections/:collection/shards/:shard/split", .admin, "shard.split"),
         ("POST", "/collections/:collection/shards/:shard/merge", .admin, "shard.merge"),
+        ("PUT", "/collections/:collection/index", .write, nil),
+        ("DELETE", "/collections/:collection/index/:field", .write, nil),
         ("POST", "/collections/:collection/snapshots", .admin, "snapshot.create"),
         ("DELETE", "/collections/:collection/snapshots/:snapshot", .admin, "snapshot.delete"),
         ("PUT", "/collections/:collection/points", .write, nil),
