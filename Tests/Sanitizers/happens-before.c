@@ -2,7 +2,8 @@
 //
 // A contended Mutex: the fast paths are inlined and instrumented; the slow ones are in libswiftSynchronization and let the kernel hand the lock
 // over (FUTEX_LOCK_PI). A continuation that is resumed before its task waits for it: the task goes on at once, and what it is given was written by
-// another thread; where it does wait, the runtime itself tells the sanitizer.
+// another thread; where it does wait, the runtime itself tells the sanitizer. Copy on write: who drops its reference has read before the last holder,
+// finding that it is that, writes in place.
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <sched.h>
@@ -37,6 +38,10 @@ typedef ASYNC void Await(void *context);
 typedef ASYNC void ResumeFunction(__attribute__((swift_async_context)) void *context);
 extern SWIFT void *swift_task_getCurrent(void) __attribute__((weak));
 
+typedef void Release(void *object);
+typedef void ReleaseSeveral(void *object, uint32_t count);
+typedef bool IsUnique(const void *object);
+
 static Lock *next_lock;
 static TryLock *next_try_lock;
 static Unlock *next_unlock;
@@ -44,6 +49,9 @@ static Resume *next_resume, *next_throwing_resume;
 static ResumeWithError *next_resume_with_error;
 static Await *next_await;
 static Enter *next_enter;
+static Release *next_release;
+static ReleaseSeveral *next_release_several;
+static IsUnique *next_is_unique, *next_is_unique_or_null;
 
 __attribute__((constructor)) static void find(void) {
     next_lock = (Lock *)dlsym(RTLD_NEXT, LOCK);
@@ -54,6 +62,10 @@ __attribute__((constructor)) static void find(void) {
     next_resume_with_error = (ResumeWithError *)dlsym(RTLD_NEXT, "swift_continuation_throwingResumeWithError");
     next_await = (Await *)dlsym(RTLD_NEXT, "swift_continuation_await");
     next_enter = (Enter *)dlsym(RTLD_NEXT, "swift_task_enterThreadLocalContext");
+    next_release = (Release *)dlsym(RTLD_NEXT, "swift_release");
+    next_release_several = (ReleaseSeveral *)dlsym(RTLD_NEXT, "swift_release_n");
+    next_is_unique = (IsUnique *)dlsym(RTLD_NEXT, "swift_isUniquelyReferenced_nonNull_native");
+    next_is_unique_or_null = (IsUnique *)dlsym(RTLD_NEXT, "swift_isUniquelyReferenced_native");
 }
 
 SWIFT void lock(uint32_t thread, SELF) {
@@ -127,4 +139,39 @@ SWIFT void swift_task_enterThreadLocalContext(char *context) {
     next_enter(context);
     void *task = swift_task_getCurrent ? swift_task_getCurrent() : NULL;
     if (__tsan_acquire && task) __tsan_acquire(task);
+}
+
+// Only a reference beside others is told of: of the last one nobody reads afterwards. (Bits 33 to 62 of the word behind the object's type count the others.)
+static void tell(void *object) {
+    if (!object || !__tsan_release) return;
+    int64_t bits = __atomic_load_n((int64_t *)object + 1, __ATOMIC_RELAXED);
+    if (bits > 0 && bits >> 33) __tsan_release(object);
+}
+
+// Compiled code may expect that releasing leaves its registers alone.
+__attribute__((preserve_most)) void swift_release(void *object) {
+    if (!next_release) find();  // another library's constructor may come first
+    tell(object);
+    next_release(object);
+}
+
+__attribute__((preserve_most)) void swift_release_n(void *object, uint32_t count) {
+    if (!next_release_several) find();
+    tell(object);
+    next_release_several(object, count);
+}
+
+static bool told(bool is_unique, const void *object) {
+    if (is_unique && object && __tsan_acquire) __tsan_acquire((void *)object);
+    return is_unique;
+}
+
+bool swift_isUniquelyReferenced_nonNull_native(const void *object) {
+    if (!next_is_unique) find();
+    return told(next_is_unique(object), object);
+}
+
+bool swift_isUniquelyReferenced_native(const void *object) {
+    if (!next_is_unique_or_null) find();
+    return told(next_is_unique_or_null(object), object);
 }
