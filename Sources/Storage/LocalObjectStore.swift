@@ -130,6 +130,7 @@ package final class LocalObjectStore: ObjectStore {
             // Everything before the prefix's last slash is a folder that all results share.
             let folder = prefix.lastIndex(of: "/").map { String(prefix[..<$0]) } ?? ""
             try store.collect(folder: folder, into: &walk)
+            if walk.found.isEmpty { try store.requireRoot() }
             return walk.found
         }
     }
@@ -155,6 +156,9 @@ extension LocalObjectStore {
 
 extension LocalObjectStore {
     private func path(of key: String) -> String { root + "/" + key + "~" }
+
+    /// Where the whole store is away, as a disk that was unmounted, nothing is known to be missing.
+    private func requireRoot() throws(SystemError) { _ = try files.list(scratch) }
 
     private func nextScratchPath() -> String {
         let number = state.withLock {
@@ -286,7 +290,12 @@ extension LocalObjectStore {
     ) async throws(StoreError) -> Value {
         try StoreKey.validate(key)
         do {
-            return try await run { store throws(SystemError) in try job(store, store.path(of: key)) }
+            return try await run { store throws(SystemError) in
+                do throws(SystemError) { return try job(store, store.path(of: key)) } catch {
+                    if error.code == ENOENT || error.code == ENOTDIR { try store.requireRoot() }
+                    throw error
+                }
+            }
         } catch {
             switch error {
             // Where another file is missing, one in the making say, the object is not to blame.
