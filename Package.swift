@@ -79,7 +79,7 @@ let package = Package(
             "Gateway",
             [
                 "Ingestion", "Coordination", "Sharding", "Generation", "Embedding", "Transport", "HTTP2", "TLS", "Storage", "Model", "Observability",
-                .hummingbird, .hummingbirdCore, .nioCore, .logging, .lifecycle,
+                .hummingbird, .hummingbirdCore, .nioCore, .nioHTTP1, .logging, .lifecycle,
             ]),
         .module("Simulation", ["Coordination", "Sharding", "Placement", "Storage", "VectorMath", "Model", "Observability", .logging]),
         .module("Console", ["Ingestion", "VectorIndex", "VectorMath", "Storage", "OutboundHTTP", "Model"]),

@@ -96,7 +96,7 @@ package struct Gateway: Sendable {
     }
 
     private func makeRouter(_ readiness: Readiness) -> Router<GatewayContext> {
-        let router = Router(context: GatewayContext.self)
+        let router = Router(context: GatewayContext.self, options: .autoGenerateHeadEndpoints)
         OperationRoutes(readiness: readiness, metrics: metrics).add(to: router)
         let quota = StorageQuota(coordinator: coordinator, store: store, tenants: tenants)
         QdrantPointRoutes(coordinator: coordinator, quota: quota, configuration: configuration).add(to: router)

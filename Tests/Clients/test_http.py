@@ -234,3 +234,94 @@ def test_uploaded_files_belong_to_their_tenant(keyed):
 def test_forms_that_are_wrong_are_refused_with_the_reason(cluster, form, words):
     status, _, reply = call(cluster, "POST", "/v1/files", form, {"content-type": "multipart/form-data; boundary=b"})
     assert status == 400 and words in json.loads(reply)["error"]["message"], reply
+
+
+class Connection:
+    """One connection of HTTP/1.1 to the cluster, byte by byte."""
+
+    def __init__(self, cluster):
+        at = urlparse(cluster.url)
+        self.socket = socket.create_connection((at.hostname, at.port), timeout=30)
+        self.file = self.socket.makefile("rb")
+
+    def send(self, text):
+        self.socket.sendall(text.encode() if isinstance(text, str) else text)
+
+    def head(self):
+        """Status and headers of the next response."""
+        status = int(self.file.readline().split()[1])
+        headers = {}
+        while line := self.file.readline().strip():
+            name, _, value = line.decode().partition(":")
+            headers[name.lower()] = value.strip()
+        return status, headers
+
+    def response(self):
+        status, headers = self.head()
+        return status, headers, self.file.read(int(headers["content-length"]))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.file.close()
+        self.socket.close()
+
+
+def test_head_is_answered_as_get_without_a_body_and_the_connection_goes_on(cluster, collection):
+    with Connection(cluster) as connection:
+        for path, expected in [("/healthz", 200), ("/v1/models", 200), (f"/collections/{collection}", 200), ("/collections/absent", 404), ("/nothing", 404)]:
+            connection.send(f"GET {path} HTTP/1.1\r\nhost: a\r\n\r\n")
+            status, headers, body = connection.response()
+            assert status == expected and body
+            connection.send(f"HEAD {path} HTTP/1.1\r\nhost: a\r\n\r\n")
+            bare, bare_headers = connection.head()
+            assert bare == expected and bare_headers["content-type"] == headers["content-type"]
+            assert path != "/healthz" or bare_headers["content-length"] == headers["content-length"]
+
+
+def upsert_head(collection, body, *fields):
+    lines = [f"PUT /collections/{collection}/points HTTP/1.1", "host: a", "content-type: application/json", f"content-length: {len(body)}", *fields]
+    return "\r\n".join(lines) + "\r\n\r\n"
+
+
+def test_a_client_that_waits_for_leave_to_send_its_body_gets_it(cluster, collection):
+    small = json.dumps({"points": [{"id": 1, "vector": [1, 2]}]})
+    large = json.dumps({"points": [{"id": i, "vector": [1, 2], "payload": {"text": "x" * 8_000}} for i in range(4_500)]})  # beyond 32 MiB: written in parts
+    with Connection(cluster) as connection:
+        for body in (small, large, small):
+            connection.send(upsert_head(collection, body, "Expect: 100-Continue"))
+            assert connection.head()[0] == 100
+            connection.send(body)
+            assert connection.response()[0] == 200
+            connection.send(upsert_head(collection, small) + small)
+            assert connection.response()[0] == 200
+
+
+def test_a_body_that_is_refused_is_not_asked_for(cluster, collection):
+    for fields in (["expect: 100-continue"], ["expect: 100-continue", "connection: close"]):
+        with Connection(cluster) as connection:
+            connection.send(upsert_head(collection, range(2**40), *fields))
+            assert connection.response()[0] == 413
+    with Connection(cluster) as connection:
+        connection.send(f"PUT /collections/{collection}/points HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\n")
+        assert connection.response()[0] == 415
+
+
+@pytest.mark.parametrize(
+    "version, field, closes",
+    [
+        ("1.1", "connection: Close", True), ("1.1", "Connection: close, TE", True), ("1.1", "connection: TE\r\nconnection: CLOSE", True),
+        ("1.1", "connection: close", True), ("1.1", "x: close", False), ("1.1", "connection: keep-alive", False),
+        ("1.0", "x: close", True), ("1.0", "connection: keep-alive", False),
+    ],
+)
+def test_a_connection_is_closed_behind_the_response_if_its_client_says_so(cluster, version, field, closes):
+    with Connection(cluster) as connection:
+        connection.send(f"GET /healthz HTTP/{version}\r\nhost: a\r\n{field}\r\n\r\n")
+        assert connection.response()[0] == 200
+        if closes:
+            assert connection.file.read() == b""
+        else:
+            connection.send("GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n")
+            assert connection.response()[0] == 200

@@ -2,6 +2,7 @@ import Foundation
 import HummingbirdCore
 import Logging
 import NIOCore
+import NIOHTTP1
 import Observability
 import Synchronization
 import TLS
@@ -105,6 +106,8 @@ struct EdgeChannel: ServerChildChannel {
                             let pipeline = channel.pipeline.syncOperations
                             let arrival = RequestArrivalHandler(place, http2.replies, configuration, logger: logger)
                             try pipeline.addHandler(arrival, position: .after(pipeline.handler(type: QuiescenceHandler.self)))
+                            let decoder = try pipeline.handler(type: ByteToMessageHandler<HTTPRequestDecoder>.self)
+                            try pipeline.addHandler(PersistenceHandler(), position: .after(decoder))
                             negotiation.value.release()
                             return connection
                         }

@@ -73,6 +73,7 @@ struct EdgeResponder<Routes: HTTPResponder<GatewayContext>>: HTTPResponder {
             failure = RequestError(error)
             response = dialect.response(to: failure!, requestID: context.call.requestID, seconds: context.seconds)
         }
+        if request.method == .head { response = response.createHeadResponse() }
         if readiness.isDraining { response.headers[.connection] = "close" }
         response.headers[.requestID] = context.call.requestID.rawValue
         if dialect == .openAI, let rate { Self.tell(rate, &response) }
@@ -144,7 +145,7 @@ struct EdgeResponder<Routes: HTTPResponder<GatewayContext>>: HTTPResponder {
     /// The same over HTTP/2, with what Hummingbird's server does around it over HTTP/1.1.
     func respond(to request: Request, over channel: any Channel, logger: Logger) async -> Response {
         var context = GatewayContext(source: ApplicationRequestContextSource(channel: channel, logger: logger))
-        context.isCancelledWithClient = true
+        context.isHTTP2 = true
         var response: Response
         do { response = try await respond(to: request, context: context) } catch { response = Response(status: .internalServerError) }
         response.headers[.date] = Self.date()

@@ -1,8 +1,10 @@
 import Foundation
+import HTTPTypes
 import Hummingbird
 import Logging
 import Model
 import NIOCore
+import NIOHTTPTypes
 import Synchronization
 import Transport
 
@@ -13,8 +15,8 @@ struct GatewayContext: RequestContext {
     let arrived: ContinuousClock.Instant
     /// Whether the caller may see what concerns all tenants.
     var isOperator = false
-    /// Whether the request's task is cancelled when its client goes away; over HTTP/1.1 the connection has to be watched for that.
-    var isCancelledWithClient = false
+    /// Over HTTP/2 the request's task is cancelled when its client goes away; over HTTP/1.1 the connection has to be watched for that.
+    var isHTTP2 = false
     /// Of the caller's tenant.
     var limits = TenantLimits()
     /// Takes further tokens of the tenant's rate, for a request that does the work of several.
@@ -22,6 +24,7 @@ struct GatewayContext: RequestContext {
     /// What the audit log is to say of the call beside the names in its path.
     let note = AuditNote()
     let remoteAddress: SocketAddress?
+    private let channel: any Channel
     /// Whose request it is, a trusted proxy having been believed.
     var client: IPAddress?
     /// Held while the request is at work; a streamed response takes it along.
@@ -32,6 +35,13 @@ struct GatewayContext: RequestContext {
         call = CallContext(requestID: .random(), tenant: .default)
         arrived = .now
         remoteAddress = source.channel.remoteAddress
+        channel = source.channel
+    }
+
+    /// Tells a client of HTTP/1.1 that waits for it with its body (`Expect: 100-continue`) to send it: RFC 9110, 10.1.1.
+    func invite(bodyOf request: Request) {
+        guard !isHTTP2, request.expectsContinue else { return }
+        channel.writeAndFlush(HTTPResponsePart.head(HTTPResponse(status: .continue)), promise: nil)
     }
 
     var seconds: Double { (ContinuousClock.now - arrived).seconds }
@@ -56,10 +66,12 @@ final class AuditNote: Sendable {
 }
 
 extension Request {
+    var expectsContinue: Bool { headers[.expect]?.lowercased() == "100-continue" }
+
     /// Runs `work` on a request whose body has been read, and cancels it when the client goes away. Over HTTP/1.1 that takes the connection, which
     /// must be closed afterwards.
     func whileClientStays<Value: Sendable>(_ context: GatewayContext, _ work: () async throws -> Value) async throws -> Value {
-        if context.isCancelledWithClient {
+        if context.isHTTP2 {
             // Whatever the work makes of its cancellation.
             do { return try await work() } catch where Task.isCancelled { throw CancellationError() }
         }

@@ -36,15 +36,15 @@ struct RequestReading: Sendable {
     func optionalJSON(_ request: Request, _ context: GatewayContext) async throws -> JSONInput? {
         let bytes = try await bytes(request, context, limit: configuration.maximumBodyBytes, name: "the body")
         guard !bytes.isEmpty else { return nil }
-        var request = request
-        request.body = RequestBody(buffer: ByteBuffer(bytes: bytes))
-        return try await json(request, context)
+        try checkMediaType(request)
+        return try JSONReader.read(bytes)
     }
 
     /// - Throws: 413 naming the limit and the length, as soon as either is known; 408 if it does not arrive in time; 415 if it is compressed.
     func bytes(_ request: Request, _ context: GatewayContext, limit: Int, name: String) async throws -> [UInt8] {
         let limit = min(limit, context.limits.bodyBytes ?? limit)
         let length = try await length(request, limit: limit, name: name)
+        context.invite(bodyOf: request)
         do {
             let body = request.body
             return try await withDeadline(.now + configuration.bodyTimeout, name) {
@@ -71,6 +71,7 @@ struct RequestReading: Sendable {
         try checkMediaType(request)
         let limit = min(limit, context.limits.bodyBytes ?? limit)
         let length = try await length(request, limit: limit, name: name) ?? limit
+        context.invite(bodyOf: request)
         let time = min(configuration.maximumTimeout, max(configuration.bodyTimeout, configuration.bodyTimeout * (Double(length) / Double(configuration.maximumBodyBytes))))
         do {
             let body = request.body
@@ -98,7 +99,7 @@ struct RequestReading: Sendable {
         }
         let length = request.headers[.contentLength].flatMap { Int($0) }
         if let length, length > limit {
-            if request.headers[.connection]?.lowercased() == "close" { await discard(request) }
+            if request.headers[.connection] == "close", !request.expectsContinue { await discard(request) }
             throw tooLarge(name, "\(length)", limit)
         }
         return length
