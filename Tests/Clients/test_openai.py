@@ -120,7 +120,14 @@ def test_vector_stores_are_made_listed_described_and_deleted(client):
     with pytest.raises(openai.APIStatusError) as caught:
         client.vector_stores.update(names[0], name="other")
     assert caught.value.status_code == 501
-    for name in names + [unnamed.id]:
+    # A name that can be no collection's is a label, of which there may be several.
+    labelled = [client.vector_stores.create(name=name, metadata={"shelf": "3"}) for name in ("Support FAQ", "Support FAQ", "Müller")]
+    assert [store.name for store in labelled] == ["Support FAQ", "Support FAQ", "Müller"] and len({store.id for store in labelled}) == 3
+    for store in labelled:
+        assert store.id.startswith("vs_") and store.metadata == {"shelf": "3"}
+        assert client.vector_stores.retrieve(store.id).name == store.name
+        assert [each.name for each in client.vector_stores.list() if each.id == store.id] == [store.name]
+    for name in names + [store.id for store in [unnamed, *labelled]]:
         assert client.vector_stores.delete(name).deleted
     with pytest.raises(openai.NotFoundError):
         client.vector_stores.retrieve(names[0])
