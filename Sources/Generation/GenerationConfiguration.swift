@@ -5,8 +5,8 @@ package struct GenerationConfiguration: Sendable {
     /// Tokens of the whole prompt: instructions, sources, history and question. Default: 3,072, which with
     /// ``answerTokens`` fits a context of 4,096, the smallest that servers of today's models are run with.
     package var promptTokens = 3072
-    /// Tokens of an answer if the request names no number, and the most that a request may name. Default: 768, some
-    /// 500 words: an answer with citations, not an essay.
+    /// Tokens of an answer, or fewer if the request says so; a request that allows more gets these. Default: 768, some 500 words: an answer
+    /// with citations, not an essay.
     package var answerTokens = 768
     /// Share of ``promptTokens`` that earlier turns may take. Default: 0.25, so that sources keep most of the room.
     package var historyShare = 0.25
@@ -29,16 +29,16 @@ package struct GenerationConfiguration: Sendable {
     /// the embedder's work to a few short texts a question; 0 uses no vectors.
     package var embeddedSentences = 8
 
-    /// Bytes of a question. Default: 16 KiB, a long e-mail.
-    package var questionBytes = 16 << 10
+    /// Bytes of a question. Default: 16 KiB.
+    package var questionBytes = AnswerRequest.maximumQuestionBytes
     /// Sources of a request. Default: 64.
-    package var sources = 64
+    package var sources = AnswerRequest.maximumSources
     /// Bytes of all sources with their titles and headings. Default: 1 MiB.
-    package var sourceBytes = 1 << 20
+    package var sourceBytes = AnswerRequest.maximumSourceBytes
     /// Turns of a history. Default: 200; what the prompt's budget cannot hold is dropped, oldest first.
-    package var historyTurns = 200
+    package var historyTurns = AnswerRequest.maximumHistoryTurns
     /// Bytes of a history. Default: 512 KiB.
-    package var historyBytes = 512 << 10
+    package var historyBytes = AnswerRequest.maximumHistoryBytes
 
     package init() {}
 
@@ -69,15 +69,11 @@ package struct GenerationConfiguration: Sendable {
         guard request.question.contains(where: { !$0.isWhitespace }) else { throw ClusterError(.invalidArgument, "question is empty") }
         try limit("question has", request.question.utf8.count, questionBytes, "bytes")
         try limit("request has", request.sources.count, sources, "sources")
-        let bytes = request.sources.reduce(0) { sum, source in
-            sum + source.text.utf8.count + source.title.utf8.count + source.headings.reduce(0) { $0 + $1.utf8.count }
-        }
-        try limit("sources have", bytes, sourceBytes, "bytes")
+        try limit("sources have", request.sources.reduce(0) { $0 + $1.byteCount }, sourceBytes, "bytes")
         try limit("history has", request.history.count, historyTurns, "turns")
         try limit("history has", request.history.reduce(0) { $0 + $1.text.utf8.count }, historyBytes, "bytes")
-        if let tokens = request.options.maximumTokens {
-            guard tokens >= 1 else { throw ClusterError(.invalidArgument, "maximum tokens is \(tokens), must be positive") }
-            try limit("maximum tokens is", tokens, answerTokens, "")
+        if let tokens = request.options.maximumTokens, tokens < 1 {
+            throw ClusterError(.invalidArgument, "maximum tokens is \(tokens), must be positive")
         }
         if let temperature = request.options.temperature, !(0...2).contains(temperature) {
             throw ClusterError(.invalidArgument, "temperature is \(temperature), must be 0…2")

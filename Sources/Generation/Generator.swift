@@ -46,16 +46,21 @@ package struct Generator: AnswerService {
         }
     }
 
+    /// Says that the request can be answered, before there is a word.
+    private static let accepted = AnswerEvent.text("")
+
     private func answer(_ request: AnswerRequest, context: CallContext, emit: (AnswerEvent) -> Void) async throws(ClusterError) {
         try configuration.check(request)
         if context.remaining == .zero { throw ClusterError(.deadlineExceeded, "the deadline passed before the answer began") }
         var random = SystemRandomNumberGenerator()
         guard let model, !request.options.extractive, !request.sources.isEmpty else {
             // A prompt that a model could not be given is no reason to refuse an answer that needs none.
+            emit(Self.accepted)
             if request.options.showPrompt, let prompt = try? builder.build(request, using: &random) { emit(.prompt(prompt.text)) }
             return try await answerExtractively(request, context, named: ExtractiveAnswerer.name, emit: emit)
         }
         let prompt = try builder.build(request, using: &random)
+        emit(Self.accepted)
         if request.options.showPrompt { emit(.prompt(prompt.text)) }
         var hasBegun = false
         do {
@@ -73,7 +78,7 @@ package struct Generator: AnswerService {
         _ request: AnswerRequest, _ prompt: Prompt, with model: any LanguageModel, _ context: CallContext, emit: (AnswerEvent) -> Void
     ) async throws(ClusterError) {
         let modelRequest = ModelRequest(
-            messages: prompt.messages, maximumTokens: request.options.maximumTokens ?? configuration.answerTokens,
+            messages: prompt.messages, maximumTokens: min(request.options.maximumTokens ?? configuration.answerTokens, configuration.answerTokens),
             temperature: request.options.temperature ?? 0, timeout: min(configuration.modelTimeout, context.remaining ?? configuration.modelTimeout))
         var cut = MarkerCut(nonce: prompt.nonce)
         var filter = CitationFilter(given: prompt.sourcesUsed)

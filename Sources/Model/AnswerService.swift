@@ -1,7 +1,8 @@
 /// The generator node as its callers see it: sources in, a cited answer out, piece by piece.
 package protocol AnswerService: Sendable {
-    /// Streams the answer. The stream ends after ``AnswerEvent/finished(_:)`` or throws a ``ClusterError``;
-    /// a consumer that stops reading cancels the work.
+    /// Streams the answer. The first event comes as soon as the request is found to be one that can be answered, so that its caller need not
+    /// wait for words to know. The stream ends after ``AnswerEvent/finished(_:)`` or throws a ``ClusterError``; a consumer that stops reading
+    /// cancels the work.
     func answer(_ request: AnswerRequest, context: CallContext) -> AsyncThrowingStream<AnswerEvent, any Error>
 }
 
@@ -13,6 +14,16 @@ package struct AnswerRequest: Hashable, Sendable {
     package var sources: [Source]
     package var options: AnswerOptions
 
+    /// Longest question in bytes. Reason: a long e-mail; what is longer is a document, to be ingested.
+    package static let maximumQuestionBytes = 16 << 10
+    /// Most sources. Reason: more than a prompt of today's models holds and a gateway finds.
+    package static let maximumSources = 64
+    /// Most bytes of all sources with their titles and headings.
+    package static let maximumSourceBytes = 1 << 20
+    /// Most turns of a history and bytes of them all. Reason: many times a prompt's budget, which drops what is older anyway.
+    package static let maximumHistoryTurns = 200
+    package static let maximumHistoryBytes = 512 << 10
+
     package init(question: String, history: [ChatTurn] = [], sources: [Source], options: AnswerOptions = AnswerOptions()) {
         self.question = question
         self.history = history
@@ -22,7 +33,7 @@ package struct AnswerRequest: Hashable, Sendable {
 }
 
 package struct AnswerOptions: Hashable, Sendable {
-    /// Tokens the answer may have; `nil` leaves it to the generator.
+    /// Tokens the answer may have, up to the generator's own limit; `nil` leaves it to the generator.
     package var maximumTokens: Int?
     /// 0…2; `nil` leaves it to the generator, whose default is 0.
     package var temperature: Double?
@@ -64,6 +75,9 @@ package struct Source: Hashable, Sendable {
     /// Where the chunk stands in the original; the generator is not told.
     package var place: Chunk.Place?
 
+    /// Bytes of text, title and headings.
+    package var byteCount: Int { headings.reduce(text.utf8.count + title.utf8.count) { $0 + $1.utf8.count } }
+
     package init(
         document: String, title: String, headings: [String] = [], text: String, start: Int, end: Int, score: Float = 0, place: Chunk.Place? = nil
     ) {
@@ -81,7 +95,7 @@ package struct Source: Hashable, Sendable {
 package enum AnswerEvent: Hashable, Sendable {
     /// The exact text given to the language model (for extractive answers, the text that it would be given).
     case prompt(String)
-    /// The next piece of the answer.
+    /// The next piece of the answer, which may be empty.
     case text(String)
     case finished(AnswerSummary)
 }

@@ -314,6 +314,33 @@ def test_chat_options_that_are_not_supported_are_refused_by_name(client, library
     assert caught.value.request_id
 
 
+def test_more_tokens_than_an_answer_gets_may_be_allowed(client, library):
+    for field in ("max_tokens", "max_completion_tokens"):
+        assert "hollow trees" in ask(client, library, "Where does the tawny owl nest?", **{field: 100_000}).choices[0].message.content
+
+
+def test_a_conversation_may_go_on_for_ever(client, library):
+    history = [{"role": ["user", "assistant"][i % 2], "content": f"Turn {i}: " + "word " * 100} for i in range(1_500)]
+    assert "hollow trees" in ask(client, library, "Where does the tawny owl nest?", history).choices[0].message.content
+
+
+def test_a_stream_of_a_question_that_is_too_long_is_refused_before_it_begins(client, library):
+    with pytest.raises(openai.BadRequestError, match="the limit is 16384"):
+        ask(client, library, "owl " * 5_000, stream=True)
+
+
+def test_the_question_counts_behind_a_long_message_and_a_long_turn(client, library):
+    talk = "My neighbour told me about the weather in the mountains, and about the guests who came to dinner last week. " * 30
+    only = {"extra_body": {"covey": {"limit": 1}}}
+
+    def best(question, history=()):
+        return ask(client, library, question, history, **only).choices[0].message.model_extra["covey"]["sources"][0]["headings"][-1]
+
+    assert best(talk + "What does a return ticket for the ferry cost?") == "Tickets"
+    assert best(talk + "\n\nWhere does the tawny owl nest?") == "Nests"
+    assert best("And ferry tickets?", [{"role": "user", "content": talk}, {"role": "assistant", "content": "I see."}]) == "Tickets"
+
+
 def test_models_are_the_collections_that_hold_documents(client, cluster, library):
     assert library.id in [model.id for model in client.models.list()]
     assert client.models.retrieve(library.id).object == "model"

@@ -1,3 +1,4 @@
+import Embedding
 import Gateway
 import Model
 import Testing
@@ -100,18 +101,95 @@ private func json(_ text: String) throws -> JSONInput { try JSONReader.read(Arra
     }
 }
 
-@Suite("follow-up questions") struct FollowUpTests {
+@Suite("what a question is looked up with") struct FollowUpTests {
     private let history = [ChatTurn(speaker: .user, text: "What does a ticket cost?"), ChatTurn(speaker: .assistant, text: "Nine euros.")]
+
+    /// A token a word, or a byte, and two around the text, of which 42 are seen.
+    private struct Words: Embedder {
+        var countsBytes = false
+        let model = "words"
+        let dimension = 1
+        let maximumTokens = 42
+        func tokenCount(_ text: String) -> Int { (countsBytes ? text.utf8.count : text.split(whereSeparator: \.isWhitespace).count) + 2 }
+        func embed(_ texts: [String]) async throws(ClusterError) -> [[Float]] { texts.map { _ in [1] } }
+    }
+    private func texts(_ question: String, _ history: [ChatTurn] = []) -> [String] { FollowUp.texts(for: question, history: history, embedder: Words()) }
 
     @Test("a question that leans on the one before is looked up together with it", arguments: ["And for children?", "How much does it cost to bring a dog on that one?"])
     func leaning(question: String) {
-        #expect(FollowUp.query(for: question, history: history) == "What does a ticket cost?\n" + question)
-        #expect(FollowUp.query(for: question, history: []) == question)
+        #expect(texts(question, history) == [question + "\nWhat does a ticket cost?"])
+        #expect(texts(question) == [question])
     }
 
     @Test("a question of its own is looked up alone")
     func standing() {
         let question = "Where does the tawny owl build the nest?"
-        #expect(FollowUp.query(for: question, history: history) == question)
+        #expect(texts(question, history) == [question])
+    }
+
+    @Test("of a long message before, its end is looked up with the question; of a shorter one, what the model sees")
+    func longTurn() {
+        let sentences = (1...20).map { "Sentence \($0) is about owls." }
+        func found(_ count: Int) -> [String] { texts("And for children?", [ChatTurn(speaker: .user, text: sentences.prefix(count).joined(separator: " "))]) }
+        #expect(found(20) == ["And for children?\nSentence 20 is about owls."])
+        #expect(found(8) == ["And for children?\n" + sentences.prefix(7).joined(separator: " ")])
+        #expect(found(7) == found(8))
+        #expect(found(1) == ["And for children?\nSentence 1 is about owls."])
+        #expect(texts("And for children?", [ChatTurn(speaker: .user, text: " ")]) == ["And for children?"])
+    }
+
+    @Test("a long question is looked up in pieces that the model sees whole, the last one first", arguments: [2, 10, 50])
+    func longQuestion(repeats: Int) throws {
+        let sentences = (1...repeats * 7).map { "Sentence \($0) is about owls." }
+        let question = (sentences + ["What does a ticket cost?"]).joined(separator: " ")
+        let found = texts(question)
+        #expect(found.allSatisfy { Words().tokenCount($0) <= 42 })
+        #expect(found[0].hasSuffix("What does a ticket cost?") && Words().tokenCount(found[0]) <= 10)
+        #expect(found.last?.hasPrefix("Sentence 1 is about owls.") == true)
+        #expect(found.count <= TextWindows.maximumCount)
+        if repeats < 20 { #expect(found.reversed().joined(separator: " ") == question) }
+    }
+
+    @Test("a sentence that is longer than the model sees is cut, between characters if need be")
+    func longSentence() {
+        let words = (1...200).map { "w\($0)" }.joined(separator: " ")
+        #expect(texts(words).allSatisfy { Words().tokenCount($0) <= 42 })
+        #expect(texts(words).reversed().flatMap { $0.split(separator: " ") } == words.split(separator: " "))
+        let long = String(repeating: "梟", count: 100)
+        let found = FollowUp.texts(for: long, history: [], embedder: Words(countsBytes: true))
+        #expect(found.allSatisfy { $0.utf8.count <= 40 } && found.joined() == long)
+    }
+}
+
+@Suite("questions") struct ChatRequestTests {
+    private func request(_ turns: [(role: String, text: String)], _ more: String = "") throws -> ChatRequest {
+        let messages = turns.map { #"{"role": "\#($0.role)", "content": "\#($0.text)"}"# }.joined(separator: ",")
+        return try ChatRequest(try json(#"{"model": "m", "messages": [\#(messages)]\#(more)}"#), sources: 8, partial: .degrade)
+    }
+
+    @Test("of a conversation that is longer than a generator takes, the latest turns are kept, and the system's")
+    func latestTurns() throws {
+        let talk = (0..<1_500).map { (role: $0.isMultiple(of: 2) ? "user" : "assistant", text: "turn \($0)") }
+        let request = try request([("system", "Be brief.")] + talk + [("developer", "Be kind."), ("user", "Why?")])
+        #expect(request.question == "Why?")
+        #expect(request.history.count == AnswerRequest.maximumHistoryTurns)
+        #expect(request.history.first?.text == "Be brief." && request.history.last?.text == "Be kind.")
+        #expect(request.history.dropFirst().dropLast().map(\.text) == talk.suffix(AnswerRequest.maximumHistoryTurns - 2).map(\.text))
+    }
+
+    @Test("so they are by bytes, and nothing older comes back behind a turn that is too long")
+    func latestBytes() throws {
+        let half = String(repeating: "x", count: AnswerRequest.maximumHistoryBytes / 2)
+        let request = try request([("user", "old"), ("assistant", half), ("user", half + "x"), ("assistant", "short"), ("user", "Why?")])
+        #expect(request.history.map(\.text) == [half + "x", "short"])
+        #expect(try self.request([("user", half + half + "x"), ("user", "Why?")]).history.isEmpty)
+    }
+
+    @Test("a question as long as a generator takes is taken, a longer one is refused with both sizes")
+    func longest() throws {
+        let longest = String(repeating: "x", count: AnswerRequest.maximumQuestionBytes)
+        #expect(try request([("user", longest)]).question == longest)
+        let error = #expect(throws: RequestError.self) { try request([("user", longest + "x")]) }
+        #expect(error?.status.code == 400 && error?.message == "the question has 16385 bytes, the limit is 16384")
     }
 }

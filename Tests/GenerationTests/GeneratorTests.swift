@@ -113,7 +113,6 @@ import Testing
             (AnswerRequest(question: "q", history: [turn, turn], sources: []), "2 turns, the limit is 1"),
             (AnswerRequest(question: "q", history: [ChatTurn(speaker: .user, text: "longer than ten")], sources: []), "15 bytes, the limit is 10"),
             (AnswerRequest(question: "q", sources: [], options: AnswerOptions(maximumTokens: 0)), "must be positive"),
-            (AnswerRequest(question: "q", sources: [], options: AnswerOptions(maximumTokens: 5000)), "5000"),
             (AnswerRequest(question: "q", sources: [], options: AnswerOptions(temperature: 3)), "temperature is 3.0"),
             (AnswerRequest(question: "q", sources: [Source(document: "d", title: "", text: "abc", start: 0, end: 9)]), "source 1 says bytes 0..<9"),
         ]
@@ -125,6 +124,39 @@ import Testing
 
     @Test("the configuration's own errors name field and value")
     func configuration() {
+    @Test("a request may allow more tokens than an answer gets, or fewer", arguments: [(nil, 768), (50, 50), (768, 768), (5_000, 768)] as [(Int?, Int)])
+    func maximumTokens(asked: Int?, sent: Int) async throws {
+        let model = ScriptedModel(["So [1]."])
+        var request = request
+        request.options.maximumTokens = asked
+        _ = try await Generator(model: model).collect(request)
+        #expect(model.requests.map(\.maximumTokens) == [sent])
+    }
+
+    @Test("the first event comes before the model's first word: the request can be answered")
+    func acceptance() async throws {
+        let (words, model) = AsyncThrowingStream<ModelEvent, any Error>.makeStream()
+        let events = Generator(model: SilentModel(events: words)).answer(request, context: context)
+        var iterator = events.makeAsyncIterator()
+        #expect(try await iterator.next() == .text(""))
+        model.yield(.text("So [1]."))
+        model.yield(.finished(reason: .stop, usage: nil))
+        var text = ""
+        while let event = try await iterator.next() { if case .text(let piece) = event { text += piece } }
+        #expect(text == "So [1].")
+        var tooLong = request
+        tooLong.question = String(repeating: "why ", count: 4_000)
+        let error = await #expect(throws: ClusterError.self) { for try await event in Generator(model: ScriptedModel([])).answer(tooLong, context: context) { Issue.record("\(event)") } }
+        #expect(error?.code == .invalidArgument)
+    }
+
+    /// Says what a test says, when it says it.
+    private struct SilentModel: LanguageModel {
+        let name = "silent"
+        let events: AsyncThrowingStream<ModelEvent, any Error>
+        func generate(_ request: ModelRequest) -> AsyncThrowingStream<ModelEvent, any Error> { events }
+    }
+
         var configuration = GenerationConfiguration()
         configuration.quotedSentences = 0
         let error = #expect(throws: ClusterError.self) { try configuration.validate() }

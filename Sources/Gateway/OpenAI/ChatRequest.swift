@@ -4,33 +4,28 @@ import Model
 package struct ChatRequest {
     /// The collection's name.
     let model: String
-    let question: String
-    let history: [ChatTurn]
+    package let question: String
+    package let history: [ChatTurn]
     let isStreamed: Bool
     /// Whether a stream ends with a chunk of token counts.
     let includesUsage: Bool
     let retrieval: RetrievalOptions
     let answer: AnswerOptions
 
-    /// Most turns of one request. Reason: the prompt's budget drops what is older anyway.
-    static let maximumMessages = 1_000
-    /// Longest question in bytes. Reason: about eight pages; what is longer is a document, to be ingested.
-    static let maximumQuestionBytes = 32 << 10
-
     package init(_ input: JSONInput, sources: Int, partial: PartialPolicy) throws {
         var fields = try JSONFields(input)
         model = try fields.required("model", try fields.string("model"))
-        let messages = try fields.required("messages", try fields.array("messages", maximumCount: Self.maximumMessages))
+        let messages = try fields.required("messages", try fields.array("messages"))
         var turns = try messages.enumerated().map { try Self.turn($1, at: "messages[\($0)]") }
         guard let last = turns.popLast(), last.speaker == .user else {
             throw RequestError.invalid("messages", "messages must end with a message of role user")
         }
         guard !last.text.allSatisfy(\.isWhitespace) else { throw RequestError.invalid("messages", "the question, the last message, is empty") }
-        guard last.text.utf8.count <= Self.maximumQuestionBytes else {
-            throw RequestError.invalid("messages", "the question has \(last.text.utf8.count) bytes, the limit is \(Self.maximumQuestionBytes)")
+        guard last.text.utf8.count <= AnswerRequest.maximumQuestionBytes else {
+            throw RequestError.invalid("messages", "the question has \(last.text.utf8.count) bytes, the limit is \(AnswerRequest.maximumQuestionBytes)")
         }
         question = last.text
-        history = turns
+        history = Self.latest(turns)
         isStreamed = try fields.bool("stream") ?? false
         if var options = try fields.object("stream_options") {
             guard isStreamed else { throw RequestError.invalid("stream_options", "stream_options needs stream to be true") }
@@ -53,6 +48,23 @@ package struct ChatRequest {
             showPrompt: retrieval.showPrompt, extractive: retrieval.extractive)
         try Self.takeRest(&fields)
         try fields.finish()
+    }
+
+    /// The system's turns, and of the others the latest, as many as a generator takes: a conversation may go on for ever, and the prompt's budget
+    /// drops what is older anyway.
+    private static func latest(_ turns: [ChatTurn]) -> [ChatTurn] {
+        let system = turns.filter { $0.speaker == .system }
+        var count = system.count
+        var bytes = system.reduce(0) { $0 + $1.text.utf8.count }
+        var isFull = false
+        let kept = turns.reversed().filter { turn in
+            if turn.speaker == .system { return true }
+            count += 1
+            bytes += turn.text.utf8.count
+            isFull = isFull || count > AnswerRequest.maximumHistoryTurns || bytes > AnswerRequest.maximumHistoryBytes
+            return !isFull
+        }
+        return kept.reversed()
     }
 
     /// Fields of OpenAI's API that are accepted as long as they change nothing, and those that are not supported.

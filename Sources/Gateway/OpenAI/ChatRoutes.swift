@@ -26,19 +26,29 @@ struct ChatRoutes: Sendable {
         var request = request
         let chat = try ChatRequest(try await reading.json(keepingBodyIn: &request, context), sources: configuration.sourcesPerAnswer, partial: partial)
         let schema = try await schema(chat.model, context)
-        let (hits, coverage, _) = try await retrieval.search(
-            [FollowUp.query(for: chat.question, history: chat.history)], in: schema, limit: chat.retrieval.limit, filter: chat.retrieval.filter,
+        let texts = FollowUp.texts(for: chat.question, history: chat.history, embedder: documents.embedder)
+        let found = try await retrieval.search(
+            texts, in: schema, limit: chat.retrieval.limit, filter: chat.retrieval.filter,
             scoreThreshold: chat.retrieval.scoreThreshold, options: chat.retrieval, context: context.call)
-        let sources = hits.compactMap { hit in Chunk(payload: hit.point.payload)?.source(score: hit.score) }
+        let sources = Self.sources(found.inTurns(chat.retrieval.limit))
         let reply = ChatReply(
             id: "chatcmpl-\(fixedHex(.random(in: 0...UInt64.max)))", created: Int(Date().timeIntervalSince1970), model: chat.model,
-            sources: sources, coverage: coverage)
+            sources: sources, coverage: found.coverage)
         let question = AnswerRequest(question: chat.question, history: chat.history, sources: sources, options: chat.answer)
         var call = context.call
         call.deadline = context.arrived + configuration.maximumTimeout
         let answer = Answer(request: question, reply: reply, call: call)
-        return chat.isStreamed
-            ? stream(answer, includesUsage: chat.includesUsage, of: request, context) : try await whole(answer, of: request, context)
+        return try await chat.isStreamed ? stream(answer, includesUsage: chat.includesUsage, of: request, context) : whole(answer, of: request, context)
+    }
+
+    /// The chunks among the points, as many as a generator takes: a payload may be of any size, and one that is too large must not keep the others out.
+    private static func sources(_ hits: [ScoredPoint]) -> [Source] {
+        var room = AnswerRequest.maximumSourceBytes
+        return hits.compactMap { hit in
+            guard let source = Chunk(payload: hit.point.payload)?.source(score: hit.score), source.byteCount <= room else { return nil }
+            room -= source.byteCount
+            return source
+        }
     }
 
     private func schema(_ model: String, _ context: GatewayContext) async throws -> CollectionSchema {
@@ -84,15 +94,18 @@ struct ChatRoutes: Sendable {
         }
     }
 
-    /// The answer as server-sent events. What goes wrong after the first byte is an event with an `error`, as in OpenAI's API.
-    private func stream(_ answer: Answer, includesUsage: Bool, of request: Request, _ context: GatewayContext) -> Response {
+    /// The answer as server-sent events. What goes wrong after the first byte is an event with an `error`, as in OpenAI's API; a question that the
+    /// generator does not take is an error status.
+    private func stream(_ answer: Answer, includesUsage: Bool, of request: Request, _ context: GatewayContext) async throws -> Response {
+        let events = generator.answer(answer.request, context: answer.call)
+        let first = try await first(of: events, answer)
         let body = ResponseBody { writer in
             do {
                 try await request.whileClientStays(context) {
                     defer { withExtendedLifetime(context.pass) {} }  // the answer is at work until its last byte
                     try await writer.write(Self.event(answer.reply.opening()))
                     do {
-                        try await send(answer, includesUsage: includesUsage, to: &writer)
+                        try await send(first, then: events, of: answer, includesUsage: includesUsage, to: &writer)
                     } catch where !Task.isCancelled {
                         let failure = RequestError(error)
                         logger.error(
@@ -111,12 +124,28 @@ struct ChatRoutes: Sendable {
             status: .ok, headers: [.contentType: "text/event-stream; charset=utf-8", .cacheControl: "no-cache", .connection: "close"], body: body)
     }
 
-    private func send(_ answer: Answer, includesUsage: Bool, to writer: inout any ResponseBodyWriter) async throws {
+    private func first(of events: AsyncThrowingStream<AnswerEvent, any Error>, _ answer: Answer) async throws -> AnswerEvent? {
+        do {
+            for try await event in events { return event }
+            return nil
+        } catch {
+            countFailure(answer.call)
+            throw error
+        }
+    }
+
+    private func send(
+        _ first: AnswerEvent?, then events: AsyncThrowingStream<AnswerEvent, any Error>, of answer: Answer, includesUsage: Bool,
+        to writer: inout any ResponseBodyWriter
+    ) async throws {
         var reply = answer.reply
         do {
-            for try await event in generator.answer(answer.request, context: answer.call) {
+            var next = first
+            var rest = events.makeAsyncIterator()
+            while let event = next {
                 switch event {
                 case .prompt(let prompt): reply.keep(prompt: prompt)
+                case .text(""): break
                 case .text(let piece): try await writer.write(Self.event(reply.piece(piece)))
                 case .finished(let summary):
                     count(summary, answer.call)
@@ -125,6 +154,7 @@ struct ChatRoutes: Sendable {
                     try await writer.write(ByteBuffer(string: "data: [DONE]\n\n"))
                     return
                 }
+                next = try await rest.next()
             }
             throw endedEarly
         } catch {

@@ -36,13 +36,13 @@ struct VectorStoreSearchRoute: Sendable {
             throw RequestError.invalid("covey.explain", "covey.explain wants one query, found \(queries.count)")
         }
         let schema = try await documents.schema(of: try context.parameter("id"), field: "vector_store_id", context: context.call)
-        let (hits, coverage, explanations) = try await retrieval.search(
+        let found = try await retrieval.search(
             queries, in: schema, limit: limit, filter: filter, scoreThreshold: threshold, options: options, context: context.call)
-        var covey: [(String, JSONOutput)] = [("coverage", coverage.json)]
-        if !options.explain.isEmpty { covey.append(("explanations", .array(explanations.map(\.json)))) }
+        var covey: [(String, JSONOutput)] = [("coverage", found.coverage.json)]
+        if !options.explain.isEmpty { covey.append(("explanations", .array(found.explanations.map(\.json)))) }
         return Response(json: [
             "object": "vector_store.search_results.page", "search_query": .array(queries.map(JSONOutput.string)),
-            "data": .array(hits.compactMap(json)), "has_more": false, "next_page": nil, "covey": .object(covey),
+            "data": .array(found.best(limit).compactMap(json)), "has_more": false, "next_page": nil, "covey": .object(covey),
         ])
     }
 
