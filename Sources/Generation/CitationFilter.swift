@@ -1,7 +1,9 @@
+import Model
+
 /// Finds citations in an answer as it streams, and takes out those of sources that were not given.
 ///
-/// A citation is a number in square brackets, or several: `[1]`, `[1, 2]`, `[1; 2]`, `[1-3]`, `[source 2]`, `[^2]`. Code (between
-/// backticks) is left alone. Only what may still become a citation is held back, with the white space before it, so the
+/// A citation is a number in square brackets, or several: `[1]`, `[1, 2]`, `[1; 2]`, `[1-3]`, `[source 2]`, `[^2]`. What says 0 or a number
+/// that no source ever has, such as `[2017]` or `[1939-1945]`, is none, and stays. Code (between backticks) is left alone. Only what may still become a citation is held back, with the white space before it, so the
 /// rest of a piece goes out at once. What is taken out takes the white space before it along.
 struct CitationFilter: Sendable {
     /// One number cited.
@@ -112,11 +114,10 @@ struct CitationFilter: Sendable {
         var numbers: [Int] = []
         for part in text.drop(while: { $0 == " " || $0 == ":" }).split(separator: /[,;]/, omittingEmptySubsequences: false) {
             let bounds = part.split(separator: /[-–]/, omittingEmptySubsequences: false).map { $0.filter { $0 != " " && $0 != "^" && $0 != "#" } }
-            // Four digits at most: more sources than that are never given, and `[20231231]` is no citation.
-            let values = bounds.compactMap { $0.utf8.count <= 4 && $0.utf8.allSatisfy { (48...57).contains($0) } ? Int($0) : nil }
-            guard values.count == bounds.count, (1...2).contains(values.count), let first = values.first, let last = values.last, first <= last else {
-                return nil
-            }
+            let values = bounds.compactMap { $0.utf8.allSatisfy { (48...57).contains($0) } ? Int($0) : nil }
+            guard values.count == bounds.count, (1...2).contains(values.count), let first = values.first, let last = values.last,
+                first >= 1, first <= last, last <= AnswerRequest.maximumSources
+            else { return nil }
             numbers += first...last
         }
         return numbers.isEmpty ? nil : numbers

@@ -18,10 +18,13 @@ import Testing
             ("It began [1].", "It began [1].", [1], 0), ("Both [1][2].", "Both [1][2].", [1, 2], 0), ("Both [1, 2].", "Both [1, 2].", [1, 2], 0),
             ("All [1-3].", "All [1-3].", [1, 2, 3], 0), ("All [1–3].", "All [1–3].", [1, 2, 3], 0), ("Odd [9].", "Odd.", [], 1),
             ("Odd [9] here", "Odd here", [], 1), ("Mixed [1, 9, 3].", "Mixed [1][3].", [1, 3], 1), ("Range [2-5].", "Range [2][3].", [2, 3], 2),
-            ("Zero [0].", "Zero.", [], 1), ("Named [source 2] and [Sources: 1; 3]", "Named [source 2] and [Sources: 1; 3]", [2, 1, 3], 0),
+            ("Zero [0].", "Zero [0].", [], 0), ("Named [source 2] and [Sources: 1; 3]", "Named [source 2] and [Sources: 1; 3]", [2, 1, 3], 0),
             ("Foot[^1]", "Foot[^1]", [1], 0), ("[not a citation] [x1] [", "[not a citation] [x1] [", [], 0), ("[[1]]", "[[1]]", [1], 0),
             ("`a[9]` and [9]", "`a[9]` and", [], 1), ("```\na[9]\n```\n[2]", "```\na[9]\n```\n[2]", [2], 0), ("[12345]", "[12345]", [], 0),
-            ("[-1] [1-] [3-1] [,]", "[-1] [1-] [3-1] [,]", [], 0), ("unclosed [1", "unclosed [1", [], 0), ("über ]1[ [3] é", "über ]1[ [3] é", [3], 0),
+            ("[-1] [1-] [3-1] [,]", "[-1] [1-] [3-1] [,]", [], 0), ("unclosed [1", "unclosed [1", [], 0),
+            ("By Vaswani et al. [2017], in [1939-1945], see items[0] too [1].", "By Vaswani et al. [2017], in [1939-1945], see items[0] too [1].", [1], 0),
+            ("So [64] [65] [1, 2017] [0-2] [1-65] [3]", "So [65] [1, 2017] [0-2] [1-65] [3]", [3], 1), ("[99999999999999999999]", "[99999999999999999999]", [], 0),
+            ("über ]1[ [3] é", "über ]1[ [3] é", [3], 0),
         ])
     func filters(text: String, expected: String, cited: [Int], removed: Int) async throws {
         let whole = try await answer([text])
