@@ -314,6 +314,15 @@ def test_chat_options_that_are_not_supported_are_refused_by_name(client, library
     assert caught.value.request_id
 
 
+def test_what_is_not_supported_is_asked_for_once(cluster, library):
+    sent = []
+    http_client = openai.DefaultHttpxClient(event_hooks={"request": [lambda request: sent.append(request.url.path)]})
+    with openai.OpenAI(base_url=f"{cluster.url}/v1", api_key="unused", max_retries=2, http_client=http_client) as client:
+        with pytest.raises(openai.APIStatusError) as caught:
+            ask(client, library, "owl?", seed=1)
+    assert caught.value.status_code == 501 and sent == ["/v1/chat/completions"]
+
+
 def test_more_tokens_than_an_answer_gets_may_be_allowed(client, library):
     for field in ("max_tokens", "max_completion_tokens"):
         assert "hollow trees" in ask(client, library, "Where does the tawny owl nest?", **{field: 100_000}).choices[0].message.content

@@ -31,6 +31,8 @@ enum Dialect: String, Sendable {
         var response = Response(status: error.status, json: body)
         if let seconds = error.retryAfterSeconds { response.headers[.retryAfter] = String(seconds) }
         if self == .openAI, let milliseconds = error.retryAfterMilliseconds { response.headers[.retryAfterMilliseconds] = String(milliseconds) }
+        // OpenAI's clients take a 501 for a failure that may pass.
+        if self == .openAI, error.status == .notImplemented { response.headers[.shouldRetry] = "false" }
         if error.status == .unauthorized { response.headers[.wwwAuthenticate] = "Bearer" }
         return response
     }

@@ -242,6 +242,7 @@ extension HTTPField.Name {
     static let rateRemaining = Self("x-ratelimit-remaining-requests")!
     static let rateReset = Self("x-ratelimit-reset-requests")!
     static let retryAfterMilliseconds = Self("retry-after-ms")!
+    static let shouldRetry = Self("x-should-retry")!
     /// `fail` or `degrade`: see ``Model/PartialPolicy``. For clients that cannot add a field to the body.
     static let partial = Self("covey-partial")!
     /// `strong`, `bounded:<milliseconds>` or `eventual`: see ``Model/Consistency``.
