@@ -23,7 +23,7 @@ struct ChatCompletionStream: Sendable {
         }
         if let error = chunk["error"], error != .null { throw ModelRefusal(inStream: error, model: "language model \(model)").error }
         if let counts = chunk["usage"], let prompt = counts["prompt_tokens"]?.integer {
-            usage = TokenUsage(promptTokens: Int(prompt), completionTokens: Int(counts["completion_tokens"]?.integer ?? 0))
+            usage = TokenUsage(promptTokens: Self.count(prompt), completionTokens: Self.count(counts["completion_tokens"]?.integer ?? 0))
         }
         guard let choices = chunk["choices"]?.array else {
             throw ClusterError(.internal, "language model \(model) sent a malformed stream: event \(events) has no choices")
@@ -39,6 +39,9 @@ struct ChatCompletionStream: Sendable {
         guard let text = choice["delta"]?["content"]?.string, !text.isEmpty else { return [] }
         return [.text(text)]
     }
+
+    /// A number of tokens that can be added up, whatever a server says: at most 2^40, far above any.
+    private static func count(_ tokens: Int64) -> Int { Int(min(max(tokens, 0), 1 << 40)) }
 
     /// Ends the reply.
     /// - Throws: `unavailable` if the server has not said why the reply ended: it is cut off.

@@ -78,7 +78,8 @@ package struct GenerationConfiguration: Sendable {
         if let temperature = request.options.temperature, !(0...2).contains(temperature) {
             throw ClusterError(.invalidArgument, "temperature is \(temperature), must be 0…2")
         }
-        for (index, source) in request.sources.enumerated() where source.end - source.start != source.text.utf8.count || source.start < 0 {
+        for (index, source) in request.sources.enumerated()
+        where source.start < 0 || source.end < source.start || source.end - source.start != source.text.utf8.count {
             throw ClusterError(
                 .invalidArgument, "source \(index + 1) says bytes \(source.start)..<\(source.end), its text has \(source.text.utf8.count) bytes")
         }

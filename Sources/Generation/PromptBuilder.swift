@@ -25,7 +25,7 @@ package struct PromptBuilder: Sendable {
         self.count = count
     }
 
-    /// - Throws: `invalidArgument` if instructions, question and the best source alone are beyond the budget.
+    /// - Throws: `invalidArgument` if instructions and question are beyond the budget, or leave no room for any source alone.
     /// - Complexity: one count of each text.
     package func build(
         _ request: AnswerRequest, using random: inout some RandomNumberGenerator
@@ -41,17 +41,21 @@ package struct PromptBuilder: Sendable {
         let history = Self.alternating(request.history)
         let historyCosts = history.map { cost($0.text) }
         let reserved = min(historyCosts.reduce(0, +), Int(Double(budget) * historyShare))
-        let blocks = request.sources.enumerated().map { Self.block($0.element, number: $0.offset + 1, nonce: nonce) }
-        let blockCosts = blocks.map { count($0 + Self.blockEnd) }
+        let all = request.sources.enumerated().map { index, source in
+            let text = Self.block(source, number: index + 1, nonce: nonce)
+            return (number: index + 1, text: text, cost: count(text + Self.blockEnd))
+        }
+        // A source that would not fit alone must not keep the others out.
+        let blocks = all.filter { $0.cost <= left }
+        guard !blocks.isEmpty || all.isEmpty else {
+            throw ClusterError(
+                .invalidArgument, "the best source needs \(all[0].cost) tokens, question and instructions leave \(left) of the prompt's \(budget)")
+        }
         // The best source goes before history; the others take what history leaves.
         var kept = 0
-        while kept < blocks.count, blockCosts[kept] <= (kept == 0 ? left : left - reserved) {
-            left -= blockCosts[kept]
+        while kept < blocks.count, blocks[kept].cost <= (kept == 0 ? left : left - reserved) {
+            left -= blocks[kept].cost
             kept += 1
-        }
-        guard kept > 0 || blocks.isEmpty else {
-            throw ClusterError(
-                .invalidArgument, "the best source needs \(blockCosts[0]) tokens, question and instructions leave \(left) of the prompt's \(budget)")
         }
 
         var turns: [ChatTurn] = []
@@ -66,10 +70,10 @@ package struct PromptBuilder: Sendable {
         while turns.first?.speaker == .assistant { left += cost(turns.removeFirst().text) }
 
         let order = Self.edgesFirst(kept)
-        let last = Self.question(request.question, blocks: order.map { blocks[$0] })
+        let last = Self.question(request.question, blocks: order.map { blocks[$0].text })
         return Prompt(
             messages: [ChatTurn(speaker: .system, text: system)] + turns + [ChatTurn(speaker: .user, text: last)],
-            sourcesUsed: Array(1..<kept + 1), tokens: budget - left, nonce: nonce)
+            sourcesUsed: blocks.prefix(kept).map(\.number), tokens: budget - left, nonce: nonce)
     }
 
     private func cost(_ text: String) -> Int { count(text) + Self.messageTokens }

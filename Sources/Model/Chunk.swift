@@ -68,10 +68,10 @@ package struct Chunk: Hashable, Sendable {
         return payload
     }
 
-    /// `nil` if the payload is not that of a chunk.
+    /// `nil` if the payload is not that of a chunk: whoever may write points may write any numbers, so the range has to be the text's.
     package init?(payload: Payload) {
         guard let document = payload[Key.document]?.string, let text = payload[Key.text]?.string, let start = payload[Key.start]?.integer,
-            let end = payload[Key.end]?.integer, let index = payload[Key.index]?.integer
+            let end = payload[Key.end]?.integer, let index = payload[Key.index]?.integer, start >= 0, end >= start, end - start == text.utf8.count
         else { return nil }
         self.init(
             document: document, title: payload[Key.title]?.string ?? document,

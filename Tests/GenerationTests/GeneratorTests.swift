@@ -115,6 +115,8 @@ import Testing
             (AnswerRequest(question: "q", sources: [], options: AnswerOptions(maximumTokens: 0)), "must be positive"),
             (AnswerRequest(question: "q", sources: [], options: AnswerOptions(temperature: 3)), "temperature is 3.0"),
             (AnswerRequest(question: "q", sources: [Source(document: "d", title: "", text: "abc", start: 0, end: 9)]), "source 1 says bytes 0..<9"),
+            (AnswerRequest(question: "q", sources: [Source(document: "d", title: "", text: "abc", start: .min, end: 9)]), "source 1 says bytes -9"),
+            (AnswerRequest(question: "q", sources: [Source(document: "d", title: "", text: "abc", start: .max, end: .min)]), "source 1 says bytes 9"),
         ]
         for (request, message) in cases {
             let error = await #expect(throws: ClusterError.self) { try await Generator(model: nil, configuration: configuration).collect(request) }
@@ -122,8 +124,6 @@ import Testing
         }
     }
 
-    @Test("the configuration's own errors name field and value")
-    func configuration() {
     @Test("a request may allow more tokens than an answer gets, or fewer", arguments: [(nil, 768), (50, 50), (768, 768), (5_000, 768)] as [(Int?, Int)])
     func maximumTokens(asked: Int?, sent: Int) async throws {
         let model = ScriptedModel(["So [1]."])
@@ -157,6 +157,8 @@ import Testing
         func generate(_ request: ModelRequest) -> AsyncThrowingStream<ModelEvent, any Error> { events }
     }
 
+    @Test("the configuration's own errors name field and value")
+    func configuration() {
         var configuration = GenerationConfiguration()
         configuration.quotedSentences = 0
         let error = #expect(throws: ClusterError.self) { try configuration.validate() }

@@ -74,6 +74,14 @@ import Testing
         for (number, source) in zip(1..., sources) { #expect(prompt.text.contains(source.text) == prompt.sourcesUsed.contains(number)) }
     }
 
+    @Test("a source that has no room alone is left out, and keeps no other out")
+    func tooLong() throws {
+        var random = SplitMix64(seed: 6)
+        let long = Source(String(repeating: "word ", count: 2_000))
+        let prompt = try PromptBuilder(budget: 600).build(AnswerRequest(question: "q", sources: [long, Source("b"), long, Source("d")]), using: &random)
+        #expect(prompt.sourcesUsed == [2, 4] && order(prompt) == [2, 4] && prompt.tokens <= 600)
+    }
+
     @Test("drops the oldest turns, begins with the user's, and leaves sources the room")
     func history() throws {
         var random = SplitMix64(seed: 4)

@@ -49,6 +49,15 @@ import Testing
         #expect(body["messages"] == [["role": "user", "content": "Say \"hi\""]])
     }
 
+    @Test(
+        "counts of tokens that cannot be are brought into bounds that can be added up",
+        arguments: [("9223372036854775807", 1 << 40), ("-1", 0), ("-9223372036854775808", 0), ("12", 12)])
+    func counts(sent: String, taken: Int) async throws {
+        let usage = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":\(sent),\"completion_tokens\":\(sent)}}\n\n"
+        let server = try await server([Self.head, Self.delta("ok", finish: "stop"), usage, Self.done])
+        #expect(try await collect(model(server)).last == .finished(reason: .stop, usage: TokenUsage(promptTokens: taken, completionTokens: taken)))
+    }
+
     @Test("takes a stream that ends without [DONE]")
     func noDone() async throws {
         let server = try await server([Self.head, Self.delta("ok", finish: "stop")])

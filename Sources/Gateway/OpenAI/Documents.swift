@@ -43,7 +43,8 @@ struct Documents: Sendable {
             filename = point.payload[Key.filename]?.string ?? name
             sha256 = file["sha256"]?.string ?? ""
             bytes = Int(file["bytes"]?.integer ?? 0)
-            chunks = Int(file["chunks"]?.integer ?? 0)
+            // Whoever may write points may write any number here, and this one is counted with.
+            chunks = Int(min(max(file["chunks"]?.integer ?? 0, 0), Int64(IngestionConfiguration().maximumChunks)))
             createdAt = file["created_at"]?.integer ?? 0
             attributes = point.payload[Key.attributes]?.object ?? [:]
             notes = (file["notes"]?.array ?? []).compactMap(\.string)
