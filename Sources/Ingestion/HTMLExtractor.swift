@@ -13,8 +13,9 @@ struct HTMLExtractor {
     private let scope: Scope
     private var document = ParsedDocument(text: [])
     private var block: ParsedDocument.Block?
-    /// How many open elements are of the main part, or the page's head.
+    /// How many open elements are of the main part, sections, or the page's head.
     private var mainDepth = 0
+    private var sectionDepth = 0
     private var headDepth = 0
     private var headingLevel = 0
     private var preDepth = 0
@@ -28,12 +29,16 @@ struct HTMLExtractor {
     private var itemStart = -1
     /// Whether a cell of the row was written already.
     private var hasCell = false
-    /// Whether each open element is of the main part, the innermost last.
-    private var opensMain: [Bool] = []
+    /// What each open element is, the innermost last.
+    private var parts: [Part] = []
+
+    private enum Part { case main, section, other }
 
     private struct List {
         var isOrdered: Bool
         var count = 0
+        /// Made of an item that stands in no list.
+        var isImplicit = false
     }
 
     init(scope: Scope) { self.scope = scope }
@@ -77,29 +82,18 @@ struct HTMLExtractor {
 
 extension HTMLExtractor {
     private static let silent: Set<String> = [
-        "script", "style", "noscript", "template", "svg", "math", "iframe", "object", "embed", "canvas", "audio", "video", "select", "datalist", "map",
-        "applet", "frameset", "img", "input", "textarea", "button",
+        "script", "style", "noscript", "template", "svg", "annotation", "annotation-xml", "iframe", "object", "embed", "canvas", "audio", "video", "select",
+        "datalist", "map", "applet", "frameset", "img", "input", "textarea", "button",
     ]
-    private static let furniture: Set<String> = ["nav", "footer", "form", "aside", "dialog", "menu"]
-    /// Values of class, id and role that mark what belongs to the site and not to the page.
-    private static let furnitureLabels: Set<String> = [
-        "navigation", "nav", "navbar", "navheader", "navfooter", "nav-content", "sidebar", "sphinxsidebar", "breadcrumb", "breadcrumbs", "footer", "related",
-        "toc", "table-of-contents", "tableofcontents", "menu", "mobile-nav", "pagination", "pager", "skip-link", "site-header", "site-footer",
-        "page-footer", "cookie-banner", "banner", "contentinfo", "search", "complementary", "doc-toc", "local-toc", "globaltoc", "localtoc", "social", "share",
-        "advertisement", "ads", "comments", "noprint", "printfooter", "mw-editsection", "catlinks", "mw-navigation",
-    ]
-    private static let mainNames: Set<String> = ["main", "article"]
 
     private func isSkipped(_ element: HTMLElement) -> Bool {
-        if Self.silent.contains(element.name) { return true }
-        let labels = element.labels
-        if labels.contains("headerlink") || labels.contains("anchor-link") { return true }
+        // A heading that opens what is below it is all in a button.
+        if Self.silent.contains(element.name) { return element.name != "button" || headingLevel == 0 }
+        if element.classes.contains("headerlink") || element.classes.contains("anchor-link") { return true }
         guard scope != .everything, element.name != "body", element.name != "html", headingLevel == 0 else { return false }
-        if element.attributes["hidden"] != nil || element.attributes["aria-hidden"] == "true" { return true }
-        if Self.furniture.contains(element.name) || labels.contains(where: Self.furnitureLabels.contains) { return true }
-        if labels.contains("contents"), labels.contains("topic") { return true }  // Docutils' table of contents
-        // The header of an article holds its title, that of a page the site's.
-        return element.name == "header" && mainDepth == 0
+        if HTMLFurniture.isHidden(element) || HTMLFurniture.contains(element, isInMain: mainDepth > 0) { return true }
+        // The header of an article or section holds its title, that of a page the site's; pandoc puts title and abstract there.
+        return element.name == "header" && mainDepth == 0 && sectionDepth == 0 && element.attributes["id"] != "title-block-header"
     }
 }
 
@@ -108,13 +102,18 @@ extension HTMLExtractor {
 extension HTMLExtractor {
     private static let inline: Set<String> = [
         "a", "abbr", "acronym", "b", "bdi", "bdo", "big", "cite", "code", "data", "del", "dfn", "em", "font", "i", "ins", "kbd", "label", "mark", "q", "s",
-        "samp", "small", "span", "strike", "strong", "sub", "sup", "time", "tt", "u", "var", "wbr", "ruby", "rb", "rt", "rp", "nobr",
+        "samp", "small", "span", "strike", "strong", "sub", "sup", "time", "tt", "u", "var", "wbr", "ruby", "rb", "rt", "rp", "nobr", "button",
+        // MathML
+        "math", "semantics", "mrow", "mi", "mn", "mo", "ms", "mtext", "mfrac", "msqrt", "mroot", "msup", "msub", "msubsup", "mover", "munder", "munderover",
+        "mstyle", "mspace", "mpadded", "mphantom", "menclose", "mmultiscripts", "mtable", "mtr", "mtd",
     ]
+    private static let mainNames: Set<String> = ["main", "article"]
 
     private mutating func open(_ element: HTMLElement) {
         let isMain = Self.mainNames.contains(element.name) || element.attributes["role"] == "main"
-        if isMain { mainDepth += 1 }
-        opensMain.append(isMain)
+        parts.append(isMain ? .main : element.name == "section" ? .section : .other)
+        if parts.last == .main { mainDepth += 1 }
+        if parts.last == .section { sectionDepth += 1 }
         switch element.name {
         case "head": headDepth += 1
         case "title" where pageTitle.isEmpty: titleText = []
@@ -143,7 +142,11 @@ extension HTMLExtractor {
     }
 
     private mutating func close(_ name: String) {
-        if opensMain.popLast() == true { mainDepth -= 1 }
+        switch parts.popLast() {
+        case .main: mainDepth -= 1
+        case .section: sectionDepth -= 1
+        case .other, nil: break
+        }
         switch name {
         case "head": headDepth -= 1
         case "title":
@@ -159,7 +162,9 @@ extension HTMLExtractor {
         case "table":
             tableDepth = max(0, tableDepth - 1)
             if !isInside { endBlock() } else { newLine(finerCut: true) }
-        case "li", "dt", "dd", "tr": newLine()
+        case "li", "dt", "dd", "tr":
+            newLine()
+            if name == "li", lists.last?.isImplicit == true { lists.removeLast() }
         case "td", "th", "br": break
         default:
             guard !Self.inline.contains(name) else { return }
@@ -195,7 +200,7 @@ extension HTMLExtractor {
         newLine(cut: isOutermost, finerCut: true)
         guard name == "li", headingLevel == 0, isInScope else { return }
         let indent = String(repeating: "  ", count: min(max(lists.count, 1) - 1, 8))
-        if lists.isEmpty { lists.append(List(isOrdered: false)) }
+        if lists.isEmpty { lists.append(List(isOrdered: false, isImplicit: true)) }
         lists[lists.count - 1].count += 1
         let list = lists[lists.count - 1]
         write(indent + (list.isOrdered ? "\(list.count). " : "- "))

@@ -94,9 +94,13 @@ struct HTMLElement {
         self.attributes = attributes
     }
 
-    /// The names in `class`, then `id` and `role`, in lower case.
-    var labels: [String] {
-        ["class", "id", "role"].flatMap { (attributes[$0] ?? "").lowercased().split(whereSeparator: \.isWhitespace).map(String.init) }
+    /// The names in `class`, then `role`, in lower case.
+    var classes: [String] { words(of: "class") + words(of: "role") }
+    /// The names in `id`, in lower case.
+    var ids: [String] { words(of: "id") }
+
+    private func words(of attribute: String) -> [String] {
+        (attributes[attribute] ?? "").lowercased().split(whereSeparator: \.isWhitespace).map(String.init)
     }
 }
 

@@ -60,6 +60,66 @@ import Testing
         #expect(menu.blockTexts == ["- One\n- Two"])
     }
 
+    @Test("an id that is a heading's word hides nothing, in the main part or without one", arguments: ["main", "div"])
+    func slugs(element: String) async throws {
+        let page = try await parse("""
+            <\(element)><nav>gone</nav><section id="api-guide"><h1>API</h1><p>Of widgets.</p>
+            <section id="pagination"><h2>Pagination</h2><p>A page has 250 widgets.</p></section></section>
+            <h2 id="comments">Comments</h2><p id="share">May be long.</p><a id="navigation">Anchor</a> <dl><dt id="pager">Pager</dt><dd id="menu">turns pages</dd></dl>
+            <div class="sidebar">gone</div><p class="pagination">gone</p><p role="navigation">gone</p></\(element)>
+            """, as: .html)
+        #expect(page.headings == ["1 API", "2 Pagination", "2 Comments"])
+        #expect(page.embeddable == ["API", "Of widgets.", "Pagination", "A page has 250 widgets.", "Comments", "May be long.", "Anchor", "Pager turns pages"])
+    }
+
+    @Test("other elements are furniture by their id beside the main part, and part of the text inside it")
+    func divisions() async throws {
+        let text = "<div id=\"search\"><p>Searches take a query.</p></div>"
+        #expect(try await parse("<p>A text that is long enough.</p>\(text)", as: .html).embeddable == ["A text that is long enough."])
+        #expect(try await parse("<main><p>A text.</p>\(text)</main>", as: .html).embeddable == ["A text.", "Searches take a query."])
+    }
+
+    @Test("an aside that is a note, a topic or a footnote is part of the text, another is not", arguments: [
+        ("class=\"starlight-aside starlight-aside--note\"", true, true), ("class=\"admonition warning\"", true, true), ("class=\"footnote brackets\"", true, true),
+        ("class=\"topic\"", true, true), ("role=\"note\"", true, true), ("class=\"aside\"", true, false), ("", false, false), ("class=\"sidebar\"", false, false),
+        ("class=\"contents topic\"", false, false),
+    ])
+    func asides(attributes: String, inMain: Bool, elsewhere: Bool) async throws {
+        let body = "<p>A text that is long enough.</p><aside \(attributes)>Mind the lamp.</aside>"
+        for (page, isKept) in [("<main>\(body)</main>", inMain), (body, elsewhere)] {
+            #expect(try await parse(page, as: .html).blockTexts.contains("Mind the lamp.") == isKept, "\(page)")
+        }
+    }
+
+    @Test("what a press shows is text: panels of tabs, and questions whose heading is a button")
+    func folded() async throws {
+        let page = try await parse("""
+            <main><h2><button aria-expanded="false">When does it burn?</button></h2><div role="region" hidden>At night.</div>
+            <div role="tabpanel" hidden>apt install lamp</div><p hidden>gone</p><button>gone</button></main>
+            """, as: .html)
+        #expect(page.blockTexts == ["When does it burn?", "At night.", "apt install lamp"])
+    }
+
+    @Test("a section's header is its heading, and pandoc's holds the abstract")
+    func sectionHeaders() async throws {
+        let page = try await parse("""
+            <header>Site</header><header id="title-block-header"><h1>Lamps</h1><div class="abstract">Of oil.</div></header>
+            <section><header><h2>Wicks</h2></header><p>Trim them.</p></section>
+            """, as: .html)
+        #expect(page.blockTexts == ["Lamps", "Of oil.", "Wicks", "Trim them."])
+    }
+
+    @Test("formulas in MathML are text, without what describes them to programs")
+    func formulas() async throws {
+        let page = try await parse("<p>So <math><semantics><mrow><mi>E</mi><mo>=</mo><mi>m</mi></mrow><annotation>E = m</annotation></semantics></math> holds.</p>", as: .html)
+        #expect(page.blockTexts == ["So E=m holds."])
+    }
+
+    @Test("an item without a list does not make one of what follows")
+    func orphan() async throws {
+        #expect(try await parse("<li>One</li><p>Two.</p><p>Three.</p>", as: .html).blockTexts == ["- One", "Two.", "Three."])
+    }
+
     @Test("the title loses the site's name where the first heading shows what it is")
     func title() async throws {
         #expect(try await parse("<title>Lamp &#8212; Lighthouse 3.1 documentation</title><h1>Lamp</h1><p>x", as: .html).title == "Lamp")
