@@ -25,7 +25,7 @@ package struct DocumentReader: Sendable {
     /// - Parameter maximumBytes: Of what an archive holds.
     package static func structure(_ bytes: [UInt8], as format: DocumentFormat, maximumBytes: Int) throws -> ParsedDocument {
         switch format {
-        case .markdown: try text(bytes, MarkdownReader.read)
+        case .markdown: try text(bytes) { MarkdownReader.read($0) }
         case .plainText: try text(bytes, PlainTextReader.read)
         case .html: try HTMLReader.read(bytes)
         case .pdf: PDFStructure(PDFLayout(parsing: bytes)).document()

@@ -7,6 +7,7 @@ enum MarkdownInline {
     /// backslashes before punctuation and, in a table's row, bars. Ascending. O(range × reach) at worst, O(range) for usual text.
     static func appendMarkup(in text: [UInt8], _ range: Range<Int>, to markup: inout [Range<Int>], isTableRow: Bool = false) {
         var closers: [(offset: Int, end: Int)] = []  // where open links end, the innermost last
+        var mayHoldComment = true  // until one was found to have no end: each of many is not looked for again
         var offset = range.lowerBound
         while offset < range.upperBound {
             if let closer = closers.last, closer.offset == offset {
@@ -27,7 +28,9 @@ enum MarkdownInline {
             case UInt8(ascii: "["):
                 offset = openLink(in: text, offset..<end, bracket: offset, closers: &closers, to: &markup)
             case UInt8(ascii: "<"):
-                let length = tagLength(in: text, offset..<end)
+                let isComment = text[offset..<end].starts(with: "<!--".utf8)
+                let length = isComment ? (mayHoldComment ? commentLength(in: text, offset..<end) : 0) : tagLength(in: text, offset..<end)
+                if isComment, length == 0, end == range.upperBound { mayHoldComment = false }
                 if length > 0 { markup.append(offset..<offset + length) }
                 offset += max(1, length)
             case UInt8(ascii: "*"), UInt8(ascii: "_"), UInt8(ascii: "~"):
@@ -85,7 +88,7 @@ enum MarkdownInline {
     }
 
     /// Where the bracket at the range's start is closed, counting nested ones and leaving out what a backslash precedes.
-    private static func closing(in text: [UInt8], _ range: Range<Int>) -> Int? {
+    static func closing(in text: [UInt8], _ range: Range<Int>) -> Int? {
         let open = text[range.lowerBound]
         let close = open == UInt8(ascii: "(") ? UInt8(ascii: ")") : UInt8(ascii: "]")
         var depth = 0
@@ -127,14 +130,16 @@ enum MarkdownInline {
 
     private static func isWord(_ byte: UInt8) -> Bool { byte.isLetter || byte.isDigit || byte >= 0x80 }
 
-    /// The length of the comment or HTML tag at the range's start; 0 for anything else, such as a placeholder.
-    private static func tagLength(in text: [UInt8], _ range: Range<Int>) -> Int {
+    /// The length of the comment at the range's start; 0 if it has no end.
+    private static func commentLength(in text: [UInt8], _ range: Range<Int>) -> Int {
+        var offset = range.lowerBound + 4
+        while offset + 2 < range.upperBound, !(text[offset] == 0x2d && text[offset + 1] == 0x2d && text[offset + 2] == 0x3e) { offset += 1 }
+        return offset + 2 < range.upperBound ? offset + 3 - range.lowerBound : 0
+    }
+
+    /// The length of the HTML tag at the range's start; 0 for anything else, such as a placeholder.
+    static func tagLength(in text: [UInt8], _ range: Range<Int>) -> Int {
         let bytes = text[range.lowerBound..<min(range.upperBound, range.lowerBound + reach)]
-        if bytes.starts(with: "<!--".utf8) {
-            var offset = range.lowerBound + 4
-            while offset + 2 < range.upperBound, !(text[offset] == 0x2d && text[offset + 1] == 0x2d && text[offset + 2] == 0x3e) { offset += 1 }
-            return min(offset + 3, range.upperBound) - range.lowerBound
-        }
         var rest = bytes.dropFirst()
         if rest.first == UInt8(ascii: "/") { rest = rest.dropFirst() }
         let name = rest.prefix { $0.isLetter || $0.isDigit }

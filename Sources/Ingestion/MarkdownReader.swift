@@ -5,31 +5,41 @@
 /// heading. One pass by lines and one by bytes: O(text).
 struct MarkdownReader {
     private let text: [UInt8]
-    private let lines: [Range<Int>]
+    private var lines: [Range<Int>]
     private var document: ParsedDocument
 
-    /// - Parameter text: Valid UTF-8.
-    static func read(_ text: [UInt8]) -> ParsedDocument {
+    /// - Parameters:
+    ///   - text: Valid UTF-8.
+    ///   - isWhole: Whether it is a file's, which may begin with front matter.
+    static func read(_ text: [UInt8], isWhole: Bool = true) -> ParsedDocument {
         var reader = MarkdownReader(text: text, lines: LineRanges(text).ranges, document: ParsedDocument(text: text))
-        reader.readBlocks()
+        reader.readBlocks(from: isWhole ? reader.readFrontMatter() : 0)
         return reader.document
     }
 
-    private mutating func readBlocks() {
-        var index = readFrontMatter()
+    private mutating func readBlocks(from start: Int) {
+        var index = start
         while index < lines.count {
             let line = content(of: index)
-            if line.isEmpty || isIgnored(line) {
+            if line.isEmpty {
+                index += 1
+            } else if indentation(of: index) >= 4 {
+                index = readIndentedCode(from: index)
+            } else if isMark(line) || isDefinition(line) {
+                if let title = containerTitle(line) {
+                    MarkdownInline.appendMarkup(in: text, title, to: &document.markup)
+                    document.blocks.append(.init(.paragraph, title))
+                }
                 index += 1
             } else if starts(line, with: "<!--") {
                 index = skipComment(from: index)
+            } else if starts(line, with: "<pre>") || starts(line, with: "<pre ") {
+                index = readPreformatted(from: index)
             } else if let fence = Fence(text[line]) {
                 index = readFencedCode(fence, from: index)
             } else if let level = headingLevel(line) {
                 readHeading(level: level, line: line)
                 index += 1
-            } else if indentation(of: index) >= 4 {
-                index = readIndentedCode(from: index)
             } else if itemMarkerLength(line) > 0, !isRule(line) {
                 index = readList(from: index)
             } else if isRule(line) {
@@ -70,11 +80,44 @@ extension MarkdownReader {
 
     private func starts(_ line: Range<Int>, with prefix: String) -> Bool { text[line].starts(with: prefix.utf8) }
 
-    /// Zone and image marks (`:::`), includes, and link definitions: lines that say nothing themselves.
-    private func isIgnored(_ line: Range<Int>) -> Bool {
-        if starts(line, with: ":::") || starts(line, with: "[!INCLUDE") || starts(line, with: "[!include") { return true }
+    /// Marks of containers, zones and images (`:::`), and includes.
+    private func isMark(_ line: Range<Int>) -> Bool {
+        if starts(line, with: ":::") { return true }
+        guard starts(line, with: "[!INCLUDE") || starts(line, with: "[!include"), let close = MarkdownInline.closing(in: text, line) else { return false }
+        guard close + 1 < line.upperBound, text[close + 1] == UInt8(ascii: "(") else { return close + 1 == line.upperBound }
+        return MarkdownInline.closing(in: text, close + 1..<line.upperBound) == line.upperBound - 1
+    }
+
+    /// The words in `::: tip Words` or `:::tip[Words]`. What has a `=` is an attribute of a zone or image.
+    private func containerTitle(_ line: Range<Int>) -> Range<Int>? {
+        guard starts(line, with: ":::") else { return nil }
+        var title = text[line].drop { $0 == UInt8(ascii: ":") }.drop(while: \.isSpace)
+        let kind = title.prefix { $0.isLetter || $0 == UInt8(ascii: "-") }
+        title = title.dropFirst(kind.count)
+        guard !kind.isEmpty, let next = title.first, next.isSpace || next == UInt8(ascii: "["), !title.contains(UInt8(ascii: "=")) else { return nil }
+        if next == UInt8(ascii: "["), let close = title.firstIndex(of: UInt8(ascii: "]")) { title = title[(title.startIndex + 1)..<close] }
+        title = title.prefix { $0 != UInt8(ascii: "{") }
+        while title.last == UInt8(ascii: ":") { title.removeLast() }
+        let range = document.trimmed(title.startIndex..<title.endIndex)
+        return range.isEmpty ? nil : range
+    }
+
+    /// Whether the line is `[label]: target` or `[label]: target "title"`, of which nothing is shown. With more or less behind the colon it is text.
+    private func isDefinition(_ line: Range<Int>) -> Bool {
         guard starts(line, with: "["), !starts(line, with: "[^"), let close = text[line.prefix(1_000)].firstIndex(of: UInt8(ascii: "]")) else { return false }
-        return close > line.lowerBound + 1 && close + 1 < line.upperBound && text[close + 1] == UInt8(ascii: ":")
+        guard close > line.lowerBound + 1, close + 1 < line.upperBound, text[close + 1] == UInt8(ascii: ":") else { return false }
+        let target = text[document.trimmed(close + 2..<line.upperBound)]
+        guard let first = target.first else { return false }
+        var rest = target.drop { !$0.isSpace }
+        if first == UInt8(ascii: "<") {
+            guard let end = target.firstIndex(of: UInt8(ascii: ">")) else { return false }
+            rest = target[(end + 1)...]
+        }
+        guard let space = rest.first else { return true }
+        let title = rest.drop(while: \.isSpace)
+        guard space.isSpace, title.count >= 2, let opening = title.first, "\"'(".utf8.contains(opening) else { return false }
+        let closing = opening == UInt8(ascii: "(") ? UInt8(ascii: ")") : opening
+        return title.last == closing && !title.dropFirst().dropLast().contains(closing)
     }
 
     /// `***`, `---` or `___`, maybe with spaces between.
@@ -136,9 +179,12 @@ extension MarkdownReader {
 
 extension MarkdownReader {
     /// Takes title and description from YAML between `---` lines; returns the index of the first line of the body.
+    ///
+    /// A rule may begin a document as well: what is not YAML line by line is the body.
     private mutating func readFrontMatter() -> Int {
-        guard let first = lines.first, text[first].elementsEqual("---".utf8) else { return 0 }
-        guard let end = lines.indices.dropFirst().prefix(1_000).first(where: { text[lines[$0]].elementsEqual("---".utf8) || text[lines[$0]].elementsEqual("...".utf8) })
+        guard let first = lines.first, text[first].elementsEqual("---".utf8), lines.count > 1, !content(of: 1).isEmpty else { return 0 }
+        guard let end = lines.indices.dropFirst().prefix(1_000).first(where: { text[lines[$0]].elementsEqual("---".utf8) || text[lines[$0]].elementsEqual("...".utf8) }),
+            (1..<end).allSatisfy(isFrontMatter)
         else { return 0 }
         for index in 1..<end {
             if let value = frontMatterValue(of: "title:", at: index) {
@@ -159,14 +205,34 @@ extension MarkdownReader {
         return value.isEmpty ? nil : value
     }
 
-    private func skipComment(from start: Int) -> Int {
-        var index = start
-        while index < lines.count {
-            let line = Array(text[lines[index]])
-            index += 1
-            if line.indices.dropLast(2).contains(where: { line[$0...].starts(with: "-->".utf8) }) { break }
+    /// Whether a line may be YAML: blank, a comment, the inside of a value, an item, or a key.
+    private func isFrontMatter(_ index: Int) -> Bool {
+        let line = content(of: index)
+        return line.isEmpty || starts(line, with: "#") || indentation(of: index) > 0 || itemMarkerLength(line) > 0 || text[line].contains(UInt8(ascii: ":"))
+    }
+
+    /// Returns the index of the line in which the comment ends, of which only what is behind the comment is left.
+    private mutating func skipComment(from start: Int) -> Int {
+        for index in start..<lines.count {
+            guard let end = text[lines[index]].firstRange(of: Array("-->".utf8))?.upperBound else { continue }
+            lines[index] = document.trimmed(end..<lines[index].upperBound)
+            return index
         }
-        return index
+        return lines.count
+    }
+
+    /// HTML's own blocks of code, in which `#` opens no heading.
+    private mutating func readPreformatted(from start: Int) -> Int {
+        let end = (start..<lines.count).first { text[lines[$0]].firstRange(of: Array("</pre>".utf8)) != nil } ?? lines.count - 1
+        let range = content(of: start).lowerBound..<content(of: end).upperBound
+        var tag = range.lowerBound
+        while case let length = MarkdownInline.tagLength(in: text, tag..<range.upperBound), length > 0 {
+            document.markup.append(tag..<tag + length)
+            tag += length
+        }
+        if let closing = text[tag..<range.upperBound].firstRange(of: Array("</pre>".utf8)) { document.markup.append(closing) }
+        document.blocks.append(.init(.code, range, cuts: (start...end).dropFirst().map { lines[$0].lowerBound }))
+        return end + 1
     }
 
     private mutating func readHeading(level: Int, line: Range<Int>) {
@@ -249,23 +315,28 @@ extension MarkdownReader {
             }
             let indent = indentation(of: index)
             let markerLength = isRule(line) ? 0 : itemMarkerLength(line)
-            if markerLength == 0, indent <= margin, followsBlank || interruptsParagraph(line) { break }
+            if markerLength == 0, indent <= margin, followsBlank || interruptsParagraph(at: index) { break }
             if markerLength > 0, indent < margin + 2 {
                 if index > start { cuts.append(lines[index].lowerBound) }
             } else if followsBlank || markerLength > 0 || Fence(text[line]) != nil {
                 finerCuts.append(lines[index].lowerBound)
             }
+            let startsBlock = followsBlank
             followsBlank = false
             end = index
             index += 1
             if let opened = Fence(text[line]) {
                 fence = opened
                 document.markup.append(line)
-            } else if !isIgnored(line) {
+            } else if !isMark(line), !(startsBlock && isDefinition(line)) {
                 // A bullet says nothing; a number does.
                 let isBullet = markerLength == 1
                 if isBullet { document.markup.append(line.lowerBound..<line.lowerBound + 1) }
                 MarkdownInline.appendMarkup(in: text, line.lowerBound + markerLength..<line.upperBound, to: &document.markup, isTableRow: text[line.lowerBound] == UInt8(ascii: "|"))
+            } else if let title = containerTitle(line) {
+                document.markup.append(line.lowerBound..<title.lowerBound)
+                MarkdownInline.appendMarkup(in: text, title, to: &document.markup)
+                if title.upperBound < line.upperBound { document.markup.append(title.upperBound..<line.upperBound) }
             } else {
                 document.markup.append(line)
             }
@@ -274,8 +345,10 @@ extension MarkdownReader {
         return end + 1
     }
 
-    private func interruptsParagraph(_ line: Range<Int>) -> Bool {
-        isIgnored(line) || headingLevel(line) != nil || Fence(text[line]) != nil || starts(line, with: ">") || starts(line, with: "<!--") || isRule(line)
+    private func interruptsParagraph(at index: Int) -> Bool {
+        let line = content(of: index)
+        if headingLevel(line) != nil { return indentation(of: index) < 4 }
+        return isMark(line) || Fence(text[line]) != nil || starts(line, with: ">") || starts(line, with: "<!--") || isRule(line)
     }
 
     /// A paragraph, a quotation, or a heading that is underlined.
@@ -290,7 +363,7 @@ extension MarkdownReader {
                     readUnderlinedHeading(level: level, start..<index, underline: line)
                     return index + 1
                 }
-                if interruptsParagraph(line) || isTable(at: index) { break }
+                if interruptsParagraph(at: index) || isTable(at: index) { break }
                 // A number other than 1 may just stand at the start of a line.
                 if itemMarkerLength(line) == 1 || starts(line, with: "1. ") || starts(line, with: "1) ") { break }
             }
