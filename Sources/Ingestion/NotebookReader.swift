@@ -1,6 +1,7 @@
 import Model
 
-/// Reads a Jupyter notebook (nbformat 3 and 4) as the Markdown that its cells make: texts as they are, code and its text outputs in fences.
+/// Reads a Jupyter notebook (nbformat 3 and 4) as the Markdown that each of its cells makes: texts as they are, code and its text outputs in
+/// fences. What a cell leaves open ends with it.
 enum NotebookReader {
     static func read(_ bytes: [UInt8]) throws(ClusterError) -> ParsedDocument {
         let decoded = try TextDecoder.decode(bytes)
@@ -10,41 +11,48 @@ enum NotebookReader {
             throw ClusterError(.invalidArgument, "unreadable notebook: it has no cells")
         }
         let language = (root["metadata"]?["language_info"]?["name"] ?? root["metadata"]?["kernelspec"]?["language"])?.text ?? ""
-        var text: [UInt8] = []
-        var marks: [ParsedDocument.Mark] = []
+        var writer = DocumentWriter()
+        var title: String?
         for (index, cell) in cells.enumerated() {
-            let parts = markdown(of: cell, language: language).filter { !$0.allSatisfy(\.isWhitespace) }
+            let parts = parts(of: cell, language: language, isFirst: index == 0).filter { !$0.blocks.isEmpty }
             guard !parts.isEmpty else { continue }
-            if !text.isEmpty { text += [0x0a, 0x0a] }
-            marks.append(.init(offset: text.count, place: Chunk.Place(.cell, index + 1)))
-            text += Array(parts.joined(separator: "\n\n").utf8)
+            writer.mark(.cell, index + 1)
+            for part in parts {
+                title = title ?? part.title
+                writer.append(part, under: 0)
+            }
         }
-        var document = MarkdownReader.read(text)
-        document.marks = marks
-        if let note = decoded.note { document.notes.append(note) }
-        return document
+        if let note = decoded.note { writer.note(note) }
+        return writer.finish(title: title)
     }
 
-    private static func markdown(of cell: JSONInput, language: String) -> [String] {
+    private static func parts(of cell: JSONInput, language: String, isFirst: Bool) -> [ParsedDocument] {
         let source = (cell["source"] ?? cell["input"])?.text ?? ""
         switch cell["cell_type"]?.text {
-        case "markdown", "raw": return [source]
+        case "markdown", "raw": return [markdown(source, isWhole: isFirst)]
         case "heading":
             let level = cell["level"]?.double.map { Int(max(1, min(6, $0))) } ?? 1
-            return [String(repeating: "#", count: level) + " " + source]
-        case "code":
-            let outputs = (cell["outputs"]?.elements ?? []).map(output).filter { !$0.allSatisfy(\.isWhitespace) }
-            return (source.allSatisfy(\.isWhitespace) ? [] : [fenced(source, language)]) + outputs.map { fenced($0, "") }
+            return [markdown(String(repeating: "#", count: level) + " " + source)]
+        case "code": return [markdown(fenced(source, language))] + (cell["outputs"]?.elements ?? []).map(output)
         default: return []
         }
     }
 
-    /// What an output says as text; images and pages of HTML say nothing.
-    private static func output(_ output: JSONInput) -> String {
+    private static func markdown(_ text: String, isWhole: Bool = false) -> ParsedDocument { MarkdownReader.read(Array(text.utf8), isWhole: isWhole) }
+
+    /// What an output says: its text, or one of its other forms where the text is only the name of an object; images say nothing.
+    private static func output(_ output: JSONInput) -> ParsedDocument {
         if output["output_type"]?.text == "error" || output["output_type"]?.text == "pyerr" {
-            return "\(output["ename"]?.text ?? "error"): \(output["evalue"]?.text ?? "")"
+            return markdown(fenced("\(output["ename"]?.text ?? "error"): \(output["evalue"]?.text ?? "")", ""))
         }
-        return withoutEscapes((output["text"] ?? output["data"]?["text/plain"])?.text ?? "")
+        let data = output["data"]
+        if let text = data?["text/markdown"]?.text { return markdown(text) }
+        let plain = (output["text"] ?? data?["text/plain"])?.text
+        if plain?.hasPrefix("<IPython.core.display.") ?? true {
+            if let text = data?["text/latex"]?.text { return markdown(text) }
+            if let page = data?["text/html"]?.text, let document = try? HTMLReader.readWhole(Array(page.utf8)) { return document }
+        }
+        return markdown(fenced(withoutEscapes(plain ?? ""), ""))
     }
 
     /// Without a terminal's colours.
@@ -60,6 +68,7 @@ enum NotebookReader {
 
     /// In a fence longer than any run of backticks inside.
     private static func fenced(_ code: String, _ language: String) -> String {
+        guard !code.allSatisfy(\.isWhitespace) else { return "" }
         var (run, longest) = (0, 2)
         for byte in code.utf8 {
             run = byte == UInt8(ascii: "`") ? run + 1 : 0
