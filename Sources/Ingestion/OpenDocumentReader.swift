@@ -21,15 +21,24 @@ struct OpenDocumentReader {
     }
 
     private struct State {
-        var writer = DocumentWriter()
+        private static let shapes: Set<String> = [
+            "frame", "custom-shape", "rect", "ellipse", "circle", "line", "polyline", "polygon", "path", "connector", "caption", "measure", "regular-polygon",
+        ]
+
+        private enum Part { case title(String), lines([String]), table([String]), notes([String]) }
+
+        private var writer = DocumentWriter()
         private var (sheets, slides) = (0, 0)
         private var (rows, cells) = ([String](), [String]())
         private var (text, cell) = ("", "")
+        /// Of a shape, or of all shapes of a sheet.
         private var lines: [String] = []
-        private var (depth, tableDepth, repeats, isNotes) = (0, 0, 1, false)
-        private var titleClass = false
-        private var slideName = ""
-        private var hasHeading = false
+        private var (depth, tableDepth, repeats) = (0, 0, 1)
+        private var (isNotes, isTitle, isInShapes) = (false, false, false)
+        /// Of a sheet or slide.
+        private var name = ""
+        /// What the slide has, in the order of drawing.
+        private var parts: [Part] = []
 
         mutating func visit(_ event: XMLEvents.Event) {
             switch event {
@@ -40,12 +49,13 @@ struct OpenDocumentReader {
                 guard slides == 0 else { return }
                 sheets += 1
                 writer.mark(.sheet, sheets)
-                slideName = attributes["name"] ?? ""
+                name = attributes["name"] ?? ""
             case .close("table"):
                 tableDepth -= 1
-                guard tableDepth == 0, !rows.isEmpty else { return }
-                if slides == 0 { writer.heading(slideName, level: 1) }
-                writer.block(.table, lines: rows)
+                guard tableDepth == 0 else { return }
+                if slides == 0 { endSheet() } else if !rows.isEmpty { parts.append(.table(rows)) }
+            case .open("shapes", _): isInShapes = true
+            case .close("shapes"): isInShapes = false
             case .open("table-row", _): cells = []
             case .close("table-row"):
                 while cells.last?.isEmpty == true { cells.removeLast() }
@@ -57,12 +67,18 @@ struct OpenDocumentReader {
             case .close("table-cell"), .close("covered-table-cell"): for _ in 0..<repeats where cells.count < 256 { cells.append(cell) }
             case .open("page", let attributes):
                 slides += 1
-                (slideName, hasHeading) = (attributes["name"] ?? "Slide \(slides)", false)
-                writer.mark(.slide, slides)
-            case .open("notes", _): isNotes = true
-            case .close("notes"): isNotes = false
-            case .open("frame", let attributes): (titleClass, lines) = (attributes["class"] == "title", [])
-            case .close("frame"): endFrame()
+                name = attributes["name"] ?? "Slide \(slides)"
+            case .close("page"): endSlide()
+            case .open("notes", _):
+                endShape()
+                isNotes = true
+            case .close("notes"):
+                endShape()
+                isNotes = false
+            case .open(let shape, let attributes) where Self.shapes.contains(shape):
+                endShape()
+                isTitle = attributes["class"] == "title"
+            case .close(let shape) where Self.shapes.contains(shape): endShape()
             case .open("p", _), .open("h", _):
                 if depth == 0 { text = "" }
                 depth += 1
@@ -72,27 +88,43 @@ struct OpenDocumentReader {
                 depth -= 1
                 let line = text.split(whereSeparator: \.isWhitespace).joined(separator: " ")
                 guard depth == 0, !line.isEmpty else { return }
-                if tableDepth > 0 { cell = cell.isEmpty ? line : cell + " " + line } else { lines.append(line) }
+                if tableDepth > 0, !isInShapes { cell = cell.isEmpty ? line : cell + " " + line } else { lines.append(line) }
             default: break
             }
         }
 
-        private mutating func endFrame() {
+        private mutating func endShape() {
+            guard slides > 0 else { return }
+            if !lines.isEmpty { parts.append(isNotes ? .notes(lines) : isTitle ? .title(lines.joined(separator: " ")) : .lines(lines)) }
+            (isTitle, lines) = (false, [])
+        }
+
+        private mutating func endSheet() {
             defer { lines = [] }
-            guard !lines.isEmpty, slides > 0 else { return }
-            if titleClass, !hasHeading {
-                hasHeading = true
-                return writer.heading(lines.joined(separator: " "), level: 1)
-            }
-            if !hasHeading, !isNotes {
-                hasHeading = true
-                writer.heading(slideName, level: 1)
-            }
-            if isNotes { writer.paragraph("Notes: " + lines.joined(separator: "\n")) } else if lines.count == 1 { writer.paragraph(lines[0]) } else {
-                writer.block(.list, lines: lines)
+            guard !rows.isEmpty || !lines.isEmpty else { return }
+            writer.heading(name, level: 1)
+            writer.block(.table, lines: rows)
+            for line in lines { writer.paragraph(line) }
+        }
+
+        /// Its title is the heading, wherever it was drawn.
+        private mutating func endSlide() {
+            endShape()
+            defer { parts = [] }
+            guard !parts.isEmpty else { return }
+            writer.mark(.slide, slides)
+            let title = parts.firstIndex { if case .title = $0 { true } else { false } }
+            if let title, case .title(let text) = parts.remove(at: title) { writer.heading(text, level: 1) } else { writer.heading(name, level: 1) }
+            for part in parts {
+                switch part {
+                case .title(let text): writer.paragraph(text)
+                case .lines(let lines): if lines.count == 1 { writer.paragraph(lines[0]) } else { writer.block(.list, lines: lines) }
+                case .table(let rows): writer.block(.table, lines: rows)
+                case .notes(let lines): writer.paragraph("Notes: " + lines.joined(separator: "\n"))
+                }
             }
         }
 
-        mutating func finish() -> ParsedDocument { writer.finish(title: nil) }
+        func finish() -> ParsedDocument { writer.finish(title: nil) }
     }
 }

@@ -18,14 +18,18 @@ struct PresentationReader {
         }
         var writer = DocumentWriter()
         for (index, part) in slides.enumerated() where package.archive.has(part) {
-            let slide = try shapes(part)
-            let notes = try package.relations(of: part).values.first { $0.type == "notesSlide" && package.archive.has($0.target) }
+            var slide = try shapes(part)
+            let relations = try package.relations(of: part).values.filter { package.archive.has($0.target) }
+            // The texts of a SmartArt graphic are in a part of its own.
+            for diagram in relations.filter({ $0.type == "diagramData" }).map(\.target).sorted() { slide += try shapes(diagram) }
+            let notes = relations.first { $0.type == "notesSlide" }
             let spoken = try notes.map { relation throws(ClusterError) in try shapes(relation.target) } ?? []
             guard !slide.isEmpty || !spoken.isEmpty else { continue }
             writer.mark(.slide, index + 1)
-            let title = slide.first { $0.isTitle }?.lines.joined(separator: " ") ?? ""
+            let titleIndex = slide.firstIndex { $0.isTitle }
+            let title = titleIndex.map { slide.remove(at: $0).lines.joined(separator: " ") } ?? ""
             if !title.isEmpty { writer.heading(title, level: 1) } else if !writer.isEmpty { writer.heading("Slide \(index + 1)", level: 1) }
-            for shape in slide where !shape.isTitle {
+            for shape in slide {
                 if !shape.rows.isEmpty { writer.block(.table, lines: shape.rows) }
                 if shape.lines.count == 1 { writer.paragraph(shape.lines[0]) } else { writer.block(.list, lines: shape.lines) }
             }
@@ -73,7 +77,7 @@ struct PresentationReader {
                 if tableDepth > 0, let last = cells.last { cells[cells.count - 1] = last.isEmpty ? text : last + " " + text } else {
                     shape.lines.append(String(repeating: "  ", count: level) + text)
                 }
-            case .close("sp"), .close("graphicFrame"):
+            case .close("sp"), .close("graphicFrame"), .close("dataModel"):
                 if !shape.isFurniture, !shape.lines.isEmpty || !shape.rows.isEmpty { shapes.append(shape) }
                 shape = Shape()
             default: break

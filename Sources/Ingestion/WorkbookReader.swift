@@ -2,8 +2,8 @@ import Model
 
 /// Reads an Excel workbook (SpreadsheetML): each sheet is a section, each row a line with ` | ` between its cells.
 ///
-/// Cells are what a reader sees as far as the file says it: shared strings, cached results of formulas, dates as ISO 8601. Hidden sheets
-/// are read too; charts and drawings are not.
+/// Cells are what a reader sees as far as the file says it: shared strings, cached results of formulas, dates as ISO 8601. Text boxes and
+/// notes on cells come behind the rows. Hidden sheets are read too; charts are not.
 struct WorkbookReader {
     private let package: OfficePackage
     private var strings: [String] = []
@@ -36,10 +36,15 @@ struct WorkbookReader {
         var writer = DocumentWriter()
         for (index, sheet) in sheets.enumerated() {
             let rows = try rows(sheet.part)
-            guard !rows.isEmpty else { continue }
+            let relations = try package.relations(of: sheet.part).values.filter { package.archive.has($0.target) }
+            let boxes = try relations.first { $0.type == "drawing" }.map { relation throws(ClusterError) in try texts(of: "p", in: relation.target) } ?? []
+            let notes = try relations.first { $0.type == "comments" }.map { relation throws(ClusterError) in try texts(of: "comment", in: relation.target) } ?? []
+            guard !rows.isEmpty || !boxes.isEmpty || !notes.isEmpty else { continue }
             writer.mark(.sheet, index + 1)
             writer.heading(sheet.name, level: 1)
             writer.block(.table, lines: rows)
+            for box in boxes { writer.paragraph(box) }
+            writer.block(.list, lines: notes)
         }
         return writer.finish(title: package.title())
     }
@@ -69,6 +74,25 @@ struct WorkbookReader {
             }
         }
         return rows
+    }
+
+    /// The text of each `element` that has one, behind the cell that it refers to.
+    private func texts(of element: String, in part: String) throws(ClusterError) -> [String] {
+        var texts: [String] = []
+        var (text, cell, isText) = ("", "", false)
+        try package.read(part) { event in
+            switch event {
+            case .open(element, let attributes): (text, cell) = ("", attributes["ref"].map { $0 + ": " } ?? "")
+            case .open("t", _): isText = true
+            case .close("t"): isText = false
+            case .text(let piece): if isText { text += piece }
+            case .close(element):
+                let line = text.split(whereSeparator: \.isWhitespace).joined(separator: " ")
+                if !line.isEmpty { texts.append(cell + line) }
+            default: break
+            }
+        }
+        return texts
     }
 
     private func shown(_ value: String, _ type: String, _ style: Int) -> String {

@@ -53,7 +53,8 @@ enum XMLEvents {
             _ = unsafe xmlTextReaderMoveToElement(reader)
             return .open(name, attributes)
         case XML_READER_TYPE_END_ELEMENT: return .close(unsafe text(xmlTextReaderConstLocalName(reader)))
-        case XML_READER_TYPE_TEXT, XML_READER_TYPE_CDATA, XML_READER_TYPE_SIGNIFICANT_WHITESPACE:
+        // Of two words, each in bold, the space between may be a run of its own.
+        case XML_READER_TYPE_TEXT, XML_READER_TYPE_CDATA, XML_READER_TYPE_WHITESPACE, XML_READER_TYPE_SIGNIFICANT_WHITESPACE:
             return .text(unsafe text(xmlTextReaderConstValue(reader)))
         default: return nil
         }
