@@ -91,8 +91,15 @@ struct MailReader {
         guard let plain = parts.last(where: { $0.type == "text/plain" }) else { return html ?? parts.last }
         guard let html else { return plain }
         let plainBytes = plain.content().count { !$0.isSpace }
-        if html.type.hasPrefix("multipart/") { return plainBytes > 0 ? plain : html }
-        let htmlBytes = (try? HTMLReader.read(html.content(), charset: html.parameter("charset", of: "content-type")))?.text.count { !$0.isSpace } ?? 0
-        return plainBytes * 4 >= htmlBytes ? plain : html
+        return plainBytes * 4 >= htmlBytes(of: html, depth: 0) ? plain : html
+    }
+
+    /// Of what is shown, also of a page that comes with its pictures. White space is not counted.
+    private func htmlBytes(of part: MailMessage, depth: Int) -> Int {
+        if part.type.hasPrefix("multipart/"), depth < Self.maximumDepth {
+            return part.parts(limit: Self.maximumParts).reduce(0) { $0 + htmlBytes(of: $1, depth: depth + 1) }
+        }
+        guard part.type == "text/html", !part.isAttachment else { return 0 }
+        return (try? HTMLReader.read(part.content(), charset: part.parameter("charset", of: "content-type")))?.text.count { !$0.isSpace } ?? 0
     }
 }

@@ -41,9 +41,12 @@ struct PandocReader {
         switch format {
         case .docx:
             let package = try OfficePackage(bytes, maximumBytes: configuration.maximumExpandedBytes)
-            _ = try package.mainPart()
-            return try await convert(bytes, format, title: package.title())
-        case .odt, .epub: try checkArchive(bytes)
+            let main = try package.mainPart()
+            return try await complete(try await convert(bytes, format, title: package.title()), with: package.archive, part: main, textElement: "t")
+        case .odt:
+            let archive = try checkArchive(bytes)
+            return try await complete(try await convert(bytes, format), with: archive, part: "content.xml", textElement: nil)
+        case .epub: _ = try checkArchive(bytes)
         case .rtf:
             guard bytes.starts(with: "{\\rtf".utf8) else { throw ClusterError(.invalidArgument, "not RTF: {\\rtf is missing at its start") }
             return try await convert(bytes, format)
@@ -52,11 +55,25 @@ struct PandocReader {
         return try await convert(bytes, format)
     }
 
-    private func checkArchive(_ bytes: [UInt8]) throws(ClusterError) {
+    /// Appends what pandoc left out as a section of its own: which heading it belongs to is not known.
+    private func complete(_ document: ParsedDocument, with archive: ZipArchive, part: String, textElement: String?) async throws -> ParsedDocument {
+        try await onIngestionThread {
+            guard let xml = try? archive.content(of: part) else { return document }
+            let paragraphs = OfficeRemainder.paragraphs(of: xml, in: textElement, missingFrom: document.text)
+            guard !paragraphs.isEmpty else { return document }
+            var writer = DocumentWriter()
+            writer.append(document, under: 0)
+            writer.heading("Further text", level: 1)
+            for paragraph in paragraphs { writer.paragraph(paragraph) }
+            return writer.finish(title: document.title)
+        }
+    }
+
+    private func checkArchive(_ bytes: [UInt8]) throws(ClusterError) -> ZipArchive {
         let archive = try ZipArchive(bytes, maximumBytes: configuration.maximumExpandedBytes)
         if let name = archive.encryptedName { throw ClusterError(.invalidArgument, "\(name) in the archive is encrypted with a password") }
         try OpenDocumentReader.checkEncryption(archive)
-        guard archive.has("META-INF/encryption.xml") else { return }
+        guard archive.has("META-INF/encryption.xml") else { return archive }
         // Fonts may be obfuscated in a book that is free to read; a text that is encrypted is not.
         var isTextEncrypted = false
         try XMLEvents.read(try archive.content(of: "META-INF/encryption.xml"), part: "META-INF/encryption.xml") { event in
@@ -64,6 +81,7 @@ struct PandocReader {
             if [".xhtml", ".html", ".htm", ".xml"].contains(where: uri.hasSuffix) { isTextEncrypted = true }
         }
         if isTextEncrypted { throw ClusterError(.invalidArgument, "the book is encrypted (META-INF/encryption.xml)") }
+        return archive
     }
 
     /// Markup is text, which is not lost if pandoc is missing or does not understand it.

@@ -1,7 +1,8 @@
 /// Finds paragraphs and headings in plain text.
 ///
 /// A paragraph ends at a blank line. A heading is a line with a line of one repeated punctuation mark below it (and maybe above it, as
-/// reStructuredText has it; each style is a level, in the order of appearance), or a line of its own that begins like `Chapter 3` or `3.2 `.
+/// reStructuredText has it; each style is a level, in the order of appearance), a line that begins like `== Title` as AsciiDoc and wikis have
+/// it, or a line of its own that begins like `Chapter 3` or `3.2 `.
 enum PlainTextReader {
     /// - Parameter text: Valid UTF-8.
     static func read(_ text: [UInt8]) -> ParsedDocument {
@@ -72,11 +73,23 @@ enum PlainTextReader {
             if index + 1 < lines.count, let under = underlining(at: index + 1), lines[index + 1].count * 2 >= line.count, index == 0 || isBlank(index - 1) {
                 return (block(.heading(level: level(of: [under]), title: title(index)), index...(index + 1)), index + 2)
             }
+            if index == 0 || isBlank(index - 1), let (level, title) = marked(line) {
+                return (block(.heading(level: level, title: document.embeddableText(title)), index...index), index + 1)
+            }
             let isAlone = (index == 0 || isBlank(index - 1)) && (index + 1 == lines.count || isBlank(index + 1))
             if isAlone, let level = Numbering.level(of: text[line]) {
                 return (block(.heading(level: level, title: title(index)), index...index), index + 1)
             }
             return nil
+        }
+
+        /// The level and title of `== Title` or `== Title ==`.
+        private func marked(_ line: Range<Int>) -> (level: Int, title: Range<Int>)? {
+            let level = text[line].prefix { $0 == UInt8(ascii: "=") }.count
+            guard (1...6).contains(level), level < line.count, text[line.lowerBound + level].isSpace else { return nil }
+            let closing = text[line].reversed().prefix { $0 == UInt8(ascii: "=") }.count
+            let title = document.trimmed(line.lowerBound + level..<line.upperBound - (closing == level ? level : 0))
+            return title.isEmpty ? nil : (level, title)
         }
 
         private mutating func level(of style: [UInt8]) -> Int {

@@ -40,6 +40,9 @@ import Testing
             "Subject: s\nContent-Type: multipart/alternative; boundary=\"b\"\n\n--b\nContent-Type: text/plain\n\n\(plain)\n--b\nContent-Type: text/html; charset=utf-8\n\n<p>The page has all there is to know about the herons of this river, and of others.</p>\n--b--\n"
         }
         #expect(try await text(message("See the page.")).contains("all there is to know"))
+        let withPictures = message("See the page.").replacing("Content-Type: text/html", with: "Content-Type: multipart/related; boundary=\"r\"\n\n--r\nContent-Type: text/html")
+            .replacing("\n--b--", with: "\n--r--\n--b--")
+        #expect(try await text(withPictures).contains("all there is to know"))
         let plain = "The text has all there is to know about the herons of this river."
         #expect(try await text(message(plain)).hasSuffix(plain))
     }
@@ -93,6 +96,23 @@ import Testing
             "````python\nprint('```')\ncount_nests()\n````", "````\n```\n17 nests\n````", "```\n<Figure of nests>\n```", "```\nKeyError: 'tern'\n```",
         ])
         #expect(document.marks.map(\.place) == (1...3).map { Chunk.Place(.cell, $0) })
+    }
+
+    @Test("what a cell leaves open ends with it, and only the first may begin with front matter")
+    func unclosed() async throws {
+        let document = try await parse(
+            ##"{"cells":[{"cell_type":"markdown","source":"<!-- open"},{"cell_type":"markdown","source":"```\nopen"},{"cell_type":"markdown","source":"---\na: b\n---\n\nGulls."},{"cell_type":"markdown","source":"# Terns"}]}"##,
+            as: .notebook)
+        #expect(document.headings == ["2 a: b", "1 Terns"] && document.texts(of: .code) == ["```\nopen"] && document.texts(of: .paragraph) == ["Gulls."])
+        #expect(document.marks.map(\.place) == [2, 3, 4].map { Chunk.Place(.cell, $0) })
+    }
+
+    @Test("an output is its text, or what stands for it where the text only names an object")
+    func outputs() async throws {
+        let document = try await parse(
+            #"{"cells":[{"cell_type":"code","source":"","outputs":[{"data":{"text/plain":"<IPython.core.display.HTML object>","text/html":"<p>Nine gulls.</p>"}},{"data":{"text/plain":"<IPython.core.display.Markdown object>","text/markdown":"**Ten** terns."}},{"data":{"text/plain":"  n\n0 9","text/html":"<table><tr><td>9</table>"}}]}]}"#,
+            as: .notebook)
+        #expect(document.embeddable == ["Nine gulls.", "Ten terns.", "n 0 9"])
     }
 
     @Test("notebooks of the third format")

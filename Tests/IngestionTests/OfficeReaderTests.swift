@@ -35,6 +35,28 @@ extension ParsedDocument {
         #expect(slides.headings == ["1 Dusk", "1 Heaths"] && slides.texts(of: .paragraph).last == "The nightjar nests on bare ground.")
     }
 
+    @Test("text boxes, notes on cells, shapes and SmartArt are read, and a space between two runs stays")
+    func boxes() async throws {
+        let workbook = try await DocumentReader().read(try fixture("boxes.xlsx"), as: .xlsx)
+        #expect(workbook.blockTexts == ["Herons", "Nests | 7", "Counted from the boat.", "B1: One fell."])
+        let slide = try await DocumentReader().read(try fixture("boxes.pptx"), as: .pptx)
+        #expect(slide.blockTexts == ["Herons", "fish early", "A second title", "Wait\nStrike"])
+        let shapes = try await DocumentReader().read(try fixture("boxes.odp"), as: .odp)
+        #expect(shapes.headings == ["1 Grey herons", "1 page2"] && shapes.texts(of: .paragraph) == ["fish early", "Wait", "Strike", "The end"])
+        #expect(shapes.marks.map(\.place) == [Chunk.Place(.slide, 1), Chunk.Place(.slide, 2)])
+        let sheet = try await DocumentReader().read(try fixture("boxes.ods"), as: .ods)
+        #expect(sheet.blockTexts == ["Herons", "Nests | 7", "Counted from the boat."])
+    }
+
+    @Test("what pandoc leaves out of a text is in a section at its end", .enabled(if: isInstalled("pandoc"), "needs pandoc"), arguments: [
+        ("boxes.docx", .docx, ["Wingspan: two metres.", "Counted on Tuesday"]), ("boxes.odt", .odt, ["Wingspan: two metres.", "Lake"]),
+    ] as [(String, DocumentFormat, [String])])
+    func remainder(name: String, format: DocumentFormat, words: [String]) async throws {
+        let document = try await DocumentReader().read(try fixture(name), as: format)
+        #expect(document.title == "Herons" && document.headings.first == "1 Herons" && document.blockTexts.contains("They fish at dawn."))
+        for paragraph in words { #expect(document.blockTexts.filter { $0.contains(paragraph) }.count == 1, "\(paragraph)") }
+    }
+
     @Test("the format of an archive without a name is told by what is in it", arguments: [
         ("birds.xlsx", .xlsx), ("birds.pptx", .pptx), ("birds.ods", .ods), ("birds.odp", .odp), ("birds.epub", .epub), ("birds.xls", .xls),
     ] as [(String, DocumentFormat)])
@@ -52,7 +74,7 @@ extension ParsedDocument {
     }
 
     @Test("flipped bytes and cut ends are refused or read, never worse", arguments: [
-        "birds.xlsx", "birds.pptx", "birds.ods", "birds.odp", "birds.eml", "birds.mbox", "birds.ipynb",
+        "birds.xlsx", "boxes.xlsx", "birds.pptx", "boxes.pptx", "birds.ods", "birds.odp", "boxes.odp", "birds.eml", "birds.mbox", "birds.ipynb",
     ], 1...40 as ClosedRange<UInt64>)
     func malformed(name: String, seed: UInt64) async throws {
         var random = SplitMix64(seed: seed)
