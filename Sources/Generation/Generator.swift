@@ -55,8 +55,7 @@ package struct Generator: AnswerService {
         var random = SystemRandomNumberGenerator()
         guard let model, !request.options.extractive, !request.sources.isEmpty else {
             // A prompt that a model could not be given is no reason to refuse an answer that needs none.
-            emit(Self.accepted)
-            if request.options.showPrompt, let prompt = try? builder.build(request, using: &random) { emit(.prompt(prompt.text)) }
+            if request.options.showPrompt, let prompt = try? builder.build(request, using: &random) { emit(.prompt(prompt.text)) } else { emit(Self.accepted) }
             return try await answerExtractively(request, context, named: ExtractiveAnswerer.name, emit: emit)
         }
         let prompt = try builder.build(request, using: &random)

@@ -95,9 +95,10 @@ extension Shard {
         }.get()
     }
 
-    /// Finishes a check at once if a listing that begins now shows nothing newer, else in its turn among the writes.
+    /// Finishes a check at once if this opening has, by then, all that a listing shows that begins now; else in its turn among the writes, which may
+    /// be behind the wait for a lease.
     private func confirm(_ check: PendingWrite) async {
-        let task: Task<Result<Bool, ClusterError>, Never>
+        let task: Task<Result<UInt64?, ClusterError>, Never>
         if let next = nextListing {
             task = next
         } else {
@@ -105,18 +106,20 @@ extension Shard {
             let underWay = listing
             task = Task(executorPreference: environment.executor) {
                 _ = await underWay?.value
-                return await self.listsNothingNewer()
+                return await self.listsLast()
             }
             nextListing = task
         }
         switch await task.value {
-        case .success(true): check.finish(.success(AppendReply(position: state.withLock { $0.cursor.position }, superseded: 0)))
-        case .success(false): enqueue(check)
+        case .success(let last):
+            let position = state.withLock { $0.cursor.position }
+            if let last, last <= position { check.finish(.success(AppendReply(position: position, superseded: 0))) } else { enqueue(check) }
         case .failure(let error): check.finish(.failure(error))
         }
     }
 
-    private func listsNothingNewer() async -> Result<Bool, ClusterError> {
+    /// The log's last position; `nil` if the listing does not show where this opening stands.
+    private func listsLast() async -> Result<UInt64?, ClusterError> {
         (listing, nextListing) = (nextListing, nil)
         let start = environment.clock.now()
         freshness.withLock { $0.checkBegan = start }
@@ -125,15 +128,10 @@ extension Shard {
         do throws(ClusterError) {
             // From the last known entry on, which is never truncated: an empty listing proves nothing (H10).
             let listed = try await log.positions(from: position, within: environment.configuration.verifyTimeout)
-            guard listed == [position] || position == base && listed.isEmpty else {
-                freshness.withLock { $0.failingSince = nil }
-                return .success(false)
-            }
-            freshness.withLock {
-                $0.verifiedAt = max($0.verifiedAt ?? start, start)
-                $0.failingSince = nil
-            }
-            return .success(true)
+            freshness.withLock { $0.failingSince = nil }
+            let last = listed.isEmpty && position == base ? position : listed.first == position ? listed.last : nil
+            if let last, last <= state.withLock({ $0.cursor.position }) { freshness.withLock { $0.verifiedAt = max($0.verifiedAt ?? start, start) } }
+            return .success(last)
         } catch {
             freshness.withLock { $0.failingSince = $0.failingSince ?? start }
             return .failure(error)

@@ -37,8 +37,8 @@ actor Shard {
     /// What this opening knows of the log's end, and since when.
     nonisolated let freshness: Mutex<Freshness>
     /// The listing of the log under way, and the one after it.
-    var listing: Task<Result<Bool, ClusterError>, Never>?
-    var nextListing: Task<Result<Bool, ClusterError>, Never>?
+    var listing: Task<Result<UInt64?, ClusterError>, Never>?
+    var nextListing: Task<Result<UInt64?, ClusterError>, Never>?
     /// Count the objects made, for their names.
     var segmentCounter = 0
     private var bulkCounter = 0

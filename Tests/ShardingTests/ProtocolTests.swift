@@ -151,6 +151,37 @@ struct ProtocolTests {
         await node.close()
     }
 
+    @Test("H11: a strong read that a takeover has brought what it waits for does not wait for the lease, too")
+    func readsDuringTakeover() async throws {
+        let memory = MemoryObjectStore()
+        let faults = FaultObjectStore(memory)
+        let harness = try await Harness(store: memory)
+        let (owner, reader) = (harness.node("owner"), try await Harness(store: faults).node("reader") { $0.lease = .seconds(2) })
+        try await harness.upsert([harness.point(1)], on: owner)
+        #expect(try await harness.contents(reader).count == 1)
+        try await harness.upsert([harness.point(2)], on: owner)
+        // The read's listing shows the second write; before it is told so, a takeover reads it and waits for the owner's lease.
+        let gate = Gate()
+        let isFirst = Atomic(true)
+        faults.follow { call in
+            if case .list = call, isFirst.exchange(false, ordering: .relaxed) { await gate.wait() }
+        }
+        let read = Task { try await harness.contents(reader) }
+        await gate.reached()
+        let isWritten = Atomic(false)
+        let write = Task {
+            try await harness.upsert([harness.point(3)], on: reader)
+            isWritten.store(true, ordering: .relaxed)
+        }
+        while try await harness.status(reader).logPosition < 3 { await Task.yield() }
+        gate.open()
+        #expect(try await read.value.map(\.id) == [.integer(1), .integer(2)])
+        let isTooLate = isWritten.load(ordering: .relaxed)
+        #expect(!isTooLate)
+        try await write.value
+        for node in [owner, reader] { await node.close() }
+    }
+
     @Test("H10: a replica whose next entry was truncated finds the newest manifest, and a listing without its own last entry is no proof that nothing is newer")
     func nothingNewer() async throws {
         let harness = try await Harness()
