@@ -8,7 +8,7 @@ extension Shard {
     /// Turns everything appended so far into one segment without deleted rows; returns when it serves and all that it supersedes is deleted.
     ///
     /// - Parameters:
-    ///   - split: End the shard instead in favour of its halves; see ``splitNow(request:takeover:)``.
+    ///   - split: End the shard instead in favour of its halves; see ``splitNow(request:takeover:isAutomatic:)``.
     ///   - mergeWith: Take the next step instead of merging with this one; see ``merge(with:request:takeover:)``.
     /// - Returns: The owner instead, if that is another node and this one is not to take over.
     func seal(request: RequestID, takeover: Bool, split: Bool = false, mergeWith: Int? = nil) async throws(ClusterError) -> SealReply {
