@@ -20,8 +20,12 @@ package struct ChatVerb: Sendable {
         var turns: [ChatTurn] = []
         if terminal.isWatched { terminal.note("Ask about \(options.collection). Ctrl-C stops an answer, Ctrl-D leaves.") }
         while true {
-            if terminal.isWatched { terminal.redraw("> ") }
-            guard let line = await interrupts.line(nextLine) else { break }
+            // Whoever sees the prompt may press Ctrl-C: by then it is a line that is waited for.
+            let line = await interrupts.line {
+                if terminal.isWatched { terminal.redraw("> ") }
+                return nextLine()
+            }
+            guard let line else { break }
             let question = line.trimmingCharacters(in: .whitespaces)
             if question.isEmpty { continue }
             if ["exit", "quit"].contains(question) { break }

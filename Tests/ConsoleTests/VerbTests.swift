@@ -148,6 +148,21 @@ import Testing
         await server.stop()
     }
 
+    @Test("Ctrl-C leaves the conversation as soon as the prompt is to be seen")
+    func earlyInterruption() async throws {
+        let server = try await StubServer { request in
+            request.path.hasSuffix("completions") ? .init(text: Self.streamed, contentType: "text/event-stream") : .init(["id": "docs"])
+        }
+        let interrupts = Interrupts(handlesSignal: false)
+        let terminal = Terminal(isWatched: true, output: { _ in }, notice: { if $0.hasSuffix("> ") { interrupts.interrupt() } })
+        let lines = Mutex(["too late"])
+        let status = try await ChatVerb(options: QuestionOptions(collection: "docs")).run(
+            CoveyClient(url: server.url), terminal, interrupts: interrupts, nextLine: { lines.withLock { $0.popLast() } })
+        #expect(status == 0)
+        #expect(!server.requests.contains { $0.path.hasSuffix("completions") })
+        await server.stop()
+    }
+
     @Test("status tells of collections, nodes and gaps, and its exit status of trouble")
     func status() async throws {
         let state: JSONValue = [
