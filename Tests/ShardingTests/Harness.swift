@@ -70,6 +70,8 @@ struct Harness: Sendable {
     }
 
     func keys(_ prefix: String) async throws -> [String] { try await store.listAll(prefix: prefix) }
+    /// Of the log's entries that are in the store.
+    func positions() async throws -> [UInt64] { try await keys(StoreKey.log(shard)).compactMap { StoreKey.number(at: $0) } }
 }
 
 struct SeededRandom: RandomNumberGenerator {
