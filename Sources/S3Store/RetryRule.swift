@@ -40,6 +40,11 @@ package enum RetryRule {
         }
     }
 
+    /// Whether the service does not take the credentials, which others may have replaced.
+    static func isOfCredentials(_ code: String?) -> Bool {
+        ["ExpiredToken", "ExpiredTokenException", "InvalidAccessKeyId", "InvalidToken", "SignatureDoesNotMatch", "TokenRefreshRequired"].contains(code)
+    }
+
     /// A random part of a bound that doubles: full jitter, so that those who failed together do not come back together.
     /// Source: Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog 2015.
     ///

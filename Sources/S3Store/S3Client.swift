@@ -29,7 +29,7 @@ struct S3Failure: Error, CustomStringConvertible {
 package final class S3Client: Sendable {
     let configuration: S3Configuration
     private let http: HTTPClient
-    private let signature: RequestSignature
+    private let signature: Mutex<RequestSignature>
     private let origin: (url: String, host: String, path: String)
     /// The service's time less this machine's, in seconds: a signature more than 15 minutes off is refused.
     private let clockOffset = Atomic<Int>(0)
@@ -43,7 +43,7 @@ package final class S3Client: Sendable {
         client.maximumConnectionsPerHost = configuration.connections
         client.certificateAuthorityFile = configuration.certificateAuthorityFile
         http = HTTPClient(configuration: client)
-        signature = RequestSignature(credentials: configuration.credentials, region: configuration.region)
+        signature = Mutex(RequestSignature(credentials: configuration.credentials, region: configuration.region))
         let scheme = configuration.endpoint.hasPrefix("https://") ? "https://" : "http://"
         let host = String(configuration.endpoint.dropFirst(scheme.count))
         switch configuration.addressing {
@@ -58,19 +58,24 @@ package final class S3Client: Sendable {
     func send(_ request: S3Request) async throws(S3Failure) -> HTTPResponse {
         var isUnknown = false
         var random = SystemRandomNumberGenerator()
-        var isClockSet = false
+        var (isClockSet, areCredentialsRead) = (false, false)
         let bodyHash = hex(sha256(request.body))
         for attempt in 1... {
             var failure: S3Failure
             let verdict: RetryRule.Verdict
+            let signature = signature.withLock { $0 }
             do throws(HTTPClientError) {
-                let response = try await http.send(signed(request, bodyHash: bodyHash))
+                let response = try await http.send(signed(request, bodyHash: bodyHash, by: signature))
                 if response.isSuccess && !isErrorInside(response) { return response }
                 failure = describe(response, to: request)
                 if failure.code == "RequestTimeTooSkewed", !isClockSet, let now = response.headers["Date"].flatMap(Self.seconds(httpDate:)) {
                     isClockSet = true
                     clockOffset.store(now - Int(Date().timeIntervalSince1970), ordering: .relaxed)
                     continue
+                }
+                if RetryRule.isOfCredentials(failure.code), !areCredentialsRead {
+                    areCredentialsRead = true
+                    if areReplaced(signature.credentials) { continue }
                 }
                 // An error behind status 200: what was begun did not end.
                 verdict = response.isSuccess ? .unknown : RetryRule.verdict(status: response.status, code: failure.code)
@@ -91,11 +96,20 @@ package final class S3Client: Sendable {
         preconditionFailure("an attempt neither returned nor threw")
     }
 
-    private func signed(_ request: S3Request, bodyHash: String) -> HTTPRequest {
+    /// Whether there are other credentials than these, which the service refused; then they are used from now on.
+    private func areReplaced(_ refused: S3Credentials) -> Bool {
+        let read = try? configuration.readCredentials?()
+        return signature.withLock { signature in
+            if let read { signature.credentials = read }
+            return signature.credentials != refused
+        }
+    }
+
+    private func signed(_ request: S3Request, bodyHash: String, by signature: RequestSignature) -> HTTPRequest {
         let path = origin.path + "/" + (request.object ?? "")
         let date = RequestSignature.date(secondsSince1970: Int(Date().timeIntervalSince1970) + clockOffset.load(ordering: .relaxed))
         var headers = request.headers + [("host", origin.host), ("x-amz-content-sha256", bodyHash), ("x-amz-date", date)]
-        if let token = configuration.credentials.sessionToken { headers.append(("x-amz-security-token", token)) }
+        if let token = signature.credentials.sessionToken { headers.append(("x-amz-security-token", token)) }
         let authorization = signature.authorization(
             method: request.method.rawValue, path: path, query: request.query, headers: headers, bodyHash: bodyHash, date: date)
         let query = RequestSignature.canonicalQuery(request.query)

@@ -20,6 +20,9 @@ package struct S3Configuration: Sendable {
     /// Default: path, which every service has; virtual-host wants a name in DNS for each bucket.
     package var addressing = Addressing.path
     package var credentials: S3Credentials
+    /// Reads them where they came from, for a service that no longer takes those at hand: temporary ones end, and others are written in their place. `nil`
+    /// if they cannot change while the process runs.
+    package var readCredentials: (@Sendable () throws -> S3Credentials)?
 
     /// Time for name look-up, TCP and TLS. Default: 2 s: two attempts of TCP; a network that is whole again is used soon.
     package var connectTimeout: Duration = .seconds(2)

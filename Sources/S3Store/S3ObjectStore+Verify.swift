@@ -8,8 +8,10 @@ package struct S3Refusal: Error, CustomStringConvertible {
 }
 
 extension S3ObjectStore {
+    private static let racers = 20
+
     /// Tries out what the cluster's safety rests on: that a create-only put of a key that exists is refused and changes nothing, that
-    /// what was put is read and listed at once, in order (protocol, H25). Leaves nothing behind. Eight requests.
+    /// what was put is read and listed at once, in order (protocol, H25). Leaves nothing behind. Eight requests. See ``verifyRace()``, too.
     ///
     /// - Throws: ``S3Refusal`` naming endpoint and bucket and what it answered; ``StoreError`` if it cannot be reached or refuses the credentials.
     package func verify() async throws {
@@ -28,6 +30,41 @@ extension S3ObjectStore {
             throw error
         }
         try await delete(keys)
+    }
+
+    /// Tries out that of 20 create-only puts of one key that come together one wins (protocol, H25): a service may look first and write later,
+    /// which ``verify()`` does not notice. Leaves nothing behind. 22 requests; SeaweedFS lets those that lose wait for up to eleven seconds.
+    ///
+    /// - Throws: As ``verify()``.
+    package func verifyRace() async throws {
+        let key = "covey-probe/\(String(UInt64.random(in: .min ... .max), radix: 16))/race"
+        do {
+            let winners = try await winners(of: key)
+            guard winners.count == 1 else {
+                throw refusal("let \(winners.count) of \(Self.racers) create-only puts of one key win that came together: two nodes could both own a shard")
+            }
+            guard try await get(key) == winners[0] else { throw refusal("told one of \(Self.racers) create-only puts that it won, and keeps another's object") }
+        } catch {
+            try? await delete([key])
+            throw error
+        }
+        try await delete([key])
+    }
+
+    private func winners(of key: String) async throws -> [[UInt8]] {
+        try await withThrowingTaskGroup(of: [UInt8]?.self) { racers in
+            for racer in 0..<Self.racers {
+                racers.addTask {
+                    let bytes = Array("racer \(racer)".utf8)
+                    do throws(StoreError) { try await self.put(key, bytes, ifAbsent: true) } catch {
+                        if case .alreadyExists = error { return nil }
+                        throw error
+                    }
+                    return bytes
+                }
+            }
+            return try await racers.reduce(into: []) { winners, bytes in if let bytes { winners.append(bytes) } }
+        }
     }
 
     private func verifyCreateOnly(_ key: String) async throws {

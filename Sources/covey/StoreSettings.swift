@@ -27,6 +27,8 @@ struct StoreSettings {
         var s3 = S3Configuration(
             endpoint: endpoint, bucket: place.bucket, prefix: place.prefix, credentials: try credentials(),
             cacheFolder: passingCache ?? configuration.text("store.cache_path") + "/" + node)
+        // Settings and environment stay as they are; the shared file may get others.
+        s3.readCredentials = { [self] in try credentials() }
         s3.region = region
         s3.addressing = S3Configuration.Addressing(rawValue: configuration.text("store.addressing")) ?? .path
         s3.connectTimeout = .milliseconds(configuration.number("store.connect_timeout_ms"))

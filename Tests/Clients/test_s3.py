@@ -3,10 +3,13 @@
 `BENCHMARK=1 … -s -k latency` prints write latencies on a folder and on S3.
 """
 
+import http.server
 import os
+import re
 import subprocess
 import threading
 import time
+import urllib.parse
 
 import pytest
 from conftest import BINARY
@@ -164,6 +167,70 @@ def test_what_the_service_or_its_certificate_refuses_is_named(seaweedfs, tmp_pat
     assert result.returncode != 0
     for word in ["store.path s3://covey/refused", *words]:
         assert word in result.stderr, result.stderr
+
+
+class LooksFirst:
+    """An S3 service that keeps `If-None-Match: *` for puts that come one after the other, and looks before all of those that come together have written."""
+
+    def __init__(self):
+        objects, together = {}, threading.Barrier(20)
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def answer(self, status, body=b""):
+                self.send_response(status)
+                self.send_header("content-length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def do_PUT(self):
+                path, body = self.path, self.rfile.read(int(self.headers["content-length"]))
+                exists = path in objects
+                if path.endswith("/race"):
+                    together.wait(30)
+                elif exists and self.headers["if-none-match"]:
+                    return self.answer(412, b"<Error><Code>PreconditionFailed</Code></Error>")
+                objects[path] = body
+                self.answer(200)
+
+            def do_GET(self):
+                path, _, query = self.path.partition("?")
+                if not query:
+                    return self.answer(200, objects[path]) if path in objects else self.answer(404, b"<Error><Code>NoSuchKey</Code></Error>")
+                query = {name: values[0] for name, values in urllib.parse.parse_qs(query).items()}
+                names = sorted(name.removeprefix("/covey/") for name in objects)
+                names = [name for name in names if name.startswith(query.get("prefix", "")) and name > query.get("start-after", "")]
+                content = "".join(f"<Contents><Key>{name}</Key></Contents>" for name in names[: int(query["max-keys"])])
+                self.answer(200, f"<ListBucketResult>{content}</ListBucketResult>".encode())
+
+            def do_POST(self):
+                for name in re.findall(r"<Key>(.*?)</Key>", self.rfile.read(int(self.headers["content-length"])).decode()):
+                    objects.pop(f"/covey/{name}", None)
+                self.answer(200, b"<DeleteResult/>")
+
+            def do_DELETE(self):
+                objects.pop(self.path, None)
+                self.answer(204)
+
+            def log_message(self, *arguments):
+                pass
+
+        self.objects = objects
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
+def test_a_service_that_lets_two_writers_win_is_refused(tmp_path):
+    service = LooksFirst()
+    result = serve(
+        {"store.path": "s3://covey/race", "store.endpoint": service.url, "store.access_key": "a", "store.secret_key": "b", "store.cache_path": str(tmp_path)})
+    service.server.shutdown()
+    assert result.returncode != 0
+    assert "store.path s3://covey/race cannot be used" in result.stderr and "let 20 of 20 create-only puts of one key win" in result.stderr, result.stderr
+    assert not [name for name in service.objects if "probe" in name]
 
 
 def test_credentials_come_from_the_environment_or_a_profile_of_the_shared_file(make_cluster, seaweedfs, tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 import Foundation
 import Storage
+import Synchronization
 import TestServers
 import Testing
 
@@ -8,12 +9,13 @@ import S3Store
 /// A service that answers what the test says: errors that a real one gives once a month.
 @Suite("an S3 store and a service that fails")
 struct RetryTests {
-    private func store(at url: String, attempts: Int = 3) throws -> S3ObjectStore {
+    private func store(at url: String, attempts: Int = 3, readCredentials: (@Sendable () throws -> S3Credentials)? = nil) throws -> S3ObjectStore {
         let folder = FileManager.default.temporaryDirectory.path + "/covey-s3-\(UInt64.random(in: .min ... .max))"
         var configuration = S3Configuration(
             endpoint: url, bucket: "bucket", prefix: "", credentials: S3Credentials(accessKey: "A", secretKey: "S"), cacheFolder: folder)
         configuration.firstPause = .milliseconds(1)
         configuration.attempts = attempts
+        configuration.readCredentials = readCredentials
         return try S3ObjectStore(configuration)
     }
 
@@ -96,6 +98,28 @@ struct RetryTests {
         #expect(server.requests[1].head.contains("x-amz-date: 19941106T08"))
     }
 
+    @Test("credentials that the service no longer takes are read anew, once a request", arguments: [(400, "ExpiredToken"), (403, "InvalidAccessKeyId"), (403, "SignatureDoesNotMatch")])
+    func replacedCredentials(status: Int, code: String) async throws {
+        let server = try await StubServer([error(code, status), done, done, error(code, status)])
+        let store = try store(at: server.url) { S3Credentials(accessKey: "B", secretKey: "T", sessionToken: "token") }
+        for _ in 0..<2 { try await store.put("k", [1], ifAbsent: false) }
+        #expect(server.requests.map { $0.head.contains("Credential=A/") } == [true, false, false])
+        #expect(server.requests.map { $0.head.contains("x-amz-security-token: token") } == [false, true, true])
+        // Those at hand are the newest: the refusal is told.
+        await #expect(throws: StoreError.self) { try await store.put("k", [1], ifAbsent: false) }
+        #expect(server.requests.count == 4)
+    }
+
+    @Test("credentials that cannot be read leave those at hand, and the service's refusal")
+    func unreadableCredentials() async throws {
+        let server = try await StubServer([error("ExpiredToken", 400), done])
+        let store = try store(at: server.url) { throw S3ConfigurationError("gone") }
+        let thrown = await #expect(throws: StoreError.self) { try await store.put("k", [1], ifAbsent: false) }
+        #expect("\(thrown!)".contains("ExpiredToken"))
+        try await store.put("k", [1], ifAbsent: false)
+        #expect(server.requests.allSatisfy { $0.head.contains("Credential=A/") })
+    }
+
     @Test("replies that are no S3 are refused", arguments: ["", "<ListBucketResult>", "{}", "<a/>", "<!DOCTYPE a [<!ENTITY e \"x\">]><ListBucketResult/>", "<ListBucketResult><Contents><Key>other/k</Key></Contents></ListBucketResult>", "<ListBucketResult><IsTruncated>true</IsTruncated></ListBucketResult>"])
     func malformed(reply: String) async throws {
         let server = try await StubServer([StubServer.Reply(text: reply)])
@@ -112,6 +136,22 @@ struct RetryTests {
         let last = try #require(server.requests.last)
         let probes = Set(server.requests.filter { $0.method == "PUT" }.map { $0.path.replacing("/bucket/", with: "") })
         #expect(last.method == "POST" && probes.count == 2 && probes.allSatisfy { String(decoding: last.body, as: UTF8.self).contains("<Key>\($0)</Key>") })
+    }
+
+    @Test("a service that lets two create-only puts win that come together, or none, is refused (H25)", arguments: [2, 20, 0])
+    func racers(winners: Int) async throws {
+        let puts = Mutex(0)
+        let server = try await StubServer { [error] request in
+            guard request.method == "PUT" else { return StubServer.Reply(text: "") }
+            let before = puts.withLock { puts in
+                defer { puts += 1 }
+                return puts
+            }
+            return before < winners ? StubServer.Reply(text: "") : error("PreconditionFailed", 412)
+        }
+        let thrown = await #expect(throws: S3Refusal.self) { try await store(at: server.url).verifyRace() }
+        #expect("\(thrown!)".contains("let \(winners) of 20 create-only puts of one key win"), "\(thrown!)")
+        #expect(server.requests.last?.method == "DELETE")
     }
 
     @Test("pauses double up to a bound and are spread over all of it", arguments: [1, 2, 3] as [UInt64])

@@ -16,6 +16,7 @@ struct S3ServerTests {
     func probe() async throws {
         let store = try store(prefix: "probe-\(UInt64.random(in: .min ... .max))")
         try await store.verify()
+        try await store.verifyRace()
         #expect(try await store.listAll(prefix: "").isEmpty)
     }
 
