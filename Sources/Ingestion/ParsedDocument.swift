@@ -100,10 +100,15 @@ extension ParsedDocument {
     }
 
     /// `range` without white space at its ends.
+    func trimmed(_ range: Range<Int>) -> Range<Int> { text.trimmed(range) }
+}
+
+extension [UInt8] {
+    /// `range` without white space at its ends.
     func trimmed(_ range: Range<Int>) -> Range<Int> {
         var (start, end) = (range.lowerBound, range.upperBound)
-        while start < end, text[start].isSpace { start += 1 }
-        while end > start, text[end - 1].isSpace { end -= 1 }
+        while start < end, self[start].isSpace { start += 1 }
+        while end > start, self[end - 1].isSpace { end -= 1 }
         return start..<end
     }
 }
