@@ -41,11 +41,15 @@ struct BenchFilters {
                 }
                 let rate = Self.rate(queries.count) { _ = search(queries[$0], bitmaps[$0], effort, &scratch) }
                 let exactly = Self.rate(queries.count) { _ = search(queries[$0], bitmaps[$0], SearchEffort(exact: true), &scratch) }
+                let scan = Self.rate(queries.count) {
+                    let query = queries[$0]
+                    _ = index.searchExactly(query.span, limit: limit, admits: bitmaps[$0], usesBytes: false, scratch: &scratch)
+                }
                 try emit([
                     "share": share, "place": place.rawValue, "admitted": admitted, "recall": Bench.rounded(recall, 4),
                     "recall_estimate": expected.isNaN ? NSNull() : Bench.rounded(expected, 4), "by_code": Bench.rounded(Double(byCode) / Double(queries.count), 2),
                     "codes_scanned": scanned / queries.count, "rescored": rescored / queries.count, "qps": Bench.rounded(rate, 1),
-                    "qps_exact": Bench.rounded(exactly, 1), "qps_unfiltered": Bench.rounded(unfiltered, 1),
+                    "qps_exact": Bench.rounded(exactly, 1), "qps_scan": Bench.rounded(scan, 1), "qps_unfiltered": Bench.rounded(unfiltered, 1),
                 ])
             }
         }

@@ -26,6 +26,7 @@ actor Shard {
     private var queue: [PendingWrite] = []
     private var queuedBytes = 0
     private var writing: Task<Void, Never>?
+    private var pace: CommitPace
     var sealing: Task<Void, Never>?
     /// What keeps a seal that failed from being tried again with each write.
     var sealPause = Pause()
@@ -59,6 +60,7 @@ actor Shard {
         self.writer = writer
         self.state = Mutex(state)
         placed = Mutex(environment.followers.replicas(of: id, shardCount: schema.shardCount))
+        pace = CommitPace(environment.configuration.commitInterval)
         freshness = Mutex(Freshness(openedAt: environment.clock.now(), listedAt: listedAt))
     }
 
@@ -152,7 +154,8 @@ actor Shard {
 
     /// Writes group after group until the queue is empty.
     private func drain() async {
-        while !queue.isEmpty {
+        while let first = queue.first {
+            if case .operations = first.work, isUsable, let end = pace.pauseEnd(environment.clock.now()) { try? await environment.clock.sleep(end) }
             let group = takeGroup()
             if let error = failure.withLock({ $0 }) {
                 group.forEach { $0.finish(.failure(error)) }
@@ -200,7 +203,9 @@ actor Shard {
                     return
                 }
                 switch group[0].work {
-                case .operations: try await writeOperations(group)
+                case .operations:
+                    pace.wrote(at: environment.clock.now())
+                    try await writeOperations(group)
                 case .anchor: _ = try await commit(.data(dimension: schema.dimension, []))
                 case .terminal: _ = try await commit(.terminal)
                 case .split(let halves): try await commit(halves)

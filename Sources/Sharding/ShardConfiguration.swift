@@ -29,6 +29,8 @@ package struct ShardConfiguration: Sendable {
     package var unsealedEntries: Int = 4_096
     /// Pause before a store call without an outcome is repeated; doubles each time, six calls in all. Default: 20 ms.
     package var retryDelay: Duration = .milliseconds(20)
+    /// Mean time between log entries of a shard that is written all the time; what comes meanwhile shares the next one. Default: 0, none. See ``CommitPace``.
+    package var commitInterval: Duration = .zero
     /// Time after a write in which its owner answers `strong` reads without asking the store, and which a node that takes the shard over
     /// waits for; the same on all nodes. Default: 1 s, what a takeover may cost. 0 asks the store for each read.
     package var lease: Duration = .seconds(1)
@@ -59,6 +61,7 @@ package struct ShardConfiguration: Sendable {
         ]
         for (field, value) in positive where value < 1 { throw ShardConfigurationError("\(field) must be at least 1, found \(value)") }
         guard lease >= .zero else { throw ShardConfigurationError("lease must not be negative, found \(lease)") }
+        guard commitInterval >= .zero else { throw ShardConfigurationError("commit interval must not be negative, found \(commitInterval)") }
         guard verifyTimeout > .zero else { throw ShardConfigurationError("verify timeout must be above 0, found \(verifyTimeout)") }
         guard splitPoints >= 0 else { throw ShardConfigurationError("split points must be at least 0, found \(splitPoints)") }
         guard exactScanThreshold >= 0 else { throw ShardConfigurationError("exact scan threshold must be at least 0, found \(exactScanThreshold)") }

@@ -45,15 +45,17 @@ package final class WorkerThreads: Sendable {
     /// - Parameter customer: Whose job it is: see ``FairQueue``.
     package func run<Value: Sendable>(for customer: String? = nil, _ job: @escaping @Sendable () -> Value) async throws(QueueFull) -> Value {
         if isInline { return job() }
-        let result: Value? = await withCheckedContinuation { continuation in
-            let accepted = queue.add(for: customer) { continuation.resume(returning: job()) }
-            if !accepted { continuation.resume(returning: nil) }
-        }
-        guard let result else { throw QueueFull(name: name, limit: queue.limit) }
-        return result
+        let result = JobResult<Value>()
+        guard await queue.finish(for: customer, { result.value = job() }) else { throw QueueFull(name: name, limit: queue.limit) }
+        return result.value!
     }
 
     package var waiting: Int { queue.count }
+}
+
+/// What a job leaves: written by its thread before whoever waits for it goes on.
+private final class JobResult<Value: Sendable>: @unchecked Sendable {
+    var value: Value?
 }
 
 /// The shared part, which outlives the owner until the last thread has left.
@@ -73,7 +75,20 @@ private final class JobQueue: @unchecked Sendable {
         condition.withLock { jobs.count }
     }
 
-    func add(for customer: String?, _ job: @escaping @Sendable () -> Void) -> Bool {
+    /// Waits until a thread has done the job.
+    ///
+    /// - Returns: `false` if the queue is full.
+    func finish(for customer: String?, _ job: @escaping @Sendable () -> Void) async -> Bool {
+        await withCheckedContinuation { continuation in
+            let isAccepted = add(for: customer) {
+                job()
+                continuation.resume(returning: true)
+            }
+            if !isAccepted { continuation.resume(returning: false) }
+        }
+    }
+
+    private func add(for customer: String?, _ job: @escaping @Sendable () -> Void) -> Bool {
         condition.withLock {
             guard jobs.add(job, for: customer) else { return false }
             condition.signal()

@@ -16,6 +16,8 @@ package struct SearchScratch: Sendable {
     var listKeys: [UInt64] = []
     var ranking = ListRanking()
     var rowKeys: [UInt64] = []
+    /// Of an exact search, the best of `rowKeys`; else some rows that a filter admits.
+    var bestKeys: [UInt64] = []
     /// What codes chose: the first `candidateCount`.
     var candidates: [UInt64] = []
     var candidateCount = 0
@@ -41,7 +43,7 @@ package struct SearchScratch: Sendable {
 
     package static func giveBack(_ scratch: consuming SearchScratch) {
         let scratch = scratch
-        guard max(scratch.candidates.count, scratch.rowKeys.capacity, scratch.chosen.capacity, scratch.scores.count, scratch.hits.capacity) <= mostEntries else { return }
+        guard max(scratch.candidates.count, scratch.rowKeys.capacity, scratch.bestKeys.capacity, scratch.chosen.capacity, scratch.scores.count, scratch.hits.capacity) <= mostEntries else { return }
         idle.withLock { if $0.count < mostIdle { $0.append(scratch) } }
     }
 

@@ -5,26 +5,33 @@ extension SegmentIndex {
     /// Full vectors scored between two looks at `shouldStop`, in bytes: tens of microseconds.
     private static let stretchByteCount = 1 << 18
 
-    /// The best rows, every admitted one scored with its full vector.
+    /// The best rows: every admitted one is scored with its full vector, or its bytes show that it is none of them.
     ///
     /// - Parameters: As for ``search(_:limit:effort:exactBelow:admits:scratch:precedes:shouldStop:)``.
+    ///   - usesBytes: `false`: all full vectors are scored. It does not change the hits.
     /// - Complexity: O(admitted rows · `dimension`), at the speed of memory.
     package func searchExactly(
-        _ query: Span<Float>, limit: Int, admits: RowBitmap? = nil, scratch: inout SearchScratch,
+        _ query: Span<Float>, limit: Int, admits: RowBitmap? = nil, usesBytes: Bool = true, scratch: inout SearchScratch,
         precedes: (Int, Int) -> Bool = { $0 < $1 }, shouldStop: () -> Bool = { false }
     ) -> SegmentSearchResult {
         check(query, admits)
         var result = SegmentSearchResult()
         guard limit > 0 else { return result }
-        let stretch = max(1, Self.stretchByteCount / (4 * dimension))
-        var best = Best(limit: limit, metric: metric, storage: &scratch.hits)
+        var rows = usesBytes ? rowsToScore(query, limit: limit, admits: admits, scratch: &scratch, shouldStop: shouldStop) : .all
         // Rows in a row are read by the memory's prefetcher; below a quarter of the rows it is cheaper to skip the others.
-        if let admits, admits.count < count / 4 {
+        if case .all = rows, let admits, admits.count < count / 4 {
             scratch.chosen.removeAll(keepingCapacity: true)
             admits.forEach { scratch.chosen.append(UInt32($0)) }
+            rows = .chosen
+        }
+        let stretch = max(1, Self.stretchByteCount / (4 * dimension))
+        var best = Best(limit: limit, metric: metric, storage: &scratch.hits)
+        switch rows {
+        case .stopped: result.stopped = true
+        case .chosen:
             result.stopped = !rescore(scratch.chosen, query, scores: &scratch.scores, into: &best, precedes: precedes, shouldStop: shouldStop)
             result.rescored = scratch.chosen.count
-        } else {
+        case .all:
             SearchScratch.grow(&scratch.scores, to: stretch, filler: 0)
             var start = 0
             while start < count {

@@ -45,7 +45,8 @@ extension SegmentIndex {
             || !chooseCandidates(prepared, limit: limit, plan, admits: admits, pool: &pool, scratch: &scratch, result: &result, shouldStop: shouldStop)
         if result.stopped { return result }
         if !result.byCode {
-            var exact = searchExactly(query, limit: limit, admits: admits, scratch: &scratch, precedes: precedes, shouldStop: shouldStop)
+            var exact = searchExactly(
+                query, limit: limit, admits: admits, usesBytes: !scratch.ranking.areAlike, scratch: &scratch, precedes: precedes, shouldStop: shouldStop)
             (exact.listsScanned, exact.codesScanned) = (result.listsScanned, result.codesScanned)
             return exact
         }
@@ -92,14 +93,23 @@ extension SegmentIndex {
         let best = scratch.listKeys[..<ranking.ranked].max().map(RankKey.floatScore) ?? 0
         rows.fill(&scratch.rowTables, for: scratch.query, weight: query.weight, reference: best, floats: &scratch.tableFloats, kernels: kernels)
         var margin = plan.margin
-        var (rowsSeen, admittedSeen) = (0, 0)
+        var (rowsSeen, admittedSeen, isJudged) = (0, 0, false)
         while true {
             // What is left of the lists is near enough from this similarity on.
             var bound = -Float.infinity
             if result.listsScanned >= plan.leastLists && admittedSeen >= plan.admittedRows {
                 if admits != nil { margin = plan.margin(limit: limit, seen: rowsSeen, admitted: admittedSeen, index: self) }
                 guard let margin else { return true }
-                if let worst = pool.score(ofRank: limit, copy: &scratch.rowKeys) { bound = scratch.rowTables.similarity(worst) - margin * gapUnit(query.norm) }
+                if let worst = pool.score(ofRank: limit, copy: &scratch.rowKeys) {
+                    let found = scratch.rowTables.similarity(worst)
+                    bound = found - margin * gapUnit(query.norm)
+                    if let admits, plan.isFiltered, !isJudged, Self.work(lists: ranking.considered, rows: rowsSeen) > plan.mostWork / 10 {
+                        isJudged = true
+                        ranking.areAlike = areAlike(admits, as: found, plan, query, scratch: &scratch)
+                        result.byCode = !ranking.areAlike
+                        if ranking.areAlike { return true }
+                    }
+                }
                 if bound.isNaN { bound = -.infinity }
             }
             let near = gatherLists(above: bound, &ranking, scratch: &scratch)
@@ -132,6 +142,22 @@ extension SegmentIndex {
             ranking.scanned += next
             result.listsScanned += next
         }
+    }
+
+    /// Whether an eighth of the admitted rows is about as near as what was found, as where a filter leaves only what is far: then neither codes nor
+    /// bytes tell them apart. Looks at 64 of them.
+    private func areAlike(_ admits: RowBitmap, as found: Float, _ plan: SearchPlan, _ query: PreparedQuery, scratch: inout SearchScratch) -> Bool {
+        guard let step = plan.step else { return false }
+        let looked = 64
+        scratch.bestKeys.removeAll(keepingCapacity: true)
+        for part in 0..<looked {
+            let words = part * admits.words.count / looked..<(part + 1) * admits.words.count / looked
+            guard let word = words.first(where: { admits.words[$0] != 0 }) else { continue }
+            scratch.bestKeys.append(RankKey.make(Int32(0), UInt32(word << 6 + admits.words[word].trailingZeroBitCount)))
+        }
+        rows.score(&scratch.bestKeys, 0..<scratch.bestKeys.count, query: scratch.byteQuery, weight: query.weight, kernels: kernels)
+        let bound = found - step.codeMargin * gapUnit(query.norm)
+        return 8 * scratch.bestKeys.count { RankKey.floatScore($0) >= bound } >= scratch.bestKeys.count
     }
 
     /// Lists that are scanned before anything is decided by what they hold.

@@ -78,6 +78,21 @@ package struct RowBitmap: Hashable, Sendable {
         }
     }
 
+    /// Calls `body` with each row of `range` in the set, ascending. O(`range` / 64 + its rows).
+    package func forEach(in range: Range<Int>, _ body: (Int) -> Void) {
+        guard !range.isEmpty else { return }
+        precondition(range.lowerBound >= 0 && range.upperBound <= rowCount, "rows \(range) of \(rowCount)")
+        for index in range.lowerBound >> 6...(range.upperBound - 1) >> 6 {
+            var rest = words[index]
+            if index == range.lowerBound >> 6 { rest &= .max << UInt64(range.lowerBound & 63) }
+            if index == (range.upperBound - 1) >> 6 { rest &= .max >> UInt64(63 - (range.upperBound - 1) & 63) }
+            while rest != 0 {
+                body(index << 6 + rest.trailingZeroBitCount)
+                rest &= rest - 1
+            }
+        }
+    }
+
     private mutating func clearPastEnd() {
         if rowCount & 63 != 0 { words[words.count - 1] &= .max >> UInt64(64 - rowCount & 63) }
     }

@@ -58,6 +58,12 @@ struct Configuration: Sendable {
     /// A whole number that ``check(_:)`` has seen to be one.
     func number(_ key: String) -> Int { Int(values[key].text) ?? 0 }
 
+    /// `shard.commit_interval_ms`, or what suits the store.
+    var commitInterval: Int {
+        let isAmazon = text("store.path").hasPrefix("s3://") && text("store.endpoint").isEmpty
+        return isAmazon && values["shard.commit_interval_ms"].origin == "default" ? 250 : number("shard.commit_interval_ms")
+    }
+
     func address(_ key: String) throws -> Address { try Configuration.parseAddress(values[key].text, of: "\(key) (\(values[key].origin))") }
 
     func trustedProxies() throws -> [IPAddressRange] {

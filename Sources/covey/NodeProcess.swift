@@ -70,7 +70,7 @@ struct NodeProcess {
             members: members, generator: RemoteGenerator(peer: try pool.peer(generator.name, at: generator.address)), embedder: try embedder(), store: store)
         // The coordinator's own node port answers health checks.
         let server = try NodeServer(configuration: serverConfiguration(node), group: group, metrics: metrics, logger: logger)
-        try await run([try await serving(server, at: node), serving(gateway)] + sweepers + [membersWatch(members, store, pool), storeRace(store)])
+        try await run([try await serving(server, at: node), serving(gateway)] + sweepers + [membersWatch(members, store, pool), storeTrial(store)])
         await pool.close()
     }
 
@@ -81,7 +81,7 @@ struct NodeProcess {
         // Alone, whatever the store's record says.
         let members = try Members(ClusterRecord(version: 0, replicas: 1, members: [ClusterMember(node: NodeID(name))])) { _ in shards }
         let (gateway, sweepers) = try self.gateway(members: members, generator: try generator(embedder: embedder), embedder: embedder, store: store)
-        try await run([serving(gateway)] + sweepers + [copySweeper(shards, store), storeRace(store), Ending { shards.stopBuilding() }])
+        try await run([serving(gateway)] + sweepers + [copySweeper(shards, store), storeTrial(store), Ending { shards.stopBuilding() }])
         await shards.close()
     }
 
@@ -97,6 +97,7 @@ struct NodeProcess {
         shard.splitPoints = configuration.number("shard.split_points")
         shard.exactScanThreshold = configuration.number("shard.exact_points")
         shard.searchThreads = cores(unless: configuration.number("shard.workers"))
+        shard.commitInterval = .milliseconds(configuration.commitInterval)
         shard.lease = .milliseconds(configuration.number("shard.lease_ms"))
         try shard.validate()
         let followers = Followers(of: node, members: members)
@@ -121,8 +122,8 @@ struct NodeProcess {
         }
     }
 
-    private func storeRace(_ store: any ObjectStore) -> some Service {
-        StoreRace(store: store as? S3ObjectStore, path: configuration.text("store.path"), logger: logger)
+    private func storeTrial(_ store: any ObjectStore) -> some Service {
+        StoreTrial(store: store as? S3ObjectStore, path: configuration.text("store.path"), logger: logger)
     }
 
     private func embedder() throws -> any Embedder {

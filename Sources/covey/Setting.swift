@@ -171,6 +171,9 @@ struct Setting: Sendable {
             key: "shard.merge_points", kind: .wholeNumber(0...1_000_000_000), fallback: "2500000",
             help: "points below which the two halves of a shard merge by themselves, once they keep at most half of what they were split with; at most half of shard.split_points; 0 leaves it to `covey merge`"),
         Setting(
+            key: "shard.commit_interval_ms", kind: .wholeNumber(0...10_000), fallback: "0",
+            help: "mean time between log entries of a shard that is written all the time, each of which is a request to the store; a burst of 32 goes on at once, what comes meanwhile shares the next entry; at Amazon (an s3:// store without store.endpoint) 250 unless set"),
+        Setting(
             key: "shard.lease_ms", kind: .wholeNumber(0...60_000), fallback: "1000",
             help: "time after a write in which its owner answers strong reads without asking the store, the same on all nodes; a takeover waits for it; 0 asks for every read"),
         Setting(

@@ -9,10 +9,10 @@ import S3Store
 /// A service that answers what the test says: errors that a real one gives once a month.
 @Suite("an S3 store and a service that fails")
 struct RetryTests {
-    private func store(at url: String, attempts: Int = 3, readCredentials: (@Sendable () throws -> S3Credentials)? = nil) throws -> S3ObjectStore {
+    private func store(at url: String, prefix: String = "", attempts: Int = 3, readCredentials: (@Sendable () throws -> S3Credentials)? = nil) throws -> S3ObjectStore {
         let folder = FileManager.default.temporaryDirectory.path + "/covey-s3-\(UInt64.random(in: .min ... .max))"
         var configuration = S3Configuration(
-            endpoint: url, bucket: "bucket", prefix: "", credentials: S3Credentials(accessKey: "A", secretKey: "S"), cacheFolder: folder)
+            endpoint: url, bucket: "bucket", prefix: prefix, credentials: S3Credentials(accessKey: "A", secretKey: "S"), cacheFolder: folder)
         configuration.firstPause = .milliseconds(1)
         configuration.attempts = attempts
         configuration.readCredentials = readCredentials
@@ -152,6 +152,47 @@ struct RetryTests {
         let thrown = await #expect(throws: S3Refusal.self) { try await store(at: server.url).verifyRace() }
         #expect("\(thrown!)".contains("let \(winners) of 20 create-only puts of one key win"), "\(thrown!)")
         #expect(server.requests.last?.method == "DELETE")
+    }
+
+    /// A bucket of Amazon's, by what it answers to each question.
+    private func warnings(_ settings: [String: String], prefix: String = "") async throws -> [String] {
+        let server = try await StubServer { [error] request in
+            let name = String(request.path.split(separator: "?").last!.split(separator: "=")[0])
+            return settings[name].map { StubServer.Reply(text: $0) } ?? error("NoSuchConfiguration", 404)
+        }
+        return try await store(at: server.url, prefix: prefix).bucketWarnings()
+    }
+
+    @Test("settings of a bucket that are at odds with a store are named")
+    func bucketSettings() async throws {
+        #expect(try await warnings([:]).isEmpty)
+        #expect(try await warnings(["versioning": "<VersioningConfiguration/>", "lifecycle": "<html>", "object-lock": ""]).isEmpty)
+        func versioning(_ status: String) -> [String: String] { ["versioning": "<VersioningConfiguration><Status>\(status)</Status></VersioningConfiguration>"] }
+        #expect(try await warnings(versioning("Enabled")).first?.contains("bucket keeps old versions") ?? false)
+        #expect(try await warnings(versioning("Suspended")).first?.contains("suspended") ?? false)
+        let lock = ["object-lock": "<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled></ObjectLockConfiguration>"]
+        #expect(try await warnings(lock).first?.contains("locked cannot be erased") ?? false)
+        let copy = ["replication": "<ReplicationConfiguration><Role>r</Role><Rule><Status>Enabled</Status><Priority>1</Priority></Rule></ReplicationConfiguration>"]
+        #expect(try await warnings(copy).first?.contains("copied to another") ?? false)
+    }
+
+    @Test(
+        "a lifecycle rule is told of if it ends objects of the store",
+        arguments: [
+            ("<Status>Enabled</Status><Filter><Prefix></Prefix></Filter><Expiration><Days>30</Days></Expiration>", true),
+            ("<Status>Enabled</Status><Prefix>covey</Prefix><Expiration><Date>2027-01-01T00:00:00Z</Date></Expiration>", true),
+            ("<Status>Enabled</Status><Filter><Prefix>covey/prod/0a1b/</Prefix></Filter><Expiration><Days>1</Days></Expiration>", true),
+            ("<Status>Enabled</Status><Filter><And><Prefix>covey/</Prefix><ObjectSizeGreaterThan>5</ObjectSizeGreaterThan></And></Filter><Expiration><Days>1</Days></Expiration>", true),
+            ("<Status>Enabled</Status><Filter><Prefix>logs/</Prefix></Filter><Expiration><Days>30</Days></Expiration>", false),
+            ("<Status>Disabled</Status><Filter/><Expiration><Days>30</Days></Expiration>", false),
+            ("<Status>Enabled</Status><Filter><Tag><Key>k</Key><Value>v</Value></Tag></Filter><Expiration><Days>30</Days></Expiration>", false),
+            ("<Status>Enabled</Status><Filter/><AbortIncompleteMultipartUpload><DaysAfterInitiation>7</DaysAfterInitiation></AbortIncompleteMultipartUpload>", false),
+            ("<Status>Enabled</Status><Filter/><Expiration><ExpiredObjectDeleteMarker>true</ExpiredObjectDeleteMarker></Expiration>", false),
+            ("<Status>Enabled</Status><Filter/><NoncurrentVersionExpiration><NoncurrentDays>1</NoncurrentDays></NoncurrentVersionExpiration>", false),
+        ])
+    func lifecycle(rule: String, isDanger: Bool) async throws {
+        let found = try await warnings(["lifecycle": "<LifecycleConfiguration><Rule><ID>old</ID>\(rule)</Rule></LifecycleConfiguration>"], prefix: "covey/prod")
+        #expect(found.map { $0.contains("\"old\"") && $0.contains("DATA WILL BE LOST") } == (isDanger ? [true] : []))
     }
 
     @Test("pauses double up to a bound and are spread over all of it", arguments: [1, 2, 3] as [UInt64])

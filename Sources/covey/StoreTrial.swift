@@ -2,9 +2,9 @@ import Logging
 import S3Store
 import ServiceLifecycle
 
-/// Ends the process if its S3 store lets two writers win that come together: beside the serving, as some services take seconds for that, and at
-/// coordinators only, as one process of a cluster is enough.
-struct StoreRace: Service {
+/// Looks at what an S3 store is asked for beside the serving, as some services take seconds for it, and at coordinators only, as one process of a cluster is
+/// enough: warns of settings of the bucket that are at odds with it, and ends the process if two writers win that come together.
+struct StoreTrial: Service {
     /// `nil`: a store of another kind, which needs no trial.
     let store: S3ObjectStore?
     let path: String
@@ -20,6 +20,7 @@ struct StoreRace: Service {
     /// - Returns: `nil` if all is well, or if the process was told to stop before that was known.
     private func refusal(by store: S3ObjectStore) async -> S3Refusal? {
         await cancelWhenGracefulShutdown {
+            for warning in await store.bucketWarnings() { logger.warning("\(warning)", metadata: ["store": "\(path)"]) }
             while !Task.isCancelled {
                 do {
                     try await store.verifyRace()
