@@ -24,9 +24,8 @@ extension SegmentIndex {
     ///
     /// - Complexity: O(admitted rows · `dimension`), at the speed of memory, a quarter of what the full vectors take.
     func rowsToScore(
-        _ query: Span<Float>, limit: Int, admits: RowBitmap?, scratch: inout SearchScratch, shouldStop: () -> Bool
+        _ query: Span<Float>, limit: Int, admits: RowBitmap?, of total: Int, scratch: inout SearchScratch, shouldStop: () -> Bool
     ) -> ExactRows {
-        let total = admits?.count ?? count
         guard datatype == .float32, total >= Self.leastRows, limit < total / 4 else { return .all }
         let prepared = prepare(query, scratch: &scratch)
         guard let bounds = ByteBounds(self, query, scratch.query, scratch.byteQuery) else { return .all }

@@ -14,12 +14,21 @@ extension SegmentIndex {
         _ query: Span<Float>, limit: Int, admits: RowBitmap? = nil, usesBytes: Bool = true, scratch: inout SearchScratch,
         precedes: (Int, Int) -> Bool = { $0 < $1 }, shouldStop: () -> Bool = { false }
     ) -> SegmentSearchResult {
+        compareAll(
+            query, limit: limit, admits: admits, of: admits?.count ?? count, usesBytes: usesBytes, scratch: &scratch, precedes: precedes, shouldStop: shouldStop)
+    }
+
+    /// - Parameter admitted: How many rows are.
+    func compareAll(
+        _ query: Span<Float>, limit: Int, admits: RowBitmap?, of admitted: Int, usesBytes: Bool = true, scratch: inout SearchScratch,
+        precedes: (Int, Int) -> Bool, shouldStop: () -> Bool
+    ) -> SegmentSearchResult {
         check(query, admits)
         var result = SegmentSearchResult()
         guard limit > 0 else { return result }
-        var rows = usesBytes ? rowsToScore(query, limit: limit, admits: admits, scratch: &scratch, shouldStop: shouldStop) : .all
+        var rows = usesBytes ? rowsToScore(query, limit: limit, admits: admits, of: admitted, scratch: &scratch, shouldStop: shouldStop) : .all
         // Rows in a row are read by the memory's prefetcher; below a quarter of the rows it is cheaper to skip the others.
-        if case .all = rows, let admits, admits.count < count / 4 {
+        if case .all = rows, let admits, admitted < count / 4 {
             scratch.chosen.removeAll(keepingCapacity: true)
             admits.forEach { scratch.chosen.append(UInt32($0)) }
             rows = .chosen

@@ -11,8 +11,6 @@ struct ListRanking {
     var regions = 0
     /// The similarity of the best region that was left out.
     var nextRegion: Float = -.infinity
-    /// Whether a filter's rows are so much alike that all had better be scored.
-    var areAlike = false
 }
 
 /// How a search finds the lists that are worth scanning.

@@ -24,14 +24,16 @@ extension SegmentIndex {
         let admittedCount = admits?.count ?? count
         guard limit > 0, admittedCount > 0 else { return SegmentSearchResult() }
         if effort.exact || effort.targetRecall ?? 0 >= 1 || admittedCount <= exactBelow {
-            return searchExactly(query, limit: limit, admits: admits, scratch: &scratch, precedes: precedes, shouldStop: shouldStop)
+            return compareAll(
+                query, limit: limit, admits: admits, of: admittedCount, scratch: &scratch, precedes: precedes, shouldStop: shouldStop)
         }
         let plan = SearchPlan(effort, limit: limit, index: self, admitted: admittedCount)
-        return search(query, limit: limit, plan, admits: admits, scratch: &scratch, precedes: precedes, shouldStop: shouldStop)
+        return search(query, limit: limit, plan, admits: admits, of: admittedCount, scratch: &scratch, precedes: precedes, shouldStop: shouldStop)
     }
 
+    /// - Parameter admitted: How many rows are; `nil`: not counted yet.
     func search(
-        _ query: Span<Float>, limit: Int, _ plan: SearchPlan, admits: RowBitmap?, scratch: inout SearchScratch,
+        _ query: Span<Float>, limit: Int, _ plan: SearchPlan, admits: RowBitmap?, of admitted: Int? = nil, scratch: inout SearchScratch,
         precedes: (Int, Int) -> Bool = { $0 < $1 }, shouldStop: () -> Bool = { false }
     ) -> SegmentSearchResult {
         check(query, admits)
@@ -45,8 +47,8 @@ extension SegmentIndex {
             || !chooseCandidates(prepared, limit: limit, plan, admits: admits, pool: &pool, scratch: &scratch, result: &result, shouldStop: shouldStop)
         if result.stopped { return result }
         if !result.byCode {
-            var exact = searchExactly(
-                query, limit: limit, admits: admits, usesBytes: !scratch.ranking.areAlike, scratch: &scratch, precedes: precedes, shouldStop: shouldStop)
+            var exact = compareAll(
+                query, limit: limit, admits: admits, of: admitted ?? admits?.count ?? count, scratch: &scratch, precedes: precedes, shouldStop: shouldStop)
             (exact.listsScanned, exact.codesScanned) = (result.listsScanned, result.codesScanned)
             return exact
         }
@@ -93,7 +95,7 @@ extension SegmentIndex {
         let best = scratch.listKeys[..<ranking.ranked].max().map(RankKey.floatScore) ?? 0
         rows.fill(&scratch.rowTables, for: scratch.query, weight: query.weight, reference: best, floats: &scratch.tableFloats, kernels: kernels)
         var margin = plan.margin
-        var (rowsSeen, admittedSeen, isJudged) = (0, 0, false)
+        var (rowsSeen, admittedSeen) = (0, 0)
         while true {
             // What is left of the lists is near enough from this similarity on.
             var bound = -Float.infinity
@@ -103,11 +105,9 @@ extension SegmentIndex {
                 if let worst = pool.score(ofRank: limit, copy: &scratch.rowKeys) {
                     let found = scratch.rowTables.similarity(worst)
                     bound = found - margin * gapUnit(query.norm)
-                    if let admits, plan.isFiltered, !isJudged, Self.work(lists: ranking.considered, rows: rowsSeen) > plan.mostWork / 10 {
-                        isJudged = true
-                        ranking.areAlike = areAlike(admits, as: found, plan, query, scratch: &scratch)
-                        result.byCode = !ranking.areAlike
-                        if ranking.areAlike { return true }
+                    if plan.isFiltered, let step = plan.step, flattery(limit, query, scratch: &scratch) > 2 * step.flattery * gapUnit(query.norm) {
+                        result.byCode = false
+                        return true
                     }
                 }
                 if bound.isNaN { bound = -.infinity }
@@ -144,20 +144,14 @@ extension SegmentIndex {
         }
     }
 
-    /// Whether an eighth of the admitted rows is about as near as what was found, as where a filter leaves only what is far: then neither codes nor
-    /// bytes tell them apart. Looks at 64 of them.
-    private func areAlike(_ admits: RowBitmap, as found: Float, _ plan: SearchPlan, _ query: PreparedQuery, scratch: inout SearchScratch) -> Bool {
-        guard let step = plan.step else { return false }
-        let looked = 64
-        scratch.bestKeys.removeAll(keepingCapacity: true)
-        for part in 0..<looked {
-            let words = part * admits.words.count / looked..<(part + 1) * admits.words.count / looked
-            guard let word = words.first(where: { admits.words[$0] != 0 }) else { continue }
-            scratch.bestKeys.append(RankKey.make(Int32(0), UInt32(word << 6 + admits.words[word].trailingZeroBitCount)))
-        }
-        rows.score(&scratch.bestKeys, 0..<scratch.bestKeys.count, query: scratch.byteQuery, weight: query.weight, kernels: kernels)
-        let bound = found - step.codeMargin * gapUnit(query.norm)
-        return 8 * scratch.bestKeys.count { RankKey.floatScore($0) >= bound } >= scratch.bestKeys.count
+    /// How far codes put the first `limit` of `scratch.rowKeys` above what their bytes give, on average. Where a filter leaves very many rows that are about
+    /// equally far, those that are best by code are those that codes flatter.
+    private func flattery(_ limit: Int, _ query: PreparedQuery, scratch: inout SearchScratch) -> Float {
+        var sum: Float = 0
+        for index in 0..<limit { sum += scratch.rowTables.similarity(RankKey.score(scratch.rowKeys[index])) }
+        rows.score(&scratch.rowKeys, 0..<limit, query: scratch.byteQuery, weight: query.weight, kernels: kernels)
+        for index in 0..<limit { sum -= RankKey.floatScore(scratch.rowKeys[index]) }
+        return sum / Float(limit)
     }
 
     /// Lists that are scanned before anything is decided by what they hold.

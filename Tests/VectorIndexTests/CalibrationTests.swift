@@ -131,14 +131,15 @@ struct CalibrationTests {
         }
     }
 
-    @Test("a target of 1 scores every row, and says so")
+    @Test("a target of 1 compares every row, and says so")
     func whole() throws {
         let (base, like, _) = Self.corpus(.euclid, count: 3_000)
         let index = try BuiltSegment(base, dimension: 24, metric: .euclid).index
         var scratch = SearchScratch()
         let query = like[0]
         let result = index.search(query.span, limit: 10, effort: SearchEffort(targetRecall: 1), exactBelow: 0, scratch: &scratch)
-        #expect(!result.byCode && result.rescored == 3_000 && result.recall == 1)
+        #expect(!result.byCode && result.codesScanned == 0 && result.recall == 1)
+        #expect(result.hits == index.searchExactly(query.span, limit: 10, usesBytes: false, scratch: &scratch).hits)
     }
 
     @Test("a segment too small for a calibration is searched whole", arguments: [1, 40, 400])

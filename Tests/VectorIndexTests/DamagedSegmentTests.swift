@@ -14,8 +14,9 @@ private struct Sections {
         parts = try file.sections.map { (name: $0.name, bytes: Array(try file.bytes(of: $0.name))) }
     }
 
-    /// What exact scores are made of.
-    var vectors: [[UInt8]] { parts.filter { ["index.vectors", "index.inverse.norms"].contains($0.name) }.map(\.bytes) }
+    /// What exact hits are made of: the vectors, and what says which of them cannot be hits.
+    var exact: [[UInt8]] { parts.filter { Self.exactNames.contains($0.name) }.map(\.bytes) }
+    private static let exactNames: Set = ["index.vectors", "index.inverse.norms", "index.mean", "index.lengths", "rows.bytes", "rows.scales", "rows.biases"]
 
     /// The file that the table of ``SegmentFile`` describes.
     var file: [UInt8] {
@@ -137,12 +138,12 @@ struct DamagedSegmentTests {
             var sections = sound
             for place in bytes.indices {
                 sections.parts[section].bytes[place] ^= UInt8(1 << (place % 8))
-                try check(sections.file, exactlyRight: sections.vectors == sound.vectors, "byte \(place) of \(name)")
+                try check(sections.file, exactlyRight: sections.exact == sound.exact, "byte \(place) of \(name)")
                 sections.parts[section].bytes[place] = bytes[place]
             }
             for length in bytes.indices {
                 sections.parts[section].bytes = Array(bytes[..<length])
-                try check(sections.file, exactlyRight: sections.vectors == sound.vectors, "\(name) cut to \(length)")
+                try check(sections.file, exactlyRight: sections.exact == sound.exact, "\(name) cut to \(length)")
             }
         }
         let image = sound.file
@@ -175,7 +176,7 @@ struct DamagedSegmentTests {
                 do throws(SegmentError) {
                     let index = try SegmentIndex(SegmentFile(path: path))
                     opened += 1
-                    try searchAll(index, segment, exactlyRight: sections.vectors == sound.vectors, path, &random, &scratch, words)
+                    try searchAll(index, segment, exactlyRight: sections.exact == sound.exact, path, &random, &scratch, words)
                 } catch {
                     refused += 1
                     #expect(error.description.contains(path), "\(error)")
