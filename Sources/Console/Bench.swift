@@ -69,18 +69,18 @@ package struct Bench {
         }
         let queryError = index.quantizationError(of: Array(queries.joined()))
         let judge = RecallJudge(index: index, order: built.order, truth: truth, queries: queries, k: options.k, byRow: options.datatype != .float32)
-        var exact: BenchMeasurement?
-        let settings = (options.exact ? [SearchEffort(exact: true)] : []) + [SearchEffort()] + options.sweep
-        for effort in settings {
-            terminal.note("measuring \(Self.describe(effort))")
-            let measured = measure(index, effort, queries, judge)
-            if effort.exact { exact = measured }
+        var scan: BenchMeasurement?
+        let exact: [(SearchEffort, Bool)] = options.exact ? [(SearchEffort(exact: true), true), (SearchEffort(exact: true), false)] : []
+        for (effort, isScan) in exact + ([SearchEffort()] + options.sweep).map({ ($0, false) }) {
+            terminal.note("measuring \(isScan ? "the exact scan" : Self.describe(effort))")
+            let measured = measure(index, effort, isScan: isScan, queries, judge)
+            if isScan { scan = measured }
             var line = measured.line
             line["default"] = effort == SearchEffort()
-            line["exact"] = effort.exact
-            line["speedup_over_exact"] = exact.map { Self.rounded(measured.queriesPerSecond / $0.queriesPerSecond, 2) as Any } ?? NSNull()
-            line["bytes_per_vector"] = effort.exact ? 0 : Self.rounded(Double(index.memoryByteCount) / Double(index.count), 2)
-            line["code_bytes_per_vector"] = effort.exact ? 0 : Self.rounded(Double(index.codeByteCount) / Double(index.count), 2)
+            line["exact"] = isScan
+            line["speedup_over_exact"] = scan.map { Self.rounded(measured.queriesPerSecond / $0.queriesPerSecond, 2) as Any } ?? NSNull()
+            line["bytes_per_vector"] = isScan ? 0 : Self.rounded(Double(index.memoryByteCount) / Double(index.count), 2)
+            line["code_bytes_per_vector"] = isScan ? 0 : Self.rounded(Double(index.codeByteCount) / Double(index.count), 2)
             line["raw_bytes_per_vector"] = Self.rounded(Double(index.vectorByteCount) / Double(index.count), 2)
             line["file_bytes_per_vector"] = Self.rounded(Double(file.byteCount) / Double(index.count), 2)
             line.merge(built.line) { $1 }
@@ -101,16 +101,16 @@ package struct Bench {
         terminal.print(String(decoding: try JSONSerialization.data(withJSONObject: line, options: [.sortedKeys]), as: UTF8.self))
     }
 
-    private func measure(_ index: SegmentIndex, _ effort: SearchEffort, _ queries: [[Float]], _ judge: RecallJudge) -> BenchMeasurement {
+    private func measure(_ index: SegmentIndex, _ effort: SearchEffort, isScan: Bool, _ queries: [[Float]], _ judge: RecallJudge) -> BenchMeasurement {
         var scratch = SearchScratch()
         var measured = BenchMeasurement()
         // The first pass gives the recall and warms the caches; it is not timed.
         for (number, query) in queries.enumerated() {
-            let result = search(index, query, effort, &scratch)
+            let result = search(index, query, effort, isScan, &scratch)
             measured.recall += judge.recall(of: result.hits, query: number) / Double(queries.count)
             measured.lists += Double(result.listsScanned) / Double(queries.count)
             measured.recallEstimate += Double(result.recall ?? .nan) / Double(queries.count)
-            measured.rescoredShare += Double(effort.exact ? 0 : result.rescored) / Double(index.count) / Double(queries.count)
+            measured.rescoredShare += Double(result.rescored) / Double(index.count) / Double(queries.count)
             measured.scannedShare += Double(result.codesScanned) / Double(index.count) / Double(queries.count)
         }
         // Whole passes until there is enough to measure. The median pass counts; processor time leaves out what other programs took.
@@ -120,7 +120,7 @@ package struct Bench {
         let faults = Self.diskFaults()
         repeat {
             let (started, processor) = (clock.now, Self.processorSeconds(CLOCK_THREAD_CPUTIME_ID))
-            for query in queries { _ = search(index, query, effort, &scratch) }
+            for query in queries { _ = search(index, query, effort, isScan, &scratch) }
             passes.append((started.duration(to: clock.now).seconds, Self.processorSeconds(CLOCK_THREAD_CPUTIME_ID) - processor))
         } while passes.count < 3 || (passes.count < 20 && begin.duration(to: clock.now) < .seconds(1))
         measured.diskFaults = Double(Self.diskFaults() - faults) / Double(passes.count * queries.count)
@@ -133,7 +133,7 @@ package struct Bench {
             let (started, processor) = (clock.now, Self.processorSeconds(CLOCK_PROCESS_CPUTIME_ID))
             DispatchQueue.concurrentPerform(iterations: threads) { thread in
                 var scratch = SearchScratch()
-                for number in stride(from: thread, to: queries.count, by: threads) { _ = search(index, queries[number], effort, &scratch) }
+                for number in stride(from: thread, to: queries.count, by: threads) { _ = search(index, queries[number], effort, isScan, &scratch) }
             }
             passes.append((started.duration(to: clock.now).seconds, Self.processorSeconds(CLOCK_PROCESS_CPUTIME_ID) - processor))
         }
@@ -150,13 +150,14 @@ package struct Bench {
         return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
     }
 
-    private func search(_ index: SegmentIndex, _ query: [Float], _ effort: SearchEffort, _ scratch: inout SearchScratch) -> SegmentSearchResult {
+    private func search(_ index: SegmentIndex, _ query: [Float], _ effort: SearchEffort, _ isScan: Bool, _ scratch: inout SearchScratch) -> SegmentSearchResult {
+        if isScan { return index.searchExactly(query.span, limit: options.k, usesBytes: false, scratch: &scratch) }
         // Threshold 0: what is measured are the codes, however few the vectors.
         index.search(query.span, limit: options.k, effort: effort, exactBelow: 0, scratch: &scratch)
     }
 
     private static func describe(_ effort: SearchEffort) -> String {
-        if effort.exact { return "the exact scan" }
+        if effort.exact { return "exact searches" }
         if let probes = effort.probes, let candidates = effort.candidates { return "\(probes) lists, \(candidates) candidates" }
         return effort.targetRecall.map { "recall \($0)" } ?? "the defaults"
     }

@@ -24,7 +24,7 @@ package struct BenchOptions: Sendable {
     package var batchThreads = 1
     /// Threads that build the segment. Default: 1, to compare with other programs.
     package var buildThreads = 1
-    /// Whether to measure the exact scan, which others are told beside.
+    /// Whether to measure the scan of all full vectors, which others are told beside, and exact searches.
     package var exact = true
     /// Whether to measure searches under filters, with the first setting of the sweep, instead of the sweep.
     package var filters = false

@@ -84,7 +84,7 @@ struct BenchTests {
         #expect(try message(query: query, truth: [1, 0], k: 0) == "k must be at least 1, found 0")
     }
 
-    @Test("benchmark: one line a setting, one of them the default and one the exact scan; equally near rows count as found")
+    @Test("benchmark: one line a setting, one of them the default, one the exact scan and one exact searches; equally near rows count as found")
     func small() throws {
         defer { try? FileManager.default.removeItem(at: folder) }
         // Rows 2i and 2i + 1 are equal; the truth names the second of each pair.
@@ -93,9 +93,10 @@ struct BenchTests {
         let query = try write("query.fvecs", vectors([[10, 1], [50, 1]]))
         let truth = try write("truth.ivecs", [1, 21, 1, 101])
         let lines = try lines(BenchOptions(base: base, query: query, truth: truth, metric: .euclid, k: 1))
-        #expect(lines.count == 2 + BenchOptions.defaultSweep.count)
+        #expect(lines.count == 3 + BenchOptions.defaultSweep.count)
         #expect(lines.count { $0["default"] as? Bool == true } == 1)
         #expect(lines.count { $0["exact"] as? Bool == true } == 1)
+        #expect(lines.count { ($0["settings"] as? [String: Any])?["exact"] as? Bool == true } == 2)
         for line in lines {
             for key in ["recall", "qps", "qps_batch", "bytes_per_vector", "build_s", "build_cpu_s", "build_peak_mb", "base_mb", "peak_mb", "rescored_share", "speedup_over_exact"] {
                 #expect(line[key] is NSNumber, "\(key)")
@@ -117,7 +118,7 @@ struct BenchTests {
         var options = BenchOptions(base: base, query: query, truth: truth, metric: .euclid, k: 1, sweep: [])
         options.datatype = datatype
         let measured = try lines(options)
-        #expect(measured.count == 2)
+        #expect(measured.count == 3)
         for line in measured {
             #expect(line["recall"] as? Double == 1)
             #expect(line["raw_bytes_per_vector"] as? Int == 2 * datatype.byteCount)

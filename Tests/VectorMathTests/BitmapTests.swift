@@ -27,4 +27,18 @@ struct BitmapTests {
         bitmap.subtract(bitmap)
         #expect(bitmap.isEmpty)
     }
+
+    @Test("goes through the rows of any range", arguments: [1, 63, 64, 65, 200])
+    func rowsOfARange(rowCount: Int) {
+        var random = SplitMix64(seed: UInt64(rowCount))
+        var bitmap = RowBitmap(rowCount: rowCount)
+        for row in 0..<rowCount where random.next() % 3 == 0 { bitmap.insert(row) }
+        for start in 0...rowCount {
+            for end in start...rowCount {
+                var rows: [Int] = []
+                bitmap.forEach(in: start..<end) { rows.append($0) }
+                #expect(rows == (start..<end).filter(bitmap.contains))
+            }
+        }
+    }
 }

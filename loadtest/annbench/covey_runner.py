@@ -44,7 +44,7 @@ class CoveyRunner:
 def _measurement(line, vectors, query):
     memory, raw = line.get("bytes_per_vector", 0), line.get("raw_bytes_per_vector", 0)
     return {
-        "kind": "covey-exact" if line.get("exact") else "measured", "index": "covey", "query": query, "setting": line.get("settings", {}), "config": {},
+        "kind": "covey-exact" if line.get("settings", {}).get("exact") else "measured", "index": "covey", "query": query, "setting": line.get("settings", {}), "config": {},
         "recall": line["recall"], "recall_batch": line.get("recall_batch", line["recall"]), **_rates(line, "qps"), **_rates(line, "qps_batch"),
         "ram_bytes_per_vector": memory, "build_s": line.get("build_s"), "file_mb": round((memory + raw) * vectors.count / 1e6, 2), "line": line,
     }
