@@ -53,7 +53,7 @@ package struct IndexBuilder: Sendable {
         let norms = try squaredNorms(rows, work)
         let meanSquare = norms.reduce(0) { $0 + Double($1) } / Double(count)
         let (regionBiases, listBiases) = try biases(rows, clusters, work)
-        let subspaces = parameters.subspaceCount(for: dimension)
+        let subspaces = parameters.subspaceCount(dimension: dimension, count: count)
         let header: [UInt32] = [
             IndexSection.formatVersion, metric.sectionCode, datatype.sectionCode, UInt32(dimension), UInt32(count), UInt32(clusters.lists.count), UInt32(clusters.regions.count),
             UInt32(subspaces),
@@ -67,12 +67,12 @@ package struct IndexBuilder: Sendable {
         try TierWriter(
             name: IndexSection.lists, children: clusters.lists, biases: listBiases, parents: clusters.regions, parentBiases: regionBiases,
             starts: clusters.regionStarts, describedBias: metric == .dot ? nil : Tier.rankingBias, measured: nil
-        ).write(parameters, random: &random, work: work, until: (BuildShare.listCodebooks, BuildShare.listCodes), into: writer)
+        ).write(parameters, subspaces: subspaces, random: &random, work: work, until: (BuildShare.listCodebooks, BuildShare.listCodes), into: writer)
         try TierWriter(
             name: IndexSection.rows, children: rows, biases: metric == .dot ? [Float](repeating: 0, count: count) : norms.map { $0 / 2 },
             parents: clusters.lists, parentBiases: listBiases.map { $0 * Tier.rowBias(metric) }, starts: clusters.listStarts,
             describedBias: metric == .dot ? nil : 0.5, measured: measured(heldOut, clusters)
-        ).write(parameters, random: &random, work: work, until: (BuildShare.rowCodebooks, BuildShare.rowCodes), into: writer)
+        ).write(parameters, subspaces: subspaces, random: &random, work: work, until: (BuildShare.rowCodebooks, BuildShare.rowCodes), into: writer)
         try writeVectors(vectors, clusters, mean: mean, work, into: writer)
         let calibration = try Calibrator(SegmentIndex(writer.written())).measure(clusters.rows(of: heldOut), work)
         try writer.addSection(IndexSection.calibration, elements: calibration?.numbers ?? [])

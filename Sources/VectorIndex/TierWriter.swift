@@ -21,13 +21,13 @@ struct TierWriter: Sendable {
 
     /// - Parameter shares: Of the build, after training and after encoding.
     func write(
-        _ parameters: IndexParameters, random: inout SplitMix64, work: BuildWork, until shares: (trained: Double, encoded: Double), into writer: SegmentWriter
+        _ parameters: IndexParameters, subspaces: Int, random: inout SplitMix64, work: BuildWork, until shares: (trained: Double, encoded: Double), into writer: SegmentWriter
     ) throws(SegmentError) {
         let sample = random.sample(min(parameters.quantizerSample, children.count), below: children.count)
         let parentsOfSample = sample.map(parent(of:))
         let (children, parents) = (children, parents)
         let quantizer = try ProductQuantizer(
-            dimension: children.dimension, subspaces: parameters.subspaceCount(for: children.dimension), iterations: parameters.iterations,
+            dimension: children.dimension, subspaces: subspaces, iterations: parameters.iterations,
             random: &random, work: work, until: shares.trained
         ) { elements in
             var residuals = [Float](repeating: 0, count: sample.count * elements.count)
