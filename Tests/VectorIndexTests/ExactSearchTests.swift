@@ -51,13 +51,20 @@ struct ExactSearchTests {
     @Test("where all that rounding does is against the best rows")
     func adversarial() throws {
         let dimension = 64
-        // Rounded by a scale of 1: the best have elements of 10.49, which become 10; the others' are less on average, and become 10.5.
+        // Rounded by a scale of 1: the best have elements of 10.49, which become 10; others' are less on average, and become 10.5. Most rows are far.
         let best = [127] + [Float](repeating: 10.49, count: dimension - 1)
         let other = [127] + (1..<dimension).map { Float($0 % 2 == 0 ? 10.51 : 10.43) }
         var vectors: [Float] = []
-        for row in 0..<2_000 { vectors += row % 200 == 7 ? best : other.map { $0 - ($0 < 127 ? Float(row) * 1e-6 : 0) } }
+        for row in 0..<2_000 {
+            switch row % 200 {
+            case 7: vectors += best
+            case 8..<18: vectors += other.map { $0 - ($0 < 127 ? Float(row) * 1e-6 : 0) }
+            default: vectors += [127] + [Float](repeating: Float(row % 4), count: dimension - 1)
+            }
+        }
         let segment = try BuiltSegment(vectors, dimension: dimension, metric: .dot)
-        check(segment, [[0] + [Float](repeating: 1, count: dimension - 1), [Float](repeating: 1, count: dimension)], limits: [5, 10, 20])
+        let scored = check(segment, [[0] + [Float](repeating: 1, count: dimension - 1), [Float](repeating: 1, count: dimension)], limits: [5, 10, 20])
+        #expect(scored.allSatisfy { (10...200).contains($0) }, "\(scored)")
     }
 
     @Test(
