@@ -99,7 +99,7 @@ extension SegmentIndex {
 
 /// How far the similarity that bytes give may be from that of the full vectors, at most.
 ///
-/// With q the query and x a row, both less the mean, q̂ and x̂ what their bytes stand for, and e = x − x̂, |e| ≤ h = scale/2 · √dimension: for inner products
+/// With x a row less the mean, and q the query, less the mean too but for inner products, q̂ and x̂ what their bytes stand for, and e = x − x̂, |e| ≤ h = scale/2 · √dimension: for inner products
 /// |q·x − q̂·x̂| ≤ |q|·h + |q − q̂|·|x̂|; for distances, whose similarity by bytes is q̂·x̂ − |x̂|²/2, the difference from q·x − |x|²/2 is (q − x̂)·e + (q − q̂)·x̂ − |e|²/2.
 /// To that comes how far sums in single precision, those of the hits' scores included, and vectors' lengths under the metric cosine may be off.
 private struct ByteBounds {
@@ -109,7 +109,7 @@ private struct ByteBounds {
     private let norm: Float
     private let queryError: Float
     private let squaredByteNorm: Float
-    /// What no row's length exceeds.
+    /// What no row's length, less the mean, exceeds.
     private let length: Float
     private let slack: Float
 
@@ -126,14 +126,14 @@ private struct ByteBounds {
             squares += exact * exact
             errors += (exact - rounded) * (exact - rounded)
             byteSquares += rounded * rounded
-            mean += Double(index.origin[element]) * Double(index.origin[element])
+            mean += Double(index.mean[element]) * Double(index.mean[element])
         }
         let reach = squares.squareRoot() + Double(index.lengths.greatest) + mean.squareRoot()
         guard reach < 1e15 else { return nil }
         norm = Float(squares.squareRoot())
         queryError = Float(errors.squareRoot())
         squaredByteNorm = Float(byteSquares)
-        length = index.lengths.greatest
+        length = index.lengths.greatest + Float(mean.squareRoot())
         halfRoot = 0.5005 * Float(index.dimension).squareRoot()
         // Sums of n products are off by n · 2⁻²⁴ of the product of lengths at most; here for four of them.
         let rounding = Double(index.dimension + 8) * 0x1p-22 * reach * reach

@@ -52,15 +52,17 @@ struct ExactSearchTests {
     func adversarial() throws {
         let dimension = 64
         // Rounded by a scale of 1: the best have elements of 10.49, which become 10; others' are less on average, and become 10.5. Most rows are far.
+        // Each is there with the opposite sign, too, so that the mean is 0.
         let best = [127] + [Float](repeating: 10.49, count: dimension - 1)
         let other = [127] + (1..<dimension).map { Float($0 % 2 == 0 ? 10.51 : 10.43) }
         var vectors: [Float] = []
-        for row in 0..<2_000 {
-            switch row % 200 {
-            case 7: vectors += best
-            case 8..<18: vectors += other.map { $0 - ($0 < 127 ? Float(row) * 1e-6 : 0) }
-            default: vectors += [127] + [Float](repeating: Float(row % 4), count: dimension - 1)
+        for row in 0..<1_000 {
+            let vector = switch row % 100 {
+            case 7: best
+            case 8..<18: other
+            default: [127] + [Float](repeating: Float(row % 4), count: dimension - 1)
             }
+            vectors += vector + vector.map { -$0 }
         }
         let segment = try BuiltSegment(vectors, dimension: dimension, metric: .dot)
         let scored = check(segment, [[0] + [Float](repeating: 1, count: dimension - 1), [Float](repeating: 1, count: dimension)], limits: [5, 10, 20])
