@@ -39,18 +39,18 @@ struct ExactSearchTests {
         return scored
     }
 
-    @Test("of any metric and dimension, and few full vectors are read", arguments: Metric.allCases, [2, 17, 96, 384])
+    @Test("of any metric and dimension, and few full vectors are read", arguments: Metric.allCases, [17, 128, 131, 384])
     func clustered(metric: Metric, dimension: Int) throws {
         let count = 3_000
         let all = BuiltSegment.clustered(count + 3, dimension: dimension, metric: metric, seed: UInt64(dimension))
         let segment = try BuiltSegment(Array(all[..<(count * dimension)]), dimension: dimension, metric: metric)
         let scored = check(segment, (count..<count + 3).map { Array(all[$0 * dimension..<($0 + 1) * dimension]) })
-        if dimension > 2 { #expect(scored.allSatisfy { $0 < count / 4 }, "\(scored) of \(count)") }
+        if dimension >= 128 { #expect(scored.allSatisfy { $0 < count / 4 }, "\(scored) of \(count)") }
     }
 
     @Test("where all that rounding does is against the best rows")
     func adversarial() throws {
-        let dimension = 64
+        let dimension = 128
         // Rounded by a scale of 1: the best have elements of 10.49, which become 10; others' are less on average, and become 10.5. Most rows are far.
         // Each is there with the opposite sign, too, so that the mean is 0.
         let best = [127] + [Float](repeating: 10.49, count: dimension - 1)
@@ -73,7 +73,7 @@ struct ExactSearchTests {
         "of numbers of any size, far from the origin, equal, or with lengths that differ by far",
         arguments: Metric.allCases, [(1, 0), (1e-30, 0), (1e-38, 0), (1e14, 0), (1e18, 0), (1, 1_000), (1, 1e7), (0, 3)] as [(Float, Float)])
     func extremes(metric: Metric, shape: (scale: Float, offset: Float)) throws {
-        let (count, dimension) = (1_200, 20)
+        let (count, dimension) = (1_200, 128)
         var random = SplitMix64(seed: 4)
         let unit = BuiltSegment.clustered(count + 2, dimension: dimension, metric: .euclid, seed: 6)
         var all = unit.map { $0 * shape.scale + shape.offset }
@@ -98,7 +98,7 @@ struct ExactSearchTests {
     @Test("in a segment of half precision, whose vectors are not of unit length to the last bit, and of bytes", arguments: Metric.allCases, VectorDatatype.allCases)
     func datatypes(metric: Metric, datatype: VectorDatatype) throws {
         guard !(datatype == .uint8 && metric == .cosine) else { return }
-        let (count, dimension) = (1_500, 24)
+        let (count, dimension) = (1_500, 130)
         let all = BuiltSegment.clustered(count + 2, dimension: dimension, metric: metric, seed: 3)
             .map { datatype == .uint8 || datatype == .int8 ? ($0 * 20).rounded() + (datatype == .uint8 ? 128 : 0) : Float(Float16($0)) }
         let segment = try BuiltSegment(Array(all[..<(count * dimension)]), dimension: dimension, metric: metric, datatype: datatype)
