@@ -27,7 +27,7 @@ package struct IndexParameters: Hashable, Sendable {
     ///
     /// Of many long vectors, whose codes come from memory, one per 8/3 elements: a quarter less to fetch. Measured with 64, 80, 96, 128 on the million of
     /// `debian-docs-256`, queries/s at recall@10 0.90, 0.95, 0.99: 7,630, 3,280, 610; 8,580, 3,270, 590; 9,200, 3,510, 730; 8,350, 2,700, 530. With 40, 48, 64 on a
-    /// million of 128 dimensions: 25,000, 15,500, 5,500; 25,500, 18,800, 5,500; 25,000, 20,000, 6,900.
+    /// million of 128 dimensions: 25,000, 15,500, 5,500; 25,500, 18,800, 5,500; 25,000, 20,000, 6,900 (these beside the run with 80).
     package static func automaticSubspaces(dimension: Int, count: Int) -> Int {
         func multiple(_ subspaces: Int) -> Int { max(Kernels.groupSubspaces, subspaces / Kernels.groupSubspaces * Kernels.groupSubspaces) }
         if dimension <= fineDimension { return multiple(dimension) }
