@@ -111,13 +111,15 @@ VK_TARGET static size_t scan(const vk_codes *codes, const vk_span *spans, size_t
     size_t found = 0;
     for (size_t s = 0; s < span_count; s++) {
         const uint32_t begin = spans[s].begin, end = spans[s].end;
+        const uint64_t *admitted = begin < codes->admitted_rows ? codes->admitted : 0;
+        const uint8_t *span_codes = codes->codes + (size_t)spans[s].place * codes->groups * 4, *span_biases = codes->biases + spans[s].place;
         for (uint32_t first = begin; first < end; first += VK_BLOCK) {
             const uint32_t width = end - first < VK_BLOCK ? end - first : VK_BLOCK;
             uint32_t mask = (1u << width) - 1;
-            if (codes->admitted && !(mask &= vk_admitted(codes->admitted, first, width))) continue;
-            const uint8_t *from = codes->codes + (size_t)first * codes->groups * 4, *table = codes->tables;
+            if (admitted && !(mask &= vk_admitted(admitted, first, width))) continue;
+            const uint8_t *from = span_codes + (size_t)(first - begin) * codes->groups * 4, *table = codes->tables;
             uint8_t part[64] = {0}, biases[VK_BLOCK] = {0};
-            memcpy(biases, codes->biases + first, width);
+            memcpy(biases, span_biases + (first - begin), width);
             __m256i sums[2];
             for (int half = 0; half < 2; half++) {
                 __m256i bias = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(biases + half * 8)));

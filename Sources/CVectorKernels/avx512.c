@@ -147,22 +147,28 @@ VK_TARGET static void nearest(
     }
 }
 
+// Groups whose tables fit into registers, two each of 32.
+#define VK_HELD_GROUPS 8
+
 // The sums of a block's rows, `width` of them, from `sums` on. One instruction looks up 64 nibbles in a table of 4 subspaces (VPERMB), one adds
 // the four that belong to a row (VPDPBUSD). Meanwhile a line of what comes later is fetched for each one read.
-VK_INLINE __m512i add_codes(const vk_codes *codes, const uint8_t *from, size_t width, __m512i sums, const char *ahead) {
+//
+// `groups` and `held`, where they are constants, let the compiler keep all tables in registers: three loads a group, of two halves each, are more than the rest of the work.
+VK_INLINE __m512i add_codes(
+    const uint8_t *tables, const __m512i *held, size_t groups, const uint8_t *from, size_t width, __m512i sums, const char *ahead) {
     const __m512i nibble = _mm512_set1_epi8(15), ones = _mm512_set1_epi8(1);
     const __m512i quarter = _mm512_set1_epi32(0x30201000);  // byte t of a row looks into quarter t of the table
     const __mmask16 there = (__mmask16)((1u << width) - 1);
-    const uint8_t *table = codes->tables;
     __m512i low = sums, high = _mm512_setzero_si512();
-    for (size_t group = 0; group < codes->groups; group++, from += 4 * width, table += 128, ahead += 64) {
+#pragma clang loop unroll_count(VK_HELD_GROUPS)
+    for (size_t group = 0; group < groups; group++, from += 4 * width, ahead += 64) {
         __builtin_prefetch(ahead);
         __m512i pair = width == VK_BLOCK ? _mm512_loadu_si512(from) : _mm512_maskz_loadu_epi32(there, from);
         // 0xEA: (a and b) or c.
         __m512i l = _mm512_ternarylogic_epi32(pair, nibble, quarter, 0xEA);
         __m512i h = _mm512_ternarylogic_epi32(_mm512_srli_epi32(pair, 4), nibble, quarter, 0xEA);
-        low = _mm512_dpbusd_epi32(low, _mm512_permutexvar_epi8(l, _mm512_loadu_si512(table)), ones);
-        high = _mm512_dpbusd_epi32(high, _mm512_permutexvar_epi8(h, _mm512_loadu_si512(table + 64)), ones);
+        low = _mm512_dpbusd_epi32(low, _mm512_permutexvar_epi8(l, held ? held[2 * group] : _mm512_loadu_si512(tables + 128 * group)), ones);
+        high = _mm512_dpbusd_epi32(high, _mm512_permutexvar_epi8(h, held ? held[2 * group + 1] : _mm512_loadu_si512(tables + 128 * group + 64)), ones);
     }
     return _mm512_add_epi32(low, high);
 }
@@ -171,27 +177,35 @@ VK_INLINE __m512i add_codes(const vk_codes *codes, const uint8_t *from, size_t w
 #define VK_SPANS_AHEAD 4
 #define VK_ROWS_AHEAD 64
 
-VK_TARGET static size_t scan(const vk_codes *codes, const vk_span *spans, size_t span_count, int32_t floor, uint64_t *keys) {
+VK_INLINE size_t scan_spans(
+    const vk_codes *codes, size_t groups, int holds, const vk_span *spans, size_t span_count, int32_t floor, uint64_t *keys) {
+    __m512i tables[2 * VK_HELD_GROUPS];
+    const __m512i *held = holds ? tables : 0;
+    if (holds)
+        for (size_t half = 0; half < 2 * groups; half++) tables[half] = _mm512_loadu_si512(codes->tables + 64 * half);
     const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
     const __m512i least = _mm512_set1_epi32(floor), weight = _mm512_set1_epi32(codes->bias_weight);
-    const size_t row_size = 4 * codes->groups, block_size = VK_BLOCK * row_size;
+    const size_t row_size = 4 * groups, block_size = VK_BLOCK * row_size;
     size_t found = 0;
     for (size_t s = 0; s < span_count; s++) {
         const uint32_t begin = spans[s].begin, end = spans[s].end;
         const __m512i base = _mm512_set1_epi32(spans[s].base);
         const vk_span next = spans[s + VK_SPANS_AHEAD < span_count ? s + VK_SPANS_AHEAD : s];
-        const uint8_t *ahead = codes->codes + next.begin * row_size;
+        const uint64_t *admitted = begin < codes->admitted_rows ? codes->admitted : 0;
+        const uint8_t *span_codes = codes->codes + spans[s].place * row_size, *span_biases = codes->biases + spans[s].place;
+        const uint8_t *ahead = codes->codes + next.place * row_size;
         const uint8_t *ahead_end = ahead + (next.end - next.begin < VK_ROWS_AHEAD ? next.end - next.begin : VK_ROWS_AHEAD) * row_size;
-        __builtin_prefetch(codes->biases + next.begin);
+        __builtin_prefetch(codes->biases + next.place);
         for (uint32_t first = begin; first < end; first += VK_BLOCK) {
             const uint32_t width = end - first < VK_BLOCK ? end - first : VK_BLOCK;
             uint32_t mask = (1u << width) - 1;
-            __m512i bias = _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8((__mmask16)mask, codes->biases + first));
-            if (codes->admitted && !(mask &= vk_admitted(codes->admitted, first, width))) continue;
-            const uint8_t *from = codes->codes + first * row_size;
+            __m512i bias = _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8((__mmask16)mask, span_biases + (first - begin)));
+            if (admitted && !(mask &= vk_admitted(admitted, first, width))) continue;
+            const uint8_t *from = span_codes + (first - begin) * row_size;
             if (ahead >= ahead_end) ahead = ahead_end = from;
             __m512i sums = _mm512_sub_epi32(base, _mm512_srai_epi32(_mm512_mullo_epi32(bias, weight), 12));
-            sums = width == VK_BLOCK ? add_codes(codes, from, VK_BLOCK, sums, (const char *)ahead) : add_codes(codes, from, width, sums, (const char *)ahead);
+            sums = width == VK_BLOCK ? add_codes(codes->tables, held, groups, from, VK_BLOCK, sums, (const char *)ahead)
+                                     : add_codes(codes->tables, held, groups, from, width, sums, (const char *)ahead);
             ahead += block_size;
             mask &= _mm512_cmpgt_epi32_mask(sums, least);
             if (!mask) continue;
@@ -213,6 +227,15 @@ VK_TARGET static size_t scan(const vk_codes *codes, const vk_span *spans, size_t
         }
     }
     return found;
+}
+
+VK_TARGET static size_t scan(const vk_codes *codes, const vk_span *spans, size_t span_count, int32_t floor, uint64_t *keys) {
+    switch (codes->groups) {
+#define VK_HOLD(n) case n: return scan_spans(codes, n, 1, spans, span_count, floor, keys);
+    VK_HOLD(1) VK_HOLD(2) VK_HOLD(3) VK_HOLD(4) VK_HOLD(5) VK_HOLD(6) VK_HOLD(7) VK_HOLD(8)
+#undef VK_HOLD
+    default: return scan_spans(codes, codes->groups, 0, spans, span_count, floor, keys);
+    }
 }
 
 #define VK_SELECT_ROOM 2048

@@ -154,11 +154,11 @@ static size_t scan(const vk_codes *codes, const vk_span *spans, size_t span_coun
     size_t found = 0;
     for (size_t s = 0; s < span_count; s++)
         for (uint32_t row = spans[s].begin; row < spans[s].end; row++) {
-            if (codes->admitted && !(codes->admitted[row / 64] >> row % 64 & 1)) continue;
+            if (codes->admitted && row < codes->admitted_rows && !(codes->admitted[row / 64] >> row % 64 & 1)) continue;
             const uint32_t place = (row - spans[s].begin) % VK_BLOCK, first = row - place;
-            const size_t width = spans[s].end - first < VK_BLOCK ? spans[s].end - first : VK_BLOCK;
-            const uint8_t *block = codes->codes + (size_t)first * codes->groups * 4;
-            int32_t score = spans[s].base - (codes->biases[row] * codes->bias_weight >> 12);
+            const size_t width = spans[s].end - first < VK_BLOCK ? spans[s].end - first : VK_BLOCK, at = (size_t)spans[s].place + (first - spans[s].begin);
+            const uint8_t *block = codes->codes + at * codes->groups * 4;
+            int32_t score = spans[s].base - (codes->biases[at + place] * codes->bias_weight >> 12);
             for (size_t subspace = 0; subspace < codes->groups * VK_GROUP; subspace++) {
                 uint8_t pair = block[subspace / 8 * 4 * width + place * 4 + subspace % 4];
                 score += codes->tables[subspace * VK_CENTROIDS + (subspace % 8 < 4 ? pair & 15 : pair >> 4)];

@@ -157,17 +157,19 @@ enum BuildShare {
     static let bytes = 0.043
     static let regions = 0.086
     static let regionsOfRows = 0.129
-    static let clusters = 0.645
-    static let norms = 0.662
-    static let biases = 0.671
-    static let listCodebooks = 0.697
-    static let listCodes = 0.705
-    static let rowCodebooks = 0.731
+    static let passes = 0.55
+    static let clusters = 0.635
+    static let spills = 0.645
+    static let norms = 0.65
+    static let biases = 0.655
+    static let listCodebooks = 0.705
+    static let listCodes = 0.71
+    static let rowCodebooks = 0.735
     static let rowCodes = 0.8
     static let vectors = 0.86
     static let trials = 0.93
     static let calibration = 1.0
 
     /// - Parameter part: Of the passes over all rows, 0…1.
-    static func lists(_ part: Double) -> Double { regionsOfRows + (clusters - regionsOfRows) * part }
+    static func lists(_ part: Double) -> Double { regionsOfRows + (passes - regionsOfRows) * part }
 }

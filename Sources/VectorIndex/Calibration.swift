@@ -11,6 +11,8 @@ import Storage
 struct Calibration: Sendable {
     struct Step: Sendable {
         var margin: Float
+        /// What the margin shrinks by whenever twice as many lists have been scanned, from 16 on: the farther down, the less is to be found in a list of the same similarity.
+        var slope: Float
         /// Lists that a query scans at most: some queries have nearly all lists within the margin, and little to gain in them.
         var mostLists: Float
         var codeMargin: Float
@@ -22,6 +24,17 @@ struct Calibration: Sendable {
         var regionMargin: Float
         /// Recall that was measured.
         var recall: Float
+
+        fileprivate static let width = 8
+
+        /// The margin after so many lists.
+        func margin(after lists: Int) -> Float { margin - slope * Self.doublings(of: lists) }
+
+        /// How often the lists that every search scans were doubled when that many were scanned, whole times.
+        static func doublings(of lists: Int) -> Float {
+            let times = lists / SegmentIndex.firstLists
+            return times < 2 ? 0 : Float(Int.bitWidth - 1 - times.leadingZeroBitCount)
+        }
     }
 
     /// What was measured for one number of hits.
@@ -51,20 +64,20 @@ struct Calibration: Sendable {
         guard file.contains(section) else { return nil }
         let numbers = try unsafe Array(file.elements(of: section, as: Float.self))
         guard !numbers.isEmpty else { return nil }
-        let width = 1 + 7 * Self.stepCount
+        let width = 1 + Step.width * Self.stepCount
         guard numbers.count % width == 0, numbers.allSatisfy({ $0.isFinite }) else {
             throw .malformedSection(path: file.path, section: section, reason: "\(numbers.count) numbers, or some that are none")
         }
         levels = stride(from: 0, to: numbers.count, by: width).map { start in
             Level(limit: numbers[start], steps: (0..<Self.stepCount).map { step in
-                let first = start + 1 + 7 * step
+                let first = start + 1 + Step.width * step
                 return Step(
-                    margin: numbers[first], mostLists: numbers[first + 1], codeMargin: numbers[first + 2], flattery: numbers[first + 3],
-                    candidates: numbers[first + 4], regionMargin: numbers[first + 5], recall: numbers[first + 6])
+                    margin: numbers[first], slope: numbers[first + 1], mostLists: numbers[first + 2], codeMargin: numbers[first + 3], flattery: numbers[first + 4],
+                    candidates: numbers[first + 5], regionMargin: numbers[first + 6], recall: numbers[first + 7])
             })
         }
         let isSane = levels.allSatisfy { level in
-            level.limit >= 1 && level.steps.allSatisfy { (0...1e9).contains($0.candidates) && $0.regionMargin >= 0 && (0...1e9).contains($0.mostLists) && (0...1).contains($0.recall) }
+            level.limit >= 1 && level.steps.allSatisfy { (0...1e9).contains($0.candidates) && $0.regionMargin >= 0 && $0.slope >= 0 && (0...1e9).contains($0.mostLists) && (0...1).contains($0.recall) }
                 && zip(level.steps, level.steps.dropFirst()).allSatisfy { $0.recall <= $1.recall }
         }
         guard isSane, zip(levels, levels.dropFirst()).allSatisfy({ $0.limit < $1.limit }) else {
@@ -73,7 +86,7 @@ struct Calibration: Sendable {
     }
 
     var numbers: [Float] {
-        levels.flatMap { level in [level.limit] + level.steps.flatMap { [$0.margin, $0.mostLists, $0.codeMargin, $0.flattery, $0.candidates, $0.regionMargin, $0.recall] } }
+        levels.flatMap { level in [level.limit] + level.steps.flatMap { [$0.margin, $0.slope, $0.mostLists, $0.codeMargin, $0.flattery, $0.candidates, $0.regionMargin, $0.recall] } }
     }
 
     /// What a search has to spend.
@@ -104,7 +117,7 @@ extension Calibration.Step {
     fileprivate func mixed(with other: Self, _ share: Float) -> Self {
         func ratio(_ a: Float, _ b: Float) -> Float { fromOctaves(octaves(max(a, 1)) + share * (octaves(max(b, 1)) - octaves(max(a, 1)))) }
         return Self(
-            margin: margin + share * (other.margin - margin), mostLists: ratio(mostLists, other.mostLists),
+            margin: margin + share * (other.margin - margin), slope: max(0, slope + share * (other.slope - slope)), mostLists: ratio(mostLists, other.mostLists),
             codeMargin: max(0, codeMargin + share * (other.codeMargin - codeMargin)),
             flattery: max(0, flattery + share * (other.flattery - flattery)), candidates: ratio(candidates, other.candidates),
             regionMargin: max(0, regionMargin + share * (other.regionMargin - regionMargin)),

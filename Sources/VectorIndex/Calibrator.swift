@@ -10,6 +10,8 @@ struct Calibrator: Sendable {
     /// Numbers of hits to calibrate for.
     private let limits: [Int]
     private let listOf: [UInt32]
+    /// Of each row its second list, `.max` for none.
+    private let secondListOf: [UInt32]
     private let regionOf: [UInt32]
 
     /// Where one query's true neighbours are, for one limit.
@@ -29,6 +31,22 @@ struct Calibrator: Sendable {
         /// Of all lists, and of the best rows by code, ascending; of some queries only.
         var listGaps: [Float] = []
         var rowGaps: [Float] = []
+
+        /// Where a list lies for a margin that shrinks: what the margin would have to be if it did not.
+        func gap(_ index: Int, _ slope: Float) -> Float { gaps[index] + slope * Self.doublings(listRanks[index]) }
+
+        /// Lists within a margin: the first so many.
+        func lists(within margin: Float, _ slope: Float) -> Int {
+            var (low, high) = (0, listGaps.count)
+            while low < high {
+                let middle = (low + high) / 2
+                if listGaps[middle] + slope * Self.doublings(middle + 1) <= margin { low = middle + 1 } else { high = middle }
+            }
+            return low
+        }
+
+        /// Of the lists before one that is decided about.
+        private static func doublings(_ rank: Int) -> Float { Calibration.Step.doublings(of: rank - 1) }
 
         var isUsable: Bool { flattery.isFinite && gaps.allSatisfy { !$0.isNaN } && regionGaps.allSatisfy { $0.isFinite } && codeGaps.allSatisfy { !$0.isNaN } }
     }
@@ -50,6 +68,8 @@ struct Calibrator: Sendable {
     /// Of what is missed, the shares that may be missed because codes did not choose it, or because its region was left out: little, since
     /// candidates and regions cost little.
     private static let (codeShare, regionShare): (Float, Float) = (0.06, 0.06)
+    /// What a slope's lists may be over those of the cheapest.
+    private static let enoughCost: Float = 1.15
     /// Queries of a piece of work: some milliseconds.
     private static let piece = 8
 
@@ -58,6 +78,9 @@ struct Calibrator: Sendable {
         // Fewer rows than that have no tail to measure.
         limits = Self.limits.filter { $0 * 50 <= index.count }
         listOf = Self.parents(index.rows, index.listCount)
+        var second = [UInt32](repeating: .max, count: index.count)
+        for list in 0..<index.listCount { for place in index.rows.spills(of: list) { second[index.rows.spilled(place)] = UInt32(list) } }
+        secondListOf = second
         regionOf = Self.parents(index.lists, index.regions.count)
     }
 
@@ -114,7 +137,11 @@ struct Calibrator: Sendable {
         let scratch = searcher.scratch
         let byCode = scratch.candidates[..<scratch.candidateCount].sorted(by: >)
         var byCodeOf: [Int: Float] = [:]
-        for key in byCode { byCodeOf[Int(RankKey.row(key))] = scratch.rowTables.similarity(RankKey.score(key)) }
+        var rowsByCode: [UInt64] = []
+        for key in byCode where byCodeOf[Int(RankKey.row(key))] == nil {
+            rowsByCode.append(key)
+            byCodeOf[Int(RankKey.row(key))] = scratch.rowTables.similarity(RankKey.score(key))
+        }
 
         var similarityByBytes: [Int: Float] = [:]
         for key in scratch.rowKeys { similarityByBytes[Int(RankKey.row(key))] = RankKey.floatScore(key) }
@@ -129,14 +156,19 @@ struct Calibrator: Sendable {
         let bestRegion = regions.max()!
         let unit = index.gapUnit(scratch.norm)
         return limits.map { limit in
-            let worst = scratch.rowTables.similarity(RankKey.score(byCode[min(limit, byCode.count) - 1]))
+            let worst = scratch.rowTables.similarity(RankKey.score(rowsByCode[min(limit, rowsByCode.count) - 1]))
             let hits = result.hits.prefix(limit)
             var trial = Trial(row: row, truth: Set(hits.map(\.row)))
             trial.flattery = (worst - similarityByBytes[hits.last!.row]!) / unit
             trial.codeGaps = hits.map { (worst - (byCodeOf[$0.row] ?? -.infinity)) / unit }
-            trial.listRanks = hits.map { rankOfList[Int(listOf[$0.row])] }
-            trial.regionGaps = hits.map { (bestRegion - regions[Int(regionOf[Int(listOf[$0.row])])]) / unit }
-            trial.gaps = hits.map { (worst - similarities[Int(listOf[$0.row])]) / unit }
+            // The one of its lists that a search comes to first.
+            let listsOfHits = hits.map { hit in
+                let (own, second) = (Int(listOf[hit.row]), secondListOf[hit.row])
+                return second != .max && rankOfList[Int(second)] < rankOfList[own] ? Int(second) : own
+            }
+            trial.listRanks = listsOfHits.map { rankOfList[$0] }
+            trial.regionGaps = listsOfHits.map { (bestRegion - regions[Int(regionOf[$0])]) / unit }
+            trial.gaps = listsOfHits.map { (worst - similarities[$0]) / unit }
             if keepsGaps {
                 trial.listGaps = keys.map { (worst - RankKey.floatScore($0)) / unit }
                 trial.rowGaps = byCode.map { (worst - scratch.rowTables.similarity(RankKey.score($0))) / unit }
@@ -147,15 +179,43 @@ struct Calibrator: Sendable {
 
     private func steps(of trials: [Trial]) -> [Calibration.Step] {
         let codeGaps = trials.flatMap(\.codeGaps).sorted()
-        let listGaps = trials.flatMap { zip($0.gaps, $0.listRanks).map { (gap: $0, rank: $1) } }.sorted { $0.gap < $1.gap }
-        let regionGaps = trials.flatMap { zip($0.regionGaps, $0.gaps).map { (gap: $0, list: $1) } }.sorted { $0.gap > $1.gap }
-        return Self.recalls.map { step($0, of: trials, codeGaps, listGaps, regionGaps) }
+        let slopes = slopes(trials).map { slope in
+            let listGaps = trials.flatMap { trial in trial.gaps.indices.map { (gap: trial.gap($0, slope), rank: trial.listRanks[$0]) } }.sorted { $0.gap < $1.gap }
+            let regionGaps = trials.flatMap { trial in trial.gaps.indices.map { (gap: trial.regionGaps[$0], list: trial.gap($0, slope)) } }.sorted { $0.gap > $1.gap }
+            return Slope(slope: slope, listGaps: listGaps, regionGaps: regionGaps)
+        }
+        return Self.recalls.map { step($0, of: trials, codeGaps, slopes) }
     }
 
-    /// - Parameters: All neighbours' gaps, ascending; of regions descending, beside those of their lists.
-    private func step(
-        _ recall: Float, of trials: [Trial], _ codeGaps: [Float], _ listGaps: [(gap: Float, rank: Int)], _ regionGaps: [(gap: Float, list: Float)]
-    ) -> Calibration.Step {
+    /// All neighbours' gaps, see ``Trial/gap(_:_:)``, ascending; of regions descending, beside those of their lists.
+    private struct Slope {
+        var slope: Float
+        var listGaps: [(gap: Float, rank: Int)]
+        var regionGaps: [(gap: Float, list: Float)]
+    }
+
+    /// A slope with the margin and the lists at most that reach a recall at the least cost, and that cost: lists of all queries counted.
+    private struct Choice {
+        var slope: Slope
+        var most: Int
+        var margin: Float
+        var cost: Int
+    }
+
+    /// Slopes to choose from: parts of what lists' similarity falls by itself with every doubling.
+    private func slopes(_ trials: [Trial]) -> [Float] {
+        let falls = trials.compactMap { trial -> Float? in
+            let (first, last) = (SegmentIndex.firstLists, min(64 * SegmentIndex.firstLists, trial.listGaps.count))
+            guard last > 2 * first else { return nil }
+            let fall = (trial.listGaps[last - 1] - trial.listGaps[first - 1]) / Calibration.Step.doublings(of: last)
+            return fall.isFinite ? fall : nil
+        }.sorted()
+        guard !falls.isEmpty else { return [0] }
+        return [0, 0.125, 0.25, 0.5, 1, 2, 4].map { $0 * max(0, falls[falls.count / 2]) }
+    }
+
+    /// - Parameter codeGaps: Of all neighbours, ascending.
+    private func step(_ recall: Float, of trials: [Trial], _ codeGaps: [Float], _ slopes: [Slope]) -> Calibration.Step {
         func quantile<Number: Comparable>(_ numbers: [Number], _ share: Float) -> Number {
             let sorted = numbers.sorted()
             return sorted[min(sorted.count - 1, Int((Float(sorted.count) * share).rounded(.up)))]
@@ -163,22 +223,32 @@ struct Calibrator: Sendable {
         let missed = 1 - recall
         let codeMargin = min(max(0, codeGaps[min(codeGaps.count - 1, Int((Float(codeGaps.count) * (1 - missed * Self.codeShare)).rounded(.up)))]), codeGaps.last { $0.isFinite } ?? 0)
         let counted = trials.filter { !$0.listGaps.isEmpty }
-        func lists(_ margin: Float, _ most: Int) -> [Int] {
-            counted.map { trial in min(most, max(SegmentIndex.firstLists, trial.listGaps.count { $0 <= margin })) }
+        func lists(_ margin: Float, _ slope: Float, _ most: Int) -> [Int] {
+            counted.map { trial in min(most, max(SegmentIndex.firstLists, trial.lists(within: margin, slope))) }
         }
         // The margin alone; then with lists at most, where few queries would scan very many, if that is cheaper.
         let wanted = 1 - missed * (1 - Self.codeShare - Self.regionShare)
-        var (most, margin) = (index.listCount, margin(of: listGaps, wanted, most: index.listCount) ?? 0)
-        let usual = quantile(lists(margin, most), 0.5)
-        // Several times the usual number, so that queries unlike the base, which need more lists, get them.
-        for limited in 12 * usual < index.listCount ? [12 * usual, 24 * usual] : [usual, 2 * usual] where limited < index.listCount {
-            guard let other = self.margin(of: listGaps, wanted, most: limited) else { continue }
-            if lists(other, limited).reduce(0, +) < lists(margin, most).reduce(0, +) { (most, margin) = (limited, other) }
+        let choices = slopes.map { slope -> Choice in
+            var (most, margin) = (index.listCount, self.margin(of: slope.listGaps, wanted, most: index.listCount) ?? 0)
+            let all = lists(margin, slope.slope, most)
+            var cost = all.reduce(0, +)
+            let usual = quantile(all, 0.5)
+            // Several times the usual number, so that queries unlike the base, which need more lists, get them.
+            for limited in 12 * usual < index.listCount ? [12 * usual, 24 * usual] : [usual, 2 * usual] where limited < index.listCount {
+                guard let other = self.margin(of: slope.listGaps, wanted, most: limited) else { continue }
+                let less = lists(other, slope.slope, limited).reduce(0, +)
+                if less < cost { (most, margin, cost) = (limited, other, less) }
+            }
+            return Choice(slope: slope, most: most, margin: margin, cost: cost)
         }
-        let regionMargin = regionGaps.lazy.filter { $0.list <= margin }.dropFirst(Int(Float(regionGaps.count) * missed * Self.regionShare)).first?.gap ?? 0
+        // The less a margin shrinks, the more queries unlike the base get of what they need.
+        let cheapest = choices.map(\.cost).min()!
+        let choice = choices.first { Float($0.cost) <= Self.enoughCost * Float(cheapest) }!
+        let (slope, most, margin) = (choice.slope, choice.most, choice.margin)
+        let regionMargin = slope.regionGaps.lazy.filter { $0.list <= margin }.dropFirst(Int(Float(slope.regionGaps.count) * missed * Self.regionShare)).first?.gap ?? 0
         let candidates = counted.map { trial in trial.rowGaps.count { $0 <= codeMargin } }
         var step = Calibration.Step(
-            margin: margin, mostLists: Float(most), codeMargin: codeMargin, flattery: max(0, quantile(trials.map(\.flattery), 0.99)),
+            margin: margin, slope: slope.slope, mostLists: Float(most), codeMargin: codeMargin, flattery: max(0, quantile(trials.map(\.flattery), 0.99)),
             candidates: Float(quantile(candidates, 0.9)), regionMargin: regionMargin, recall: 0)
         step.recall = trials.reduce(0) { $0 + expected(step, $1) } / Float(trials.count)
         return step
@@ -197,7 +267,7 @@ struct Calibrator: Sendable {
     /// Recall that a step has where rankings by code lose nothing.
     private func expected(_ step: Calibration.Step, _ trial: Trial) -> Float {
         let found = trial.gaps.indices.count {
-            trial.gaps[$0] <= step.margin && Float(trial.listRanks[$0]) <= step.mostLists && trial.regionGaps[$0] <= step.regionMargin && trial.codeGaps[$0] <= step.codeMargin
+            trial.gap($0, step.slope) <= step.margin && Float(trial.listRanks[$0]) <= step.mostLists && trial.regionGaps[$0] <= step.regionMargin && trial.codeGaps[$0] <= step.codeMargin
         }
         return Float(found) / Float(trial.gaps.count)
     }

@@ -6,6 +6,8 @@ import VectorMath
 /// than a heap; the cut sets the bound that further candidates have to pass.
 struct CandidatePool {
     let keep: Int
+    /// Whether rows may be offered twice, with different scores. Then what is kept are offers.
+    private let hasTwins: Bool
     private let kernels: Kernels
     /// The first `count` are the candidates, as ``RankKey``.
     private(set) var storage: [UInt64]
@@ -18,8 +20,9 @@ struct CandidatePool {
     private(set) var wasCut = false
 
     /// - Parameter floor: Score that candidates have to exceed from the start.
-    init(keep: Int, storage: [UInt64], floor: Int32 = .min, kernels: Kernels) {
+    init(keep: Int, storage: [UInt64], floor: Int32 = .min, hasTwins: Bool = false, kernels: Kernels) {
         self.keep = keep
+        self.hasTwins = hasTwins
         self.floor = floor
         self.kernels = kernels
         self.storage = storage
@@ -42,19 +45,52 @@ struct CandidatePool {
         if count >= 2 * keep { finish() }
     }
 
-    /// The score of the candidate of rank `rank` (1 is the best) so far.
+    /// The score of the row of rank `rank` (1 is the best) so far.
     ///
-    /// - Parameter copy: Scratch.
-    func score(ofRank rank: Int, copy: inout [UInt64]) -> Int32? {
-        guard rank <= count else { return nil }
-        copy.removeAll(keepingCapacity: true)
-        copy.append(contentsOf: storage[..<count])
-        let (taken, kernels) = (count, kernels)
-        var keys = copy.mutableSpan
-        kernels.keepLargest(rank, ofFirst: taken, in: &keys)
+    /// - Parameters:
+    ///   - copy: Output: the keys of the best `rank` rows come first.
+    ///   - seen: Scratch.
+    func score(ofRank rank: Int, copy: inout [UInt64], _ seen: inout RowSet) -> Int32? {
+        guard copyBest(rank, into: &copy, &seen) == rank else { return nil }
         var worst = UInt64.max
         for index in 0..<rank { worst = min(worst, copy[index]) }
         return RankKey.score(worst)
+    }
+
+    /// Sets `copy` to the candidates, those of the best `most` rows first.
+    ///
+    /// - Parameter seen: Scratch.
+    /// - Returns: How many rows these are.
+    func copyBest(_ most: Int, into copy: inout [UInt64], _ seen: inout RowSet) -> Int {
+        copy.removeAll(keepingCapacity: true)
+        copy.append(contentsOf: storage[..<count])
+        let (taken, kernels) = (count, kernels)
+        // The best 2k offers are of k rows at least.
+        let offers = min(hasTwins ? 2 * most : most, count)
+        do {
+            var keys = copy.mutableSpan
+            kernels.keepLargest(offers, ofFirst: taken, in: &keys)
+        }
+        guard hasTwins else { return offers }
+        // In place: a slice of the array would be a copy.
+        unsafe copy.withUnsafeMutableBufferPointer { unsafe $0[..<offers].sort(by: >) }
+        seen.clear(for: offers)
+        var rows = 0
+        for index in 0..<offers where seen.insert(RankKey.row(copy[index])) {
+            copy[rows] = copy[index]
+            rows += 1
+            if rows == most { break }
+        }
+        return rows
+    }
+
+    /// Appends the candidates, of a row that was offered twice the first.
+    ///
+    /// - Parameter seen: Scratch.
+    func copyOnce(into keys: inout [UInt64], _ seen: inout RowSet) {
+        guard hasTwins else { return keys.append(contentsOf: storage[..<count]) }
+        seen.clear(for: count)
+        for index in 0..<count where seen.insert(RankKey.row(storage[index])) { keys.append(storage[index]) }
     }
 
     /// Whether there may have been candidates that it did not keep.

@@ -4,7 +4,7 @@ import VectorMath
 /// Rows in lists, lists in regions: what belongs together by distance.
 ///
 /// Lloyd's algorithm with as many centres as lists, in which a row is compared only with the lists of its own region and of the
-/// regions next to it. Regions are found by k-means first.
+/// regions next to it, and in the end with those of the regions nearest to itself. Regions are found by k-means first.
 struct Clusters {
     /// Region r has the lists `regionStarts[r]..<regionStarts[r + 1]`.
     private(set) var regionStarts: [UInt32] = []
@@ -15,6 +15,8 @@ struct Clusters {
     /// The regions' and the lists' centres.
     private(set) var regions: ByteVectors
     private(set) var lists: ByteVectors
+    /// Rows' second lists, if they have any.
+    private(set) var spills: Spills?
 
     /// Lists that a row may move to at least: those of its region and of the nearest others.
     private static let neighbours = 400
@@ -22,8 +24,8 @@ struct Clusters {
     private static let regionRoots = 2.5
 
     /// - Parameter heldOut: Vectors that lists' centres are not drawn towards.
-    /// - Complexity: n · (400 · `iterations` + 4 · √(n / `listSize`)) · `dimension` multiplications of bytes, about; memory of 1/8 of the
-    ///   vectors' and of 16 bytes a row.
+    /// - Complexity: n · (400 · `iterations` + 800 + 6 · √(n / `listSize`)) · `dimension` multiplications of bytes, about; memory of 1/8 of the
+    ///   vectors' and of 24 bytes a row.
     init(_ vectors: ByteVectors, heldOut: [Int], parameters: IndexParameters, random: inout SplitMix64, work: BuildWork) throws(SegmentError) {
         let listCount = max(1, vectors.count / parameters.listSize)
         let regionCount = max(1, min(listCount, Int(Self.regionRoots * Double(listCount).squareRoot().rounded())))
@@ -44,26 +46,50 @@ struct Clusters {
         }
 
         // Lists go to the nearest region, and regions to the middle of their lists.
-        let rowsOfList = Groups(listOfRow, count: centresOfLists.count)
-        let listsOfRegion = Groups(try work.assign(centresOfLists, to: centres, until: BuildShare.clusters), count: centres.count)
-        let centresOfRegions = try work.means(of: centresOfLists, in: listsOfRegion, previous: centres, until: BuildShare.clusters)
+        let listsOfRegion = Groups(try work.assign(centresOfLists, to: centres, until: BuildShare.passes), count: centres.count)
+        let centresOfRegions = try work.means(of: centresOfLists, in: listsOfRegion, previous: centres, until: BuildShare.passes)
+        // Rows go to the nearest of many lists.
+        let inRegions = (0..<centres.count).flatMap { listsOfRegion[$0] }
+        var starts: [UInt32] = [0]
+        for region in 0..<centres.count { starts.append(starts[region] + UInt32(listsOfRegion[region].count)) }
+        let near = NearLists(regions: centresOfRegions, lists: centresOfLists.picked(inRegions[...]), starts: starts)
+        var secondListOfRow = [UInt32](repeating: .max, count: vectors.count)
+        try work.forEach(Self.pieces(members, of: max(4, BuildWork.pieceProducts / (4_096 * vectors.dimension))), until: BuildShare.clusters) { piece in
+            var scratch = NearLists.Scratch()
+            return (rows: piece.rows, lists: piece.rows.map { row in
+                near.find(Int(row), of: vectors, &scratch)
+                return near.chosen(Int(row), of: vectors, &scratch)
+            })
+        } take: { (part: (rows: ArraySlice<UInt32>, lists: [(first: UInt32, second: UInt32)])) in
+            for (row, list) in zip(part.rows, part.lists) { (listOfRow[Int(row)], secondListOfRow[Int(row)]) = list }
+        }
+        let rowsOfList = Groups(listOfRow, count: near.lists.count)
+        var kept = [UInt32](repeating: .max, count: near.lists.count)
 
         regions = ByteVectors(dimension: vectors.dimension)
-        lists = ByteVectors(dimension: vectors.dimension, capacity: centresOfLists.count)
+        lists = ByteVectors(dimension: vectors.dimension, capacity: near.lists.count)
         order.reserveCapacity(vectors.count)
-        for region in 0..<centres.count {
-            let kept = listsOfRegion[region].filter { !rowsOfList[Int($0)].isEmpty }
-            guard !kept.isEmpty else { continue }
+        for region in 0..<near.regions.count {
+            let filled = (Int(starts[region])..<Int(starts[region + 1])).filter { !rowsOfList[$0].isEmpty }
+            guard !filled.isEmpty else { continue }
             regionStarts.append(UInt32(lists.count))
-            regions.append(region, of: centresOfRegions)
-            for list in kept {
+            regions.append(region, of: near.regions)
+            for list in filled {
                 listStarts.append(UInt32(order.count))
-                lists.append(Int(list), of: centresOfLists)
-                order += rowsOfList[Int(list)]
+                kept[list] = UInt32(lists.count)
+                lists.append(list, of: near.lists)
+                order += rowsOfList[list]
             }
         }
         regionStarts.append(UInt32(lists.count))
         listStarts.append(UInt32(order.count))
+        var pay = parameters.spills
+        if pay == nil { pay = try Spills.pay(vectors, near, first: listOfRow, second: secondListOfRow, queries: heldOut, work) }
+        guard pay == true, lists.count > 1, vectors.count < Spills.mostRows else { return }
+        spills = Spills(order.map { row in
+            let second = secondListOfRow[Int(row)]
+            return second == .max ? second : kept[Int(second)]
+        }, lists: lists.count)
     }
 
     /// The list that holds a row: the last that begins at or before it. O(log lists).
@@ -83,6 +109,14 @@ struct Clusters {
         return vectors.map { Int(rowOf[$0]) }
     }
 
+    /// Rows of one region, so that the lists near to them stay in the cache, not too many.
+    private static func pieces(_ members: Groups, of size: Int) -> [(region: Int, rows: ArraySlice<UInt32>)] {
+        (0..<members.count).flatMap { region in
+            let rows = members[region]
+            return BuildWork.pieces(rows.count, of: size).map { (region: region, rows: rows[rows.startIndex + $0.lowerBound..<rows.startIndex + $0.upperBound]) }
+        }
+    }
+
     /// Assigns each row to the nearest of the lists in its region and in the regions next to it.
     private static func settle(
         _ vectors: ByteVectors, _ members: Groups, _ regions: ByteVectors, _ lists: ByteVectors, into assigned: inout [UInt32], work: BuildWork,
@@ -94,12 +128,7 @@ struct Clusters {
         for region in 0..<regions.count { centres += regions.decoded(region) }
         let (dimension, regionCentres) = (vectors.dimension, centres)
         let size = max(4, 2 * BuildWork.pieceProducts / (neighbours * dimension))
-        // Rows of one region, not too many.
-        let pieces = (0..<regions.count).flatMap { region in
-            let rows = members[region]
-            return BuildWork.pieces(rows.count, of: size).map { (region: region, rows: rows[rows.startIndex + $0.lowerBound..<rows.startIndex + $0.upperBound]) }
-        }
-        try work.forEach(pieces, until: share) { piece in
+        try work.forEach(pieces(members, of: size), until: share) { piece in
             var distances = [Float](repeating: 0, count: listsOfRegion.count)
             var out = distances.mutableSpan
             Kernels.best.squaredDistance(

@@ -32,7 +32,7 @@ package struct IndexBuilder: Sendable {
     /// - Returns: Which vector became which row: row i of the segment is vector `order[i]` of the input. The caller stores
     ///   what else belongs to the rows in this order.
     /// - Throws: ``SegmentError/stopped(path:)`` if `progress` stopped it.
-    /// - Complexity: That of ``Clusters``. Memory besides the vectors: 9/8 of a byte an element, 28 bytes a row, and for each thread
+    /// - Complexity: That of ``Clusters``. Memory besides the vectors: 9/8 of a byte an element, 32 bytes a row, and for each thread
     ///   pieces of some megabytes.
     package func build(
         _ vectors: VectorSource, into writer: SegmentWriter, threads: Int = 1, progress: @escaping (Double) -> Bool = { _ in true }
@@ -66,12 +66,12 @@ package struct IndexBuilder: Sendable {
         try writer.addSection(IndexSection.regions + IndexSection.biases, elements: regionBiases)
         try TierWriter(
             name: IndexSection.lists, children: clusters.lists, biases: listBiases, parents: clusters.regions, parentBiases: regionBiases,
-            starts: clusters.regionStarts, describedBias: metric == .dot ? nil : Tier.rankingBias, measured: nil
+            starts: clusters.regionStarts, describedBias: metric == .dot ? nil : Tier.rankingBias, spills: nil, measured: nil
         ).write(parameters, subspaces: subspaces, random: &random, work: work, until: (BuildShare.listCodebooks, BuildShare.listCodes), into: writer)
         try TierWriter(
             name: IndexSection.rows, children: rows, biases: metric == .dot ? [Float](repeating: 0, count: count) : norms.map { $0 / 2 },
             parents: clusters.lists, parentBiases: listBiases.map { $0 * Tier.rowBias(metric) }, starts: clusters.listStarts,
-            describedBias: metric == .dot ? nil : 0.5, measured: measured(heldOut, clusters)
+            describedBias: metric == .dot ? nil : 0.5, spills: clusters.spills, measured: measured(heldOut, clusters)
         ).write(parameters, subspaces: subspaces, random: &random, work: work, until: (BuildShare.rowCodebooks, BuildShare.rowCodes), into: writer)
         try writeVectors(vectors, clusters, mean: mean, work, into: writer)
         let calibration = try Calibrator(SegmentIndex(writer.written())).measure(clusters.rows(of: heldOut), work)

@@ -8,6 +8,8 @@ package struct IndexParameters: Hashable, Sendable {
     package var listSize = 48
     /// 4-bit codes per vector, a multiple of 8; `nil` chooses, see ``automaticSubspaces(dimension:count:)``.
     package var subspaces: Int?
+    /// Whether each row is in a second list, too; `nil`: where that pays, see ``Spills``.
+    package var spills: Bool?
     /// Passes of k-means over its vectors. Default: 8; more changes recall by less than its spread over seeds.
     package var iterations = 8
     /// Vectors per region of the sample that regions are trained on. Default: 64.

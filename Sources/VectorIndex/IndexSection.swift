@@ -7,16 +7,17 @@ import Model
 ///
 /// | section | content |
 /// | --- | --- |
-/// | `index.header` | UInt32 each: format version 6, metric (0 cosine, 1 dot, 2 euclid), datatype (0 float32, 1 float16, 2 uint8, 3 int8), d, n, L, R, M |
+/// | `index.header` | UInt32 each: format version, metric (0 cosine, 1 dot, 2 euclid), datatype (0 float32, 1 float16, 2 uint8, 3 int8), d, n, L, R, M |
 /// | `index.mean` | Float `[d]`: the mean of the vectors |
 /// | `index.norm` | Float `[1]`: root of the mean squared length of the vectors less the mean |
 /// | `regions.bytes`, `.scales`, `.biases` | the regions' centres: UInt8 `[R, d]`, Float `[R]`, Float `[R]` |
 /// | `lists.…` | the tier of the lists' centres, whose parents are regions |
 /// | `rows.…` | the tier of the vectors, whose parents are lists |
+/// | `rows.spill.starts`, `rows.spills` | only where rows are in a second list too: UInt32 `[L + 1]`, UInt32 `[S]`: list l has the rows from element i up to element i + 1 of the latter besides its own, see ``Spills`` |
 /// | `lists.radii` | Float `[L]`: no row of a list is farther from its centre, as `lists.bytes` says it; infinite where distances overflow |
 /// | `index.lengths` | Float `[2]`: no vector is shorter than the first or longer than the second, as it is compared |
 /// | `rows.error` | Float `[1]`: mean squared distance of rows from what their codes describe, see ``SegmentIndex/quantizationError`` |
-/// | `index.calibration` | Float `[levels, 1 + 7 · steps]`: limit, then margin, lists at most, margin by code, flattery, candidates, margin of regions, recall of each step, see ``Calibration``; empty in small segments |
+/// | `index.calibration` | Float `[levels, 1 + 8 · steps]`: limit, then margin, its slope, lists at most, margin by code, flattery, candidates, margin of regions, recall of each step, see ``Calibration``; empty in small segments |
 /// | `index.vectors` | `[n, d]` of the datatype: the vectors as they came |
 /// | `index.inverse.norms` | Float `[n]`: 1 / their lengths; only for integers and cosine |
 ///
@@ -34,6 +35,8 @@ import Model
 ///
 /// Means, scales and inverse norms are finite, these, radii, lengths, the norm and the error not negative, biases numbers; a file in which they are not is refused. Whatever else a file
 /// says, its search stays within it.
+///
+/// With spills a list's own rows' codes are followed by those of its spills, in blocks of their own, and so are the biases of codes: `rows.codes` and `rows.code.biases` have n + S rows.
 ///
 /// Subspace s has the elements ⌊s·d/M⌋ up to ⌊(s+1)·d/M⌋. Codes stand in blocks of 16 children of one parent, and
 /// one of the w that are left; a block is `[M/8, 4 · w]` bytes: byte 4·j + t of group g holds subspace 8·g + t of its child j in the low nibble and subspace
@@ -55,13 +58,15 @@ enum IndexSection {
     static let scales = ".scales"
     static let biases = ".biases"
     static let radii = ".radii"
+    static let spills = ".spills"
+    static let spillStarts = ".spill.starts"
     static let codebooks = ".codebooks"
     static let codes = ".codes"
     static let codeBiases = ".code.biases"
     static let codeRange = ".code.range"
     static let error = ".error"
 
-    static let formatVersion: UInt32 = 7
+    static let formatVersion: UInt32 = 8
 }
 
 extension Metric {

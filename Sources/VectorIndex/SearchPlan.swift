@@ -11,8 +11,10 @@ struct SearchPlan {
     var regionMargin: Float = 0
     /// Lists that are ranked by their bytes at first.
     var rankedLists: Int
-    /// Lists are scanned whose best rows are expected at most so far below the rows found, see ``Calibration``. `nil`: the least do.
+    /// Lists are scanned whose best rows are expected at most so far below the rows found, see ``Calibration``; shrinks as `marginStep` says. `nil`: the least do.
     var margin: Float?
+    /// Whose margin it is.
+    private var marginStep: Calibration.Step?
     /// Lists that are scanned at most.
     var mostLists = Int.max
     /// Whether so many rows are not admitted that calibration does not tell where the others are.
@@ -23,15 +25,19 @@ struct SearchPlan {
     var mostWork = Int.max
     /// Admitted rows that are scanned at least, if there are so many.
     var admittedRows: Int
-    /// Rows that codes choose to be scored by their bytes: at most, or without a margin by code all of so many.
+    /// Candidates kept: rows that codes choose to be scored by their bytes, each counted twice where it may be in two lists.
     var candidates: Int
+    /// Rows that codes choose where no margin by code says which.
+    var chosenRows: Int { candidates / rowCopies }
+    private let rowCopies: Int
     /// Expected recall.
     var recall: Float?
     private var target: Float = 0
 
     init(_ effort: SearchEffort, limit: Int, index: SegmentIndex, admitted: Int) {
+        rowCopies = index.rows.copies
         if let probes = effort.probes {
-            candidates = max(limit, effort.candidates ?? Self.candidates(index.metric, limit))
+            candidates = index.rows.copies * max(limit, effort.candidates ?? Self.candidates(index.metric, limit))
             leastLists = min(max(1, probes), index.listCount)
             // Codes choose twice as many lists as wanted, bytes among those.
             rankedLists = 2 * leastLists + 16
@@ -43,9 +49,11 @@ struct SearchPlan {
             isFiltered = 10 * admitted < 9 * index.count
             target = Self.aim(Float(effort.targetRecall ?? SearchEffort.defaultRecall), isFiltered: isFiltered)
             let step = index.calibration?.step(recall: target, limit: limit, depth: depth)
-            candidates = max(limit, effort.candidates ?? step.map { Self.candidates($0, limit) } ?? Self.candidates(index.metric, limit))
+            candidates = index.rows.copies * max(limit, effort.candidates ?? Self.candidates(index.metric, limit))
+            if effort.candidates == nil, let step { candidates = Self.candidates(step, limit, index) }
             // A segment too small for a calibration is searched whole.
             margin = step?.margin ?? .infinity
+            marginStep = step
             regionMargin = step?.regionMargin ?? .infinity
             // Under a filter the lists near the query may be those that hold nothing admitted.
             if let step, !isFiltered { mostLists = max(1, Int(step.mostLists)) }
@@ -60,8 +68,10 @@ struct SearchPlan {
     }
 
     init(_ step: Calibration.Step, limit: Int, index: SegmentIndex) {
-        candidates = Self.candidates(step, limit)
+        rowCopies = index.rows.copies
+        candidates = Self.candidates(step, limit, index)
         margin = step.margin
+        marginStep = step
         regionMargin = step.regionMargin
         mostLists = max(1, Int(step.mostLists))
         self.step = step
@@ -70,17 +80,21 @@ struct SearchPlan {
     }
 
     init(lists: Int, candidates: Int, index: SegmentIndex) {
-        self.candidates = candidates
+        rowCopies = index.rows.copies
+        self.candidates = index.rows.copies * candidates
         leastLists = lists
         rankedLists = lists
         regionMargin = .infinity
         admittedRows = 0
     }
 
-    /// The margin where a filter admits so many of the rows seen: near to the query it may admit more, or less, than elsewhere.
-    func margin(limit: Int, seen: Int, admitted: Int, index: SegmentIndex) -> Float? {
-        guard let margin, margin < .infinity, admitted > 0, let calibration = index.calibration else { return margin }
-        return calibration.step(recall: target, limit: limit, depth: Double(limit) * Double(seen) / Double(admitted)).margin
+    /// The margin after so many lists.
+    ///
+    /// - Parameters: Of their rows; where a filter admits so many of them: near to the query it may admit more, or less, than elsewhere.
+    func margin(after lists: Int, limit: Int, seen: Int, admitted: Int, index: SegmentIndex) -> Float? {
+        guard let margin, margin < .infinity else { return margin }
+        guard admitted > 0, admitted < seen, let calibration = index.calibration else { return marginStep?.margin(after: lists) ?? margin }
+        return calibration.step(recall: target, limit: limit, depth: Double(limit) * Double(seen) / Double(admitted)).margin(after: lists)
     }
 
     /// What is aimed at: a little above the target, since calibrations of different segments of the same vectors differ by about that much, and a
@@ -90,7 +104,9 @@ struct SearchPlan {
     private static let rankedLists = 64
 
     /// Enough for most queries; for the others more are chosen.
-    private static func candidates(_ step: Calibration.Step, _ limit: Int) -> Int { limit + Int(step.candidates * 1.25) + 8 }
+    private static func candidates(_ step: Calibration.Step, _ limit: Int, _ index: SegmentIndex) -> Int {
+        index.rows.copies * limit + Int(step.candidates * 1.25) + 8
+    }
 
     /// Measured for recall@10: 100 do on `ann-minilm-384` and `ann-glove-50`, 150 there by inner product, whose codes err by the query's length.
     private static func candidates(_ metric: Metric, _ limit: Int) -> Int { (metric == .dot ? 100 : 50) + 5 * limit }

@@ -16,6 +16,7 @@ package struct SearchScratch: Sendable {
     var listKeys: [UInt64] = []
     var ranking = ListRanking()
     var rowKeys: [UInt64] = []
+    var seen = RowSet()
     /// Of an exact search, the best of `rowKeys`.
     var bestKeys: [UInt64] = []
     /// What codes chose: the first `candidateCount`.

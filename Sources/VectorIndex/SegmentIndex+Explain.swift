@@ -19,7 +19,7 @@ extension SegmentIndex {
     ///
     /// - Parameters: As for ``search(_:limit:effort:exactBelow:admits:scratch:precedes:shouldStop:)``.
     /// - Returns: `nil` if the caller stopped it.
-    /// - Complexity: That of the search, twice, and O(lists · `dimension`).
+    /// - Complexity: That of the search, twice, and O(rows + lists · `dimension`).
     package func explain(
         _ row: Int, _ query: Span<Float>, limit: Int, effort: SearchEffort = SearchEffort(), exactBelow: Int = SegmentIndex.defaultExactThreshold,
         admits: RowBitmap? = nil, scratch: inout SearchScratch, precedes: (Int, Int) -> Bool = { $0 < $1 }, shouldStop: () -> Bool = { false }
@@ -62,12 +62,14 @@ extension SegmentIndex {
 
     private static let rowsBetweenStops = 256
 
-    /// The row's list and region among all.
+    /// The row's list and region among all; of its two lists the second if that alone was probed.
     private func listTrace(_ row: Int, _ query: Span<Float>, scratch: inout SearchScratch) -> IndexTrace {
-        let list = rows.parent(of: row, among: listCount)
-        let region = lists.parent(of: list, among: regions.count)
         let probed = scratch.ranking.scanned
-        let isProbed = scratch.listKeys[..<probed].contains { Int(RankKey.row($0)) == list }
+        func wasProbed(_ list: Int) -> Bool { scratch.listKeys[..<probed].contains { Int(RankKey.row($0)) == list } }
+        var list = rows.parent(of: row, among: listCount)
+        if let second = rows.spill(of: row, among: listCount), !wasProbed(list), wasProbed(second) { list = second }
+        let isProbed = wasProbed(list)
+        let region = lists.parent(of: list, among: regions.count)
         let weight = prepare(query, scratch: &scratch).weight
         var listKeys = (0..<listCount).map { RankKey.make(Int32(0), UInt32($0)) }
         lists.score(&listKeys, 0..<listCount, query: scratch.byteQuery, weight: weight, kernels: kernels)
@@ -81,9 +83,17 @@ extension SegmentIndex {
     /// The scores by code of all admitted rows in the lists that the search probed; `nil` if the caller stopped it.
     private func codeRanks(_ query: Span<Float>, _ admits: RowBitmap?, scratch: inout SearchScratch, shouldStop: () -> Bool) -> [UInt64]? {
         _ = spansOfLists(0..<scratch.ranking.scanned, admits, prepare(query, scratch: &scratch), scratch: &scratch)
-        var all = CandidatePool(keep: count, storage: [], kernels: kernels)
+        var all = CandidatePool(keep: rows.copies * count, storage: [], hasTwins: rows.hasTwins, kernels: kernels)
         guard rows.scan(scratch.spans, scratch.rowTables, admits: admits, pool: &all, kernels: kernels, shouldStop: shouldStop) else { return nil }
-        return Array(all.storage[..<all.count])
+        var keys = all.storage[..<all.count].sorted(by: >)
+        var found = RowBitmap(rowCount: count)
+        // Of a row that two lists have the better.
+        keys.removeAll { key in
+            let row = Int(RankKey.row(key))
+            defer { found.insert(row) }
+            return found.contains(row)
+        }
+        return keys
     }
 
     /// `nil` if none of the keys is the item's.
@@ -94,6 +104,12 @@ extension SegmentIndex {
 }
 
 extension Tier {
+    /// The second parent of a child, if it has one. O(children)
+    func spill(of child: Int, among parents: Int) -> Int? {
+        guard let place = (0..<spillCount).first(where: { spilled($0) == child }) else { return nil }
+        return (0..<parents).first { spills(of: $0).contains(place) }
+    }
+
     /// The parent that a child belongs to. O(log `parents`).
     func parent(of child: Int, among parents: Int) -> Int {
         var (low, high) = (0, parents - 1)

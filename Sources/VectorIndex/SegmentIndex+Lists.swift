@@ -46,9 +46,9 @@ extension SegmentIndex {
         (ranking.considered, ranking.regions) = (0, regionCount)
         for index in 0..<regionCount {
             let key = scratch.regionKeys[index]
-            let children = lists.children(of: Int(RankKey.row(key)))
-            ranking.considered += children.count
-            lists.add(children, parent: RankKey.floatScore(key), scratch.listTables, to: &scratch.spans)
+            let region = Int(RankKey.row(key))
+            ranking.considered += lists.children(of: region).count
+            lists.add(region, similarity: RankKey.floatScore(key), scratch.listTables, to: &scratch.spans)
         }
         var pool = CandidatePool(keep: listCount, storage: scratch.rowKeys, kernels: kernels)
         scratch.rowKeys = []

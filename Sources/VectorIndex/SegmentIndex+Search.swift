@@ -40,7 +40,7 @@ extension SegmentIndex {
         var result = SegmentSearchResult()
         result.byCode = true
         let prepared = prepare(query, scratch: &scratch)
-        var pool = CandidatePool(keep: plan.candidates, storage: scratch.candidates, kernels: kernels)
+        var pool = CandidatePool(keep: plan.candidates, storage: scratch.candidates, hasTwins: rows.hasTwins, kernels: kernels)
         scratch.candidates = []
         defer { scratch.candidates = pool.storage }
         result.stopped = !scanLists(prepared, limit: limit, plan, admits: admits, pool: &pool, scratch: &scratch, result: &result, shouldStop: shouldStop)
@@ -94,15 +94,13 @@ extension SegmentIndex {
         rankByBytes(above: -.infinity, atMost: plan.rankedLists, query, &ranking, scratch: &scratch)
         let best = scratch.listKeys[..<ranking.ranked].max().map(RankKey.floatScore) ?? 0
         rows.fill(&scratch.rowTables, for: scratch.query, weight: query.weight, reference: best, floats: &scratch.tableFloats, kernels: kernels)
-        var margin = plan.margin
         var (rowsSeen, admittedSeen) = (0, 0)
         while true {
             // What is left of the lists is near enough from this similarity on.
             var bound = -Float.infinity
             if result.listsScanned >= plan.leastLists && admittedSeen >= plan.admittedRows {
-                if admits != nil { margin = plan.margin(limit: limit, seen: rowsSeen, admitted: admittedSeen, index: self) }
-                guard let margin else { return true }
-                if let worst = pool.score(ofRank: limit, copy: &scratch.rowKeys) {
+                guard let margin = plan.margin(after: result.listsScanned, limit: limit, seen: rowsSeen, admitted: admittedSeen, index: self) else { return true }
+                if let worst = pool.score(ofRank: limit, copy: &scratch.rowKeys, &scratch.seen) {
                     let found = scratch.rowTables.similarity(worst)
                     bound = found - margin * gapUnit(query.norm)
                     if plan.isFiltered, let step = plan.step, flattery(limit, query, scratch: &scratch) > 2 * step.flattery * gapUnit(query.norm) {
@@ -113,7 +111,9 @@ extension SegmentIndex {
                 if bound.isNaN { bound = -.infinity }
             }
             let near = gatherLists(above: bound, &ranking, scratch: &scratch)
-            if admits != nil && Self.work(lists: ranking.considered, rows: rowsSeen) > plan.mostWork {
+            // With what is near as things stand, where there is something to tell by.
+            let ahead = bound > -.infinity ? near * count / listCount : 0
+            if admits != nil && Self.work(lists: ranking.considered, rows: rowsSeen + ahead) > plan.mostWork {
                 result.byCode = false
                 return true
             }
@@ -128,13 +128,17 @@ extension SegmentIndex {
                 else { return false }
                 continue
             }
-            var wanted = margin == nil && result.listsScanned < plan.leastLists ? plan.leastLists - result.listsScanned : .max
+            var wanted = plan.margin == nil && result.listsScanned < plan.leastLists ? plan.leastLists - result.listsScanned : .max
             if bound > -.infinity {
                 wanted = plan.mostLists - result.listsScanned
                 if wanted <= 0 { return true }
             }
             let next = min(near, wanted, max(Self.firstLists, result.listsScanned))
             if next < near { keepLargest(next, ofNext: near, from: ranking.scanned, in: &scratch.listKeys) }
+            if next >= Self.manyLists {
+                let taken = ranking.scanned..<ranking.scanned + next
+                unsafe scratch.listKeys.withUnsafeMutableBufferPointer { unsafe $0[taken].sort { RankKey.row($0) < RankKey.row($1) } }
+            }
             let taken = spansOfLists(ranking.scanned..<ranking.scanned + next, admits, query, scratch: &scratch)
             rowsSeen += taken.rows
             admittedSeen += taken.admitted
@@ -157,15 +161,18 @@ extension SegmentIndex {
     /// Lists that are scanned before anything is decided by what they hold.
     static let firstLists = 8
 
+    /// Lists that are worth scanning in the order in which they lie.
+    private static let manyLists = 1_024
+
     /// What was done so far in nanoseconds, roughly.
-    private static func work(lists: Int, rows: Int) -> Int { 20 * lists + 2 * rows }
+    private static func work(lists: Int, rows: Int) -> Int { 20 * lists + 3 * rows }
 
     /// Candidates above which all rows are scored rather.
     private static let mostCandidates = 1 << 16
 
     /// Puts the rows of some of the ranked lists into `scratch.spans`, with the base that their codes are scored from.
     ///
-    /// - Returns: How many rows they hold, and how many admitted ones.
+    /// - Returns: How many rows they hold, and how many admitted ones; those that are in a second list are counted in their first.
     func spansOfLists(_ ranked: Range<Int>, _ admits: RowBitmap?, _ query: PreparedQuery, scratch: inout SearchScratch) -> (rows: Int, admitted: Int) {
         scratch.spans.removeAll(keepingCapacity: true)
         var (seen, admittedSeen) = (0, 0)
@@ -175,14 +182,11 @@ extension SegmentIndex {
             let list = Int(RankKey.row(key))
             let children = rows.children(of: list)
             seen += children.count
-            if let admits {
-                let admitted = admits.count(in: children)
-                guard admitted > 0 else { continue }
-                admittedSeen += admitted
-            }
-            rows.add(children, parent: RankKey.floatScore(key) + shift * lists.bias(list), scratch.rowTables, to: &scratch.spans)
+            let admitted = admits.map { $0.count(in: children) } ?? children.count
+            admittedSeen += admitted
+            rows.add(list, own: admitted > 0, similarity: RankKey.floatScore(key) + shift * lists.bias(list), scratch.rowTables, to: &scratch.spans)
         }
-        return (seen, admits == nil ? seen : admittedSeen)
+        return (seen, admittedSeen)
     }
 
     /// Leaves in `scratch.chosen` the rows that may be hits: of those near enough by their codes, what their bytes say.
@@ -195,9 +199,9 @@ extension SegmentIndex {
     ) -> Bool {
         pool.finish()
         result.codesScanned = pool.scanned
-        guard result.byCode, let step = plan.step, let worst = pool.score(ofRank: limit, copy: &scratch.rowKeys) else {
+        guard result.byCode, let step = plan.step, let worst = pool.score(ofRank: limit, copy: &scratch.rowKeys, &scratch.seen) else {
             scratch.candidateCount = pool.count
-            _ = choose(pool, limit: limit, query, scratch: &scratch)
+            _ = choose(pool, limit: limit, atMost: plan.step == nil ? plan.chosenRows : nil, query, scratch: &scratch)
             return true
         }
         let unit = gapUnit(query.norm)
@@ -206,8 +210,9 @@ extension SegmentIndex {
         for isFirst in [true, false] {
             if !isFirst || (pool.isFull && pool.worst >= bound) {
                 // Rows beyond those that were kept may be as near.
-                let most = max(limit, min(Self.mostCandidates, (admits?.count ?? count) / 8))
-                pool = CandidatePool(keep: most, storage: pool.storage, floor: max(RankKey.score(bound), .min + 1) - 1, kernels: kernels)
+                let most = max(rows.copies * limit, min(Self.mostCandidates, (admits?.count ?? count) / 8))
+                pool = CandidatePool(
+                    keep: most, storage: pool.storage, floor: max(RankKey.score(bound), .min + 1) - 1, hasTwins: rows.hasTwins, kernels: kernels)
                 _ = spansOfLists(0..<scratch.ranking.scanned, admits, query, scratch: &scratch)
                 guard rows.scan(scratch.spans, scratch.rowTables, admits: admits, pool: &pool, kernels: kernels, shouldStop: shouldStop) else { return false }
                 result.codesScanned += pool.scanned
@@ -234,11 +239,17 @@ extension SegmentIndex {
 
     /// Leaves in `scratch.chosen` the candidates that may be hits by what their bytes say.
     ///
+    /// - Parameter most: Rows that are looked at, those best by code; `nil`: all.
     /// - Returns: The similarity by bytes of the `limit`-th best; `nil` if there are no more candidates than that.
-    private func choose(_ pool: CandidatePool, limit: Int, _ query: PreparedQuery, scratch: inout SearchScratch) -> Float? {
+    private func choose(_ pool: CandidatePool, limit: Int, atMost most: Int? = nil, _ query: PreparedQuery, scratch: inout SearchScratch) -> Float? {
         scratch.chosen.removeAll(keepingCapacity: true)
-        scratch.rowKeys.removeAll(keepingCapacity: true)
-        scratch.rowKeys.append(contentsOf: pool.storage[..<pool.count])
+        if let most {
+            let rows = pool.copyBest(most, into: &scratch.rowKeys, &scratch.seen)
+            scratch.rowKeys.removeLast(scratch.rowKeys.count - rows)
+        } else {
+            scratch.rowKeys.removeAll(keepingCapacity: true)
+            pool.copyOnce(into: &scratch.rowKeys, &scratch.seen)
+        }
         rows.score(&scratch.rowKeys, 0..<scratch.rowKeys.count, query: scratch.byteQuery, weight: query.weight, kernels: kernels)
         guard limit < scratch.rowKeys.count else {
             for key in scratch.rowKeys { scratch.chosen.append(RankKey.row(key)) }

@@ -26,6 +26,9 @@ import VectorMath
     nonisolated(unsafe) private let codebookPointer: UnsafeBufferPointer<Float>
     nonisolated(unsafe) private let codePointer: UnsafeBufferPointer<UInt8>
     nonisolated(unsafe) private let codeBiasPointer: UnsafeBufferPointer<UInt8>
+    /// Of each parent, where its children of other parents begin in `spillPointer`; nothing if there are none.
+    nonisolated(unsafe) private let spillStartPointer: UnsafeBufferPointer<UInt32>
+    nonisolated(unsafe) private let spillPointer: UnsafeBufferPointer<UInt32>
     /// What a byte of bias means: lowest + unit · byte.
     private let biasRange: (lowest: Float, unit: Float)
 
@@ -45,13 +48,29 @@ import VectorMath
         unsafe scalePointer = try unsafe file.scales(of: name, count: count)
         unsafe biasPointer = try unsafe file.biases(of: name, count: count)
         unsafe codebookPointer = try unsafe file.elements(of: name + IndexSection.codebooks, as: Float.self, count: dimension * 16)
-        unsafe codePointer = try unsafe file.elements(of: name + IndexSection.codes, as: UInt8.self, count: count * subspaces / 2)
-        unsafe codeBiasPointer = try unsafe file.elements(of: name + IndexSection.codeBiases, as: UInt8.self, count: count)
+        (unsafe spillStartPointer, unsafe spillPointer) = try unsafe Self.spills(name, of: file, count: count, parents: parents)
+        let places = unsafe count + spillPointer.count
+        unsafe codePointer = try unsafe file.elements(of: name + IndexSection.codes, as: UInt8.self, count: places * subspaces / 2)
+        unsafe codeBiasPointer = try unsafe file.elements(of: name + IndexSection.codeBiases, as: UInt8.self, count: places)
         let range = try unsafe file.elements(of: name + IndexSection.codeRange, as: Float.self, count: 2)
         biasRange = unsafe (range[0], range[1])
         guard biasRange.lowest.isFinite, biasRange.unit.isFinite, biasRange.unit >= 0 else {
             throw .malformedSection(path: file.path, section: name + IndexSection.codeRange, reason: "lowest \(biasRange.lowest), unit \(biasRange.unit)")
         }
+    }
+
+    private static func spills(
+        _ name: String, of file: SegmentFile, count: Int, parents: Int
+    ) throws(SegmentError) -> (UnsafeBufferPointer<UInt32>, UnsafeBufferPointer<UInt32>) {
+        let section = name + IndexSection.spills
+        guard file.contains(section) else { return unsafe (UnsafeBufferPointer(start: nil, count: 0), UnsafeBufferPointer(start: nil, count: 0)) }
+        let spills = try unsafe file.elements(of: section, as: UInt32.self)
+        let starts = try unsafe file.elements(of: name + IndexSection.spillStarts, as: UInt32.self, count: parents + 1)
+        let isAscending = (0..<parents).allSatisfy { unsafe starts[$0] <= starts[$0 + 1] }
+        guard isAscending, unsafe starts[0] == 0, unsafe Int(starts[parents]) == spills.count, unsafe spills.count <= count, count < Spills.mostRows, unsafe spills.allSatisfy({ $0 < count }) else {
+            throw unsafe .malformedSection(path: file.path, section: section, reason: "\(spills.count) that are not of \(count) rows, or are not divided")
+        }
+        return unsafe (starts, spills)
     }
 
     /// b of a list for ranking, over |x|². Measured as rows to scan for recall@10 0.95: 0 → 2,526, 0.2 → 2,498, 0.3 → 2,474, 0.5 → 2,798 on
@@ -61,13 +80,24 @@ import VectorMath
     /// What makes the b by which a list is ranked the b of its centre taken as a row.
     static func rowBias(_ metric: Metric) -> Float { metric == .dot ? 0 : 0.5 / rankingBias }
 
+    /// Children of other parents that a parent has besides its own, see ``Spills``.
+    func spills(of parent: Int) -> Range<Int> {
+        unsafe spillStartPointer.isEmpty ? 0..<0 : unsafe Int(spillStartPointer[parent])..<Int(spillStartPointer[parent + 1])
+    }
+    func spilled(_ place: Int) -> Int { unsafe Int(spillPointer[place]) }
+    var spillCount: Int { unsafe spillPointer.count }
+    /// How often a scan offers a child at most.
+    var copies: Int { hasTwins ? 2 : 1 }
+    /// Whether a scan may offer a child twice.
+    var hasTwins: Bool { unsafe !spillPointer.isEmpty }
+
     func children(of parent: Int) -> Range<Int> { unsafe Int(startPointer[parent])..<Int(startPointer[parent + 1]) }
 
     /// Bytes of codes.
     var codeByteCount: Int { unsafe codePointer.count + codeBiasPointer.count }
     /// Bytes of all that a search reads.
     var memoryByteCount: Int {
-        unsafe codeByteCount + bytePointer.count + 4 * (scalePointer.count + biasPointer.count + codebookPointer.count + startPointer.count)
+        unsafe codeByteCount + bytePointer.count + 4 * (scalePointer.count + biasPointer.count + codebookPointer.count + startPointer.count + spillStartPointer.count + spillPointer.count)
     }
 
     // MARK: - By code
@@ -120,15 +150,48 @@ import VectorMath
     private static let longestSpan = 8_192
 
     /// Adds the children of a parent that has the given similarity.
+    ///
+    /// - Parameter own: Whether also those that are not of other parents.
     @inline(__always)
-    func add(_ children: Range<Int>, parent similarity: Float, _ tables: Tables, to spans: inout [Kernels.RowSpan]) {
+    func add(_ parent: Int, own: Bool = true, similarity: Float, _ tables: Tables, to spans: inout [Kernels.RowSpan]) {
         let base = Self.clamped((similarity - tables.reference) / tables.step, to: 1e9)
-        var start = children.lowerBound
-        while start < children.upperBound {
-            let end = min(start + Self.longestSpan, children.upperBound)
-            spans.append(Kernels.RowSpan(start..<end, base: base))
+        let (children, spills) = (children(of: parent), spills(of: parent))
+        if own { add(children, at: children.lowerBound + spills.lowerBound, base: base, to: &spans) }
+        let first = firstSpill
+        add(first + spills.lowerBound..<first + spills.upperBound, at: children.upperBound + spills.lowerBound, base: base, to: &spans)
+    }
+
+    @inline(__always)
+    private func add(_ rows: Range<Int>, at place: Int, base: Int32, to spans: inout [Kernels.RowSpan]) {
+        var start = rows.lowerBound
+        while start < rows.upperBound {
+            let end = min(start + Self.longestSpan, rows.upperBound)
+            spans.append(Kernels.RowSpan(start..<end, at: place + start - rows.lowerBound, base: base))
             start = end
         }
+    }
+
+    /// What the first of all spills is called in a scan: after all that a bitmap of children speaks of.
+    private var firstSpill: Int { (count + 63) / 64 * 64 }
+
+    /// Calls spills what they are, and leaves out those that are not admitted.
+    ///
+    /// - Returns: How many are left.
+    private func resolve(_ keys: inout MutableSpan<UInt64>, _ found: Int, _ admits: RowBitmap?) -> Int {
+        let first = UInt32(firstSpill)
+        var kept = 0
+        for index in 0..<found {
+            var key = keys[index]
+            let row = RankKey.row(key)
+            if row >= first {
+                let child = unsafe spillPointer[Int(row - first)]
+                if let admits, !admits.contains(Int(child)) { continue }
+                key = RankKey.make(RankKey.score(key), child)
+            }
+            keys[kept] = key
+            kept += 1
+        }
+        return kept
     }
 
     /// To the nearest integer within ±`limit`; 0 for what is no number.
@@ -155,10 +218,11 @@ import VectorMath
                 next += 1
             }
             pool.scan(rows) { keys, floor in
-                unsafe kernels.scan(
+                let found = unsafe kernels.scan(
                     codes: span(over: codePointer), biases: span(over: codeBiasPointer), biasWeight: tables.biasWeight,
                     tables: tables.bytes.span.extracting(0..<subspaces * 16), spans: spans.span.extracting(begin..<next),
                     admitted: admitted.span, floor: floor, keys: &keys)
+                return hasTwins ? resolve(&keys, found, admits) : found
             }
         }
         return true

@@ -13,6 +13,8 @@ struct TierWriter: Sendable {
     let starts: [UInt32]
     /// b of what codes describe, over its squared length; `nil`: it is the child's own.
     let describedBias: Float?
+    /// Children that are described from a second parent, too.
+    let spills: Spills?
     /// Children whose codes' error is written.
     let measured: RowBitmap?
 
@@ -47,7 +49,7 @@ struct TierWriter: Sendable {
 
         var offsets: [Float] = []
         var error = 0.0
-        offsets.reserveCapacity(children.count)
+        offsets.reserveCapacity(children.count + (spills?.rows.count ?? 0))
         try writer.beginSection(name + IndexSection.codes)
         try work.forEach(pieces, until: shares.encoded) { encoded($0, quantizer) } take: {
             (part: (codes: [UInt8], offsets: [Float], error: Double)) throws(SegmentError) in
@@ -57,6 +59,10 @@ struct TierWriter: Sendable {
         }
         try writer.endSection()
         try writeOffsets(offsets, into: writer)
+        if let spills {
+            try writer.addSection(name + IndexSection.spillStarts, elements: spills.starts)
+            try writer.addSection(name + IndexSection.spills, elements: spills.rows)
+        }
         if let measured { try writer.addSection(name + IndexSection.error, elements: [Float(error / Double(measured.count))]) }
     }
 
@@ -90,17 +96,12 @@ struct TierWriter: Sendable {
         var parent = parent(of: piece.lowerBound)
         var parentVector = parents.decoded(parent)
         var described = parentVector
-        for child in piece {
-            if child >= Int(starts[parent + 1]) {
-                while child >= Int(starts[parent + 1]) { parent += 1 }
-                parentVector = parents.decoded(parent)
-            }
+        func encode(_ child: Int, isLast: Bool) {
             for element in residual.indices { residual[element] = -parentVector[element] }
             var out = residual.mutableSpan
             children.add(child, to: &out)
             quantizer.encode(residual.span, into: &codes)
             block.add(codes)
-            if measured?.contains(child) ?? false { error += quantizer.squaredError(of: codes, for: residual) }
             if let describedBias {
                 for element in described.indices { described[element] = parentVector[element] }
                 quantizer.add(codes, to: &described)
@@ -108,7 +109,19 @@ struct TierWriter: Sendable {
             } else {
                 offsets.append(biases[child] - parentBiases[parent])
             }
-            if block.isFull || child + 1 == Int(starts[parent + 1]) { block.write(to: &blocks) }
+            if block.isFull || isLast { block.write(to: &blocks) }
+        }
+        for child in piece {
+            if child >= Int(starts[parent + 1]) {
+                while child >= Int(starts[parent + 1]) { parent += 1 }
+                parentVector = parents.decoded(parent)
+            }
+            let isLast = child + 1 == Int(starts[parent + 1])
+            encode(child, isLast: isLast)
+            if measured?.contains(child) ?? false { error += quantizer.squaredError(of: codes, for: residual) }
+            guard isLast, let spills else { continue }
+            let spilled = spills[parent]
+            for child in spilled { encode(Int(child), isLast: child == spilled.last) }
         }
         return (blocks, offsets, error)
     }

@@ -154,4 +154,15 @@ package struct ByteQuery: Sendable {
         scale = step
         for element in bytes.indices { bytes[element] = Int8(bitPattern: unsigned[element] ^ 128) }
     }
+
+    /// Takes one of some vectors.
+    package mutating func set(_ row: Int, of vectors: ByteVectors) {
+        if bytes.count != vectors.dimension {
+            bytes = [Int8](repeating: 0, count: vectors.dimension)
+            unsigned = [UInt8](repeating: 0, count: vectors.dimension)
+        }
+        scale = vectors.scales[row]
+        let first = row * vectors.dimension
+        for element in bytes.indices { bytes[element] = Int8(bitPattern: vectors.bytes[first + element] ^ 128) }
+    }
 }

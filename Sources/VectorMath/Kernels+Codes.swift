@@ -80,9 +80,10 @@ extension Kernels {
     package struct RowSpan: Sendable, BitwiseCopyable {
         @usableFromInline var value: vk_span
 
+        /// - Parameter place: Where the first row's codes and bias stand.
         @inlinable
-        package init(_ rows: Range<Int>, base: Int32) {
-            value = vk_span(begin: UInt32(rows.lowerBound), end: UInt32(rows.upperBound), base: base)
+        package init(_ rows: Range<Int>, at place: Int, base: Int32) {
+            value = vk_span(begin: UInt32(rows.lowerBound), end: UInt32(rows.upperBound), place: UInt32(place), base: base)
         }
 
         @inlinable
@@ -94,12 +95,12 @@ extension Kernels {
     /// A row's score is its span's base, plus the sum of its codes' table entries, less bias · `biasWeight` / 4096 (rounded down).
     ///
     /// - Parameters:
-    ///   - codes: 4 · groups bytes a row, in blocks: every 16 rows of a span from its first on, and what is left. A block of w rows is `[groups, 4 · w]`:
+    ///   - codes: 4 · groups bytes a place, in blocks: every 16 rows of a span from its first on, and what is left. A block of w rows is `[groups, 4 · w]`:
     ///     byte 4·j + t of group g holds subspace 8·g + t of its row j in the low nibble and subspace 8·g + 4 + t in the high nibble.
-    ///   - biases: One a row.
+    ///   - biases: One a place.
     ///   - tables: `[groups · 8, 16]`.
     ///   - spans: Rows as they were laid out, or whole blocks of those; empty ones too.
-    ///   - admitted: Bit i of word w admits row 64·w + i; empty admits all rows.
+    ///   - admitted: Bit i of word w admits row 64·w + i; rows beyond are admitted. A span is of the former or of the latter.
     ///   - floor: Scores up to it are left out.
     ///   - keys: Output, with room for all rows of the spans and 15 more.
     /// - Returns: How many rows are reported.
@@ -109,14 +110,15 @@ extension Kernels {
     ) -> Int {
         let groups = tables.count / (Self.groupSubspaces * 16)
         precondition(groups > 0 && tables.count == groups * Self.groupSubspaces * 16, "tables of \(tables.count) bytes")
-        let rowCount = codes.count / (groups * 4)
-        precondition(codes.count == rowCount * groups * 4, "\(codes.count) bytes of codes in \(groups) groups")
-        precondition(biases.count >= rowCount, "\(biases.count) biases for \(rowCount) rows")
-        precondition(admitted.isEmpty || admitted.count * 64 >= rowCount, "\(admitted.count) words for \(rowCount) rows")
+        let places = codes.count / (groups * 4)
+        precondition(codes.count == places * groups * 4, "\(codes.count) bytes of codes in \(groups) groups")
+        precondition(biases.count >= places, "\(biases.count) biases for \(places) places")
+        let admittedRows = admitted.count * 64
         var spanRows = 0
         for index in spans.indices {
             let span = spans[index].value
-            precondition(span.begin <= span.end && Int(span.end) <= rowCount, "rows \(span.begin)..<\(span.end) of \(rowCount)")
+            precondition(span.begin <= span.end && Int(span.place) + Int(span.end - span.begin) <= places, "rows \(span.begin)..<\(span.end) at \(span.place) of \(places)")
+            precondition(Int(span.begin) >= admittedRows || Int(span.end) <= admittedRows, "rows \(span.begin)..<\(span.end), admitted of \(admittedRows)")
             spanRows += Int(span.end - span.begin)
         }
         precondition(keys.count >= spanRows + 15, "room for \(keys.count) keys of \(spanRows) rows")
@@ -128,7 +130,7 @@ extension Kernels {
                             unsafe keys.withUnsafeMutableBufferPointer { keys in
                                 var arguments = unsafe vk_codes(
                                     codes: codes.baseAddress, groups: groups, biases: biases.baseAddress, bias_weight: biasWeight,
-                                    tables: tables.baseAddress, admitted: admitted.isEmpty ? nil : admitted.baseAddress)
+                                    tables: tables.baseAddress, admitted: admitted.isEmpty ? nil : admitted.baseAddress, admitted_rows: admittedRows)
                                 let items = unsafe spans.bindMemory(to: vk_span.self)
                                 return unsafe table.pointee.scan(&arguments, items.baseAddress, items.count, floor, keys.baseAddress)
                             }
@@ -141,15 +143,15 @@ extension Kernels {
 }
 
 /// A score and a row in one integer: larger keys are better, of equal scores the smaller row.
-package enum RankKey {
+public enum RankKey {
     @inlinable @inline(__always)
-    package static func make(_ score: Int32, _ row: UInt32) -> UInt64 {
+    public static func make(_ score: Int32, _ row: UInt32) -> UInt64 {
         UInt64(UInt32(bitPattern: score) ^ 0x8000_0000) << 32 | UInt64(~row)
     }
 
     /// With a score that is a float; NaN has no place.
     @inlinable @inline(__always)
-    package static func make(_ score: Float, _ row: UInt32) -> UInt64 {
+    public static func make(_ score: Float, _ row: UInt32) -> UInt64 {
         // Flipping the sign bit, or all bits of a negative number, makes floats compare as integers.
         let bits = score.bitPattern
         let ordered = bits >> 31 == 0 ? bits | 0x8000_0000 : ~bits
@@ -157,11 +159,11 @@ package enum RankKey {
     }
 
     @inlinable @inline(__always)
-    package static func row(_ key: UInt64) -> UInt32 { ~UInt32(truncatingIfNeeded: key) }
+    public static func row(_ key: UInt64) -> UInt32 { ~UInt32(truncatingIfNeeded: key) }
     @inlinable @inline(__always)
-    package static func score(_ key: UInt64) -> Int32 { Int32(bitPattern: UInt32(key >> 32) ^ 0x8000_0000) }
+    public static func score(_ key: UInt64) -> Int32 { Int32(bitPattern: UInt32(key >> 32) ^ 0x8000_0000) }
     @inlinable @inline(__always)
-    package static func floatScore(_ key: UInt64) -> Float {
+    public static func floatScore(_ key: UInt64) -> Float {
         let ordered = UInt32(key >> 32)
         return Float(bitPattern: ordered >> 31 == 1 ? ordered & 0x7fff_ffff : ~ordered)
     }

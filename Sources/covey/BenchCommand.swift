@@ -26,6 +26,7 @@ struct BenchCommand: AsyncParsableCommand {
     @Flag(help: "Measure searches under filters of several shares and places, at the first setting of --sweep (default: the defaults).") var filters = false
     @Option(help: "Rows of a list on average.") var listSize: Int?
     @Option(help: "4-bit codes of a vector, a multiple of 8.") var subspaces: Int?
+    @Flag(inversion: .prefixedNo, help: "Put each row into a second list, too. Default: where that pays.") var spills: Bool?
 
     func run() async throws {
         guard let metric = Metric(rawValue: metric) else {
@@ -45,6 +46,7 @@ struct BenchCommand: AsyncParsableCommand {
         if let sweep { options.sweep = try sweep.split(separator: ",").map(Self.effort) }
         if let listSize { options.parameters.listSize = listSize }
         options.parameters.subspaces = subspaces
+        options.parameters.spills = spills
         do {
             try Bench(options).run(.standard)
         } catch {

@@ -113,7 +113,8 @@ private func safetensors() -> [UInt8] {
 // MARK: Segments
 
 private func segments() -> [[UInt8]] {
-    [(40, 3, Metric.cosine, VectorDatatype.float32), (30, 2, .euclid, .int8), (30, 4, .dot, .float16)].compactMap { count, dimension, metric, datatype in
+    [(40, 3, Metric.cosine, VectorDatatype.float32, false), (30, 2, .euclid, .int8, false), (30, 4, .dot, .float16, false), (40, 3, .euclid, .float32, true)].compactMap {
+        count, dimension, metric, datatype, spills in
         var random = SplitMix64(seed: 5)
         var vectors = (0..<count * dimension).map { _ in Float(Int(random.next() % 200)) - 100 }
         if metric == .cosine {
@@ -130,7 +131,9 @@ private func segments() -> [[UInt8]] {
         let rows = VectorSource(count: count) { row, out in
             for element in 0..<dimension { out[element] = stored[row * dimension + element] }
         }
-        guard (try? IndexBuilder(dimension: dimension, metric: metric, datatype: datatype, seed: 1).build(rows, into: writer)) != nil, (try? writer.finish()) != nil
+        var parameters = IndexParameters()
+        if spills { (parameters.spills, parameters.listSize) = (true, 8) }
+        guard (try? IndexBuilder(dimension: dimension, metric: metric, datatype: datatype, parameters: parameters, seed: 1).build(rows, into: writer)) != nil, (try? writer.finish()) != nil
         else { return nil }
         return FileManager.default.contents(atPath: path).map(Array.init)
     }

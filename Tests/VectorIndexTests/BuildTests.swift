@@ -30,7 +30,9 @@ struct BuildTests {
         let files = try [1, 2, 3, 8].map { threads in
             let path = folder.url.appendingPathComponent("\(threads)").path
             let writer = try SegmentWriter(path: path)
-            _ = try IndexBuilder(dimension: shape.dimension, metric: metric).build(source(vectors, shape.dimension), into: writer, threads: threads)
+            var parameters = IndexParameters()
+            if shape.count == 700 { parameters.spills = true }
+            _ = try IndexBuilder(dimension: shape.dimension, metric: metric, parameters: parameters).build(source(vectors, shape.dimension), into: writer, threads: threads)
             _ = try writer.finish()
             return try Data(contentsOf: URL(filePath: path))
         }

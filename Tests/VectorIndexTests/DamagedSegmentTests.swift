@@ -52,14 +52,16 @@ private let hostileWords: [UInt32] = [
 
 @Suite("a damaged segment")
 struct DamagedSegmentTests {
-    private typealias Shape = (count: Int, dimension: Int, metric: Metric, datatype: VectorDatatype)
+    private typealias Shape = (count: Int, dimension: Int, metric: Metric, datatype: VectorDatatype, spills: Bool)
 
     private static let shapes: [Shape] = [
-        (700, 17, .cosine, .float32), (700, 17, .dot, .float16), (33, 2, .euclid, .float32), (2_000, 50, .euclid, .float32), (1_100, 17, .cosine, .int8),
+        (700, 17, .cosine, .float32, false), (700, 17, .dot, .float16, false), (33, 2, .euclid, .float32, false), (2_000, 50, .euclid, .float32, false),
+        (1_100, 17, .cosine, .int8, false), (1_100, 17, .cosine, .float32, true),
     ]
     /// Small enough to try everything. From 1,000 rows on there is a calibration.
     private static let small: [Shape] = [
-        (40, 3, .cosine, .float32), (30, 4, .dot, .float16), (30, 2, .euclid, .uint8), (30, 9, .cosine, .int8), (1_000, 1, .euclid, .int8),
+        (40, 3, .cosine, .float32, false), (30, 4, .dot, .float16, false), (30, 2, .euclid, .uint8, false), (30, 9, .cosine, .int8, false),
+        (1_000, 1, .euclid, .int8, false), (40, 3, .euclid, .float32, true),
     ]
 
     private func built(_ shape: Shape) throws -> BuiltSegment {
@@ -71,7 +73,10 @@ struct DamagedSegmentTests {
         case .uint8: whole.map(\.magnitude)
         }
         let stored = try shape.datatype.stored(numbers)
-        return try BuiltSegment(stored, dimension: shape.dimension, metric: shape.metric, datatype: shape.datatype)
+        var parameters = IndexParameters()
+        // As many lists as a few rows can have.
+        if shape.spills { (parameters.spills, parameters.listSize) = (true, 8) }
+        return try BuiltSegment(stored, dimension: shape.dimension, metric: shape.metric, datatype: shape.datatype, parameters: parameters)
     }
 
     /// What is wrong with a file, which names it.
@@ -159,7 +164,7 @@ struct DamagedSegmentTests {
     }
 
     @Test("a wrong file whose checksums are right is refused or searched without harm", arguments: shapes, Array(1...6) as [UInt64])
-    func wrong(shape: (count: Int, dimension: Int, metric: Metric, datatype: VectorDatatype), seed: UInt64) throws {
+    func wrong(shape: (count: Int, dimension: Int, metric: Metric, datatype: VectorDatatype, spills: Bool), seed: UInt64) throws {
         let segment = try built(shape)
         let sound = try Sections(segment.path)
         #expect(try sound.file == [UInt8](Data(contentsOf: URL(fileURLWithPath: segment.path))))

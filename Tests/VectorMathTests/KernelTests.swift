@@ -79,7 +79,11 @@ struct KernelTests {
         let biases = (0..<rowCount).map { _ in UInt8.random(in: 0...255, using: &random) }
         let admitted = (0..<(rowCount + 63) / 64).map { _ in random.next() & random.next() }
         let bounds = ((0..<5).map { _ in Int(random.next() % UInt64(rowCount + 1)) } + [0, rowCount]).sorted()
-        let spans = zip(bounds, bounds.dropFirst()).map { Kernels.RowSpan($0..<$1, base: Int32.random(in: -900...900, using: &random)) }
+        // Every other span is of rows that the bitmap does not speak of.
+        let spans = zip(bounds, bounds.dropFirst()).enumerated().map { number, places in
+            let shift = number % 2 == 0 ? 0 : admitted.count * 64 + 5
+            return Kernels.RowSpan(places.0 + shift..<places.1 + shift, at: places.0, base: Int32.random(in: -900...900, using: &random))
+        }
         let mean = Int32(shape.groups * 8 * 127)
         for floor in [Int32.min, 0, mean, mean + 300, .max] {
             for (mask, weight) in [([], 0), (admitted, 4_096), (admitted, -20_000)] as [([UInt64], Int32)] {
@@ -93,6 +97,11 @@ struct KernelTests {
                 }
                 #expect(results[0] == results[1])
                 #expect(results[0].allSatisfy { RankKey.score($0) > floor })
+                for key in results[0] where !mask.isEmpty {
+                    let row = Int(RankKey.row(key))
+                    let isAdmitted = row >= mask.count * 64 || mask[row / 64] >> UInt64(row % 64) & 1 == 1
+                    #expect(isAdmitted)
+                }
                 #expect(floor > .min || !mask.isEmpty || results[0].count == rowCount)
             }
         }
@@ -110,7 +119,7 @@ struct KernelTests {
         let tables = (0..<16).flatMap { subspace in (0..<16).map { UInt8($0 == subspace ? subspace * 2 : 0) } }
         var biases = [UInt8](repeating: 0, count: 40)
         (biases[5], biases[22], biases[23]) = (10, 20, 1)
-        let spans = [Kernels.RowSpan(4..<24, base: 100)]
+        let spans = [Kernels.RowSpan(4..<24, at: 4, base: 100)]
         var keys = [UInt64](repeating: 0, count: 35)
         var out = keys.mutableSpan
         let count = reference.scan(

@@ -15,9 +15,9 @@
 
 typedef enum { VK_PORTABLE = 0, VK_AVX2 = 1, VK_AVX512 = 2 } vk_level;
 
-// Rows begin..<end, scored from `base` on; they are as they were laid out, or whole blocks of those.
+// Rows begin..<end, whose codes stand at `place` and after it, scored from `base` on; they are as they were laid out, or whole blocks of those.
 typedef struct {
-    uint32_t begin, end;
+    uint32_t begin, end, place;
     int32_t base;
 } vk_span;
 
@@ -27,13 +27,14 @@ typedef struct {
     // 4·j + t of group g holds subspace 8·g + t of its row j in the low nibble and subspace 8·g + 4 + t in the high nibble.
     const uint8_t *codes;
     size_t groups;
-    // One byte a row: what is taken off its sum, in units of `bias_weight` / 4096.
+    // One byte a place: what is taken off its sum, in units of `bias_weight` / 4096.
     const uint8_t *biases;
     int32_t bias_weight;
     // `[groups · 8, 16]`: what each code of each subspace adds.
     const uint8_t *tables;
-    // Bit i: whether row i may be reported; null admits all.
+    // Bit i: whether row i may be reported; null admits all. Spans are below `admitted_rows`, or beyond: then all of their rows may.
     const uint64_t *admitted;
+    size_t admitted_rows;
 } vk_codes;
 
 // Byte vectors and what they are compared with.
