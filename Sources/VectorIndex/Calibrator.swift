@@ -181,17 +181,16 @@ struct Calibrator: Sendable {
         let codeGaps = trials.flatMap(\.codeGaps).sorted()
         let slopes = slopes(trials).map { slope in
             let listGaps = trials.flatMap { trial in trial.gaps.indices.map { (gap: trial.gap($0, slope), rank: trial.listRanks[$0]) } }.sorted { $0.gap < $1.gap }
-            let regionGaps = trials.flatMap { trial in trial.gaps.indices.map { (gap: trial.regionGaps[$0], list: trial.gap($0, slope)) } }.sorted { $0.gap > $1.gap }
-            return Slope(slope: slope, listGaps: listGaps, regionGaps: regionGaps)
+            return Slope(slope: slope, listGaps: listGaps)
         }
-        return Self.recalls.map { step($0, of: trials, codeGaps, slopes) }
+        let regionGaps = trials.indices.flatMap { trial in trials[trial].gaps.indices.map { (gap: trials[trial].regionGaps[$0], trial: trial, neighbour: $0) } }.sorted { $0.gap > $1.gap }
+        return Self.recalls.map { step($0, of: trials, codeGaps, slopes, regionGaps) }
     }
 
-    /// All neighbours' gaps, see ``Trial/gap(_:_:)``, ascending; of regions descending, beside those of their lists.
+    /// All neighbours' gaps, see ``Trial/gap(_:_:)``, ascending.
     private struct Slope {
         var slope: Float
         var listGaps: [(gap: Float, rank: Int)]
-        var regionGaps: [(gap: Float, list: Float)]
     }
 
     /// A slope with the margin and the lists at most that reach a recall at the least cost, and that cost: lists of all queries counted.
@@ -214,8 +213,10 @@ struct Calibrator: Sendable {
         return [0, 0.125, 0.25, 0.5, 1, 2, 4].map { $0 * max(0, falls[falls.count / 2]) }
     }
 
-    /// - Parameter codeGaps: Of all neighbours, ascending.
-    private func step(_ recall: Float, of trials: [Trial], _ codeGaps: [Float], _ slopes: [Slope]) -> Calibration.Step {
+    /// - Parameters: Of all neighbours, by code ascending, of regions descending.
+    private func step(
+        _ recall: Float, of trials: [Trial], _ codeGaps: [Float], _ slopes: [Slope], _ regionGaps: [(gap: Float, trial: Int, neighbour: Int)]
+    ) -> Calibration.Step {
         func quantile<Number: Comparable>(_ numbers: [Number], _ share: Float) -> Number {
             let sorted = numbers.sorted()
             return sorted[min(sorted.count - 1, Int((Float(sorted.count) * share).rounded(.up)))]
@@ -245,7 +246,8 @@ struct Calibrator: Sendable {
         let cheapest = choices.map(\.cost).min()!
         let choice = choices.first { Float($0.cost) <= Self.enoughCost * Float(cheapest) }!
         let (slope, most, margin) = (choice.slope, choice.most, choice.margin)
-        let regionMargin = slope.regionGaps.lazy.filter { $0.list <= margin }.dropFirst(Int(Float(slope.regionGaps.count) * missed * Self.regionShare)).first?.gap ?? 0
+        let regionMargin = regionGaps.lazy.filter { trials[$0.trial].gap($0.neighbour, slope.slope) <= margin }
+            .dropFirst(Int(Float(regionGaps.count) * missed * Self.regionShare)).first?.gap ?? 0
         let candidates = counted.map { trial in trial.rowGaps.count { $0 <= codeMargin } }
         var step = Calibration.Step(
             margin: margin, slope: slope.slope, mostLists: Float(most), codeMargin: codeMargin, flattery: max(0, quantile(trials.map(\.flattery), 0.99)),

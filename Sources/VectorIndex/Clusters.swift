@@ -15,8 +15,8 @@ struct Clusters {
     /// The regions' and the lists' centres.
     private(set) var regions: ByteVectors
     private(set) var lists: ByteVectors
-    /// Rows' second lists, if they have any.
-    private(set) var spills: Spills?
+    /// Of each list the rows that it is the second list of, see ``Spills``; `nil` where rows are in one list.
+    private(set) var spills: Groups?
 
     /// Lists that a row may move to at least: those of its region and of the nearest others.
     private static let neighbours = 400
@@ -49,10 +49,7 @@ struct Clusters {
         let listsOfRegion = Groups(try work.assign(centresOfLists, to: centres, until: BuildShare.passes), count: centres.count)
         let centresOfRegions = try work.means(of: centresOfLists, in: listsOfRegion, previous: centres, until: BuildShare.passes)
         // Rows go to the nearest of many lists.
-        let inRegions = (0..<centres.count).flatMap { listsOfRegion[$0] }
-        var starts: [UInt32] = [0]
-        for region in 0..<centres.count { starts.append(starts[region] + UInt32(listsOfRegion[region].count)) }
-        let near = NearLists(regions: centresOfRegions, lists: centresOfLists.picked(inRegions[...]), starts: starts)
+        let near = NearLists(regions: centresOfRegions, lists: centresOfLists.picked(listsOfRegion.members[...]), starts: listsOfRegion.starts)
         var secondListOfRow = [UInt32](repeating: .max, count: vectors.count)
         try work.forEach(Self.pieces(members, of: max(4, BuildWork.pieceProducts / (4_096 * vectors.dimension))), until: BuildShare.clusters) { piece in
             var scratch = NearLists.Scratch()
@@ -70,7 +67,7 @@ struct Clusters {
         lists = ByteVectors(dimension: vectors.dimension, capacity: near.lists.count)
         order.reserveCapacity(vectors.count)
         for region in 0..<near.regions.count {
-            let filled = (Int(starts[region])..<Int(starts[region + 1])).filter { !rowsOfList[$0].isEmpty }
+            let filled = (Int(near.starts[region])..<Int(near.starts[region + 1])).filter { !rowsOfList[$0].isEmpty }
             guard !filled.isEmpty else { continue }
             regionStarts.append(UInt32(lists.count))
             regions.append(region, of: near.regions)
@@ -86,10 +83,10 @@ struct Clusters {
         var pay = parameters.spills
         if pay == nil { pay = try Spills.pay(vectors, near, first: listOfRow, second: secondListOfRow, queries: heldOut, work) }
         guard pay == true, lists.count > 1, vectors.count < Spills.mostRows else { return }
-        spills = Spills(order.map { row in
+        spills = Groups(order.map { row in
             let second = secondListOfRow[Int(row)]
             return second == .max ? second : kept[Int(second)]
-        }, lists: lists.count)
+        }, count: lists.count)
     }
 
     /// The list that holds a row: the last that begins at or before it. O(log lists).

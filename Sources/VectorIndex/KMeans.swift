@@ -49,9 +49,9 @@ package struct KMeans {
 
 /// The members of each group, ascending.
 struct Groups: Sendable {
-    /// Group g has the members `starts[g]..<starts[g + 1]`.
-    private var starts: [UInt32]
-    private var members: [UInt32]
+    /// Group g has the members `starts[g]..<starts[g + 1]` of `members`.
+    private(set) var starts: [UInt32]
+    private(set) var members: [UInt32]
     var count: Int { starts.count - 1 }
 
     /// - Parameter groups: That of each member; members of groups from `count` on are left out.

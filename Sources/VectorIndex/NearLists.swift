@@ -12,6 +12,7 @@ struct NearLists: Sendable {
     private let (regionNorms, listNorms): ([Float], [Float])
     /// ``RankKey`` of all, without scores.
     private let (regionKeys, listKeys): ([UInt64], [UInt64])
+    private let zeros: [Float]
     /// Regions that are looked into.
     private let regionsPerRow: Int
 
@@ -32,14 +33,9 @@ struct NearLists: Sendable {
     }
 
     init(regions: ByteVectors, lists: ByteVectors, starts: [UInt32]) {
-        func halfNorms(_ vectors: ByteVectors) -> [Float] {
-            (0..<vectors.count).map { row in
-                let vector = vectors.decoded(row)
-                return Kernels.best.dot(vector.span, vector.span) / 2
-            }
-        }
         (self.regions, self.lists, self.starts) = (regions, lists, starts)
-        (regionNorms, listNorms) = (halfNorms(regions), halfNorms(lists))
+        zeros = [Float](repeating: 0, count: lists.dimension)
+        (regionNorms, listNorms) = (regions.halfNorms(0..<regions.count), lists.halfNorms(0..<lists.count))
         regionKeys = (0..<UInt32(regions.count)).map { RankKey.make(Int32(0), $0) }
         listKeys = (0..<UInt32(lists.count)).map { RankKey.make(Int32(0), $0) }
         regionsPerRow = min(regions.count, max(1, (Self.compared * regions.count + lists.count - 1) / lists.count))
@@ -83,8 +79,7 @@ struct NearLists: Sendable {
         for element in rest.indices { rest[element] = vector[element] - rest[element] }
         let square = kernels.dot(rest.span, rest.span)
         guard square > 0, square.isFinite else { return (first, .max) }
-        let zeros = [Float](repeating: 0, count: vectors.dimension)
-        scratch.difference = zeros
+        if scratch.difference.isEmpty { scratch.difference = zeros }
         scratch.query.set(rest.span, less: zeros.span, difference: &scratch.difference, kernels: kernels)
         scratch.along.removeAll(keepingCapacity: true)
         scratch.along.append(contentsOf: scratch.keys)

@@ -11,9 +11,9 @@ struct SearchPlan {
     var regionMargin: Float = 0
     /// Lists that are ranked by their bytes at first.
     var rankedLists: Int
-    /// Lists are scanned whose best rows are expected at most so far below the rows found, see ``Calibration``; shrinks as `marginStep` says. `nil`: the least do.
-    var margin: Float?
-    /// Whose margin it is.
+    /// Whether the least lists are all.
+    var isFixed = false
+    /// Lists are scanned whose best rows are expected at most its margin below the rows found, see ``Calibration``; `nil`: all of a segment too small for a calibration.
     private var marginStep: Calibration.Step?
     /// Lists that are scanned at most.
     var mostLists = Int.max
@@ -27,17 +27,14 @@ struct SearchPlan {
     var admittedRows: Int
     /// Candidates kept: rows that codes choose to be scored by their bytes, each counted twice where it may be in two lists.
     var candidates: Int
-    /// Rows that codes choose where no margin by code says which.
-    var chosenRows: Int { candidates / rowCopies }
-    private let rowCopies: Int
     /// Expected recall.
     var recall: Float?
     private var target: Float = 0
 
     init(_ effort: SearchEffort, limit: Int, index: SegmentIndex, admitted: Int) {
-        rowCopies = index.rows.copies
         if let probes = effort.probes {
             candidates = index.rows.copies * max(limit, effort.candidates ?? Self.candidates(index.metric, limit))
+            isFixed = true
             leastLists = min(max(1, probes), index.listCount)
             // Codes choose twice as many lists as wanted, bytes among those.
             rankedLists = 2 * leastLists + 16
@@ -51,8 +48,6 @@ struct SearchPlan {
             let step = index.calibration?.step(recall: target, limit: limit, depth: depth)
             candidates = index.rows.copies * max(limit, effort.candidates ?? Self.candidates(index.metric, limit))
             if effort.candidates == nil, let step { candidates = Self.candidates(step, limit, index) }
-            // A segment too small for a calibration is searched whole.
-            margin = step?.margin ?? .infinity
             marginStep = step
             regionMargin = step?.regionMargin ?? .infinity
             // Under a filter the lists near the query may be those that hold nothing admitted.
@@ -68,9 +63,7 @@ struct SearchPlan {
     }
 
     init(_ step: Calibration.Step, limit: Int, index: SegmentIndex) {
-        rowCopies = index.rows.copies
         candidates = Self.candidates(step, limit, index)
-        margin = step.margin
         marginStep = step
         regionMargin = step.regionMargin
         mostLists = max(1, Int(step.mostLists))
@@ -80,20 +73,23 @@ struct SearchPlan {
     }
 
     init(lists: Int, candidates: Int, index: SegmentIndex) {
-        rowCopies = index.rows.copies
         self.candidates = index.rows.copies * candidates
+        isFixed = true
         leastLists = lists
         rankedLists = lists
         regionMargin = .infinity
         admittedRows = 0
     }
 
-    /// The margin after so many lists.
+    /// The margin after so many lists; `nil`: they are enough.
     ///
-    /// - Parameters: Of their rows; where a filter admits so many of them: near to the query it may admit more, or less, than elsewhere.
-    func margin(after lists: Int, limit: Int, seen: Int, admitted: Int, index: SegmentIndex) -> Float? {
-        guard let margin, margin < .infinity else { return margin }
-        guard admitted > 0, admitted < seen, let calibration = index.calibration else { return marginStep?.margin(after: lists) ?? margin }
+    /// - Parameters:
+    ///   - seen: Rows of these lists.
+    ///   - admitted: How many of them a filter admits, if there is one: near to the query it may admit more, or less, than elsewhere.
+    func margin(after lists: Int, limit: Int, seen: Int, admitted: Int?, index: SegmentIndex) -> Float? {
+        if isFixed { return nil }
+        guard let marginStep else { return .infinity }
+        guard let admitted, admitted > 0, let calibration = index.calibration else { return marginStep.margin(after: lists) }
         return calibration.step(recall: target, limit: limit, depth: Double(limit) * Double(seen) / Double(admitted)).margin(after: lists)
     }
 

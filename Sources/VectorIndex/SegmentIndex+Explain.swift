@@ -85,15 +85,9 @@ extension SegmentIndex {
         _ = spansOfLists(0..<scratch.ranking.scanned, admits, prepare(query, scratch: &scratch), scratch: &scratch)
         var all = CandidatePool(keep: rows.copies * count, storage: [], hasTwins: rows.hasTwins, kernels: kernels)
         guard rows.scan(scratch.spans, scratch.rowTables, admits: admits, pool: &all, kernels: kernels, shouldStop: shouldStop) else { return nil }
-        var keys = all.storage[..<all.count].sorted(by: >)
-        var found = RowBitmap(rowCount: count)
-        // Of a row that two lists have the better.
-        keys.removeAll { key in
-            let row = Int(RankKey.row(key))
-            defer { found.insert(row) }
-            return found.contains(row)
-        }
-        return keys
+        var keys: [UInt64] = []
+        let found = all.copyBest(count, into: &keys, &scratch.seen)
+        return Array(keys[..<found])
     }
 
     /// `nil` if none of the keys is the item's.

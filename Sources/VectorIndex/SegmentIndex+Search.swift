@@ -99,7 +99,9 @@ extension SegmentIndex {
             // What is left of the lists is near enough from this similarity on.
             var bound = -Float.infinity
             if result.listsScanned >= plan.leastLists && admittedSeen >= plan.admittedRows {
-                guard let margin = plan.margin(after: result.listsScanned, limit: limit, seen: rowsSeen, admitted: admittedSeen, index: self) else { return true }
+                guard let margin = plan.margin(
+                    after: result.listsScanned, limit: limit, seen: rowsSeen, admitted: admits == nil ? nil : admittedSeen, index: self)
+                else { return true }
                 if let worst = pool.score(ofRank: limit, copy: &scratch.rowKeys, &scratch.seen) {
                     let found = scratch.rowTables.similarity(worst)
                     bound = found - margin * gapUnit(query.norm)
@@ -128,17 +130,13 @@ extension SegmentIndex {
                 else { return false }
                 continue
             }
-            var wanted = plan.margin == nil && result.listsScanned < plan.leastLists ? plan.leastLists - result.listsScanned : .max
+            var wanted = plan.isFixed && result.listsScanned < plan.leastLists ? plan.leastLists - result.listsScanned : .max
             if bound > -.infinity {
                 wanted = plan.mostLists - result.listsScanned
                 if wanted <= 0 { return true }
             }
             let next = min(near, wanted, max(Self.firstLists, result.listsScanned))
             if next < near { keepLargest(next, ofNext: near, from: ranking.scanned, in: &scratch.listKeys) }
-            if next >= Self.manyLists {
-                let taken = ranking.scanned..<ranking.scanned + next
-                unsafe scratch.listKeys.withUnsafeMutableBufferPointer { unsafe $0[taken].sort { RankKey.row($0) < RankKey.row($1) } }
-            }
             let taken = spansOfLists(ranking.scanned..<ranking.scanned + next, admits, query, scratch: &scratch)
             rowsSeen += taken.rows
             admittedSeen += taken.admitted
@@ -160,9 +158,6 @@ extension SegmentIndex {
 
     /// Lists that are scanned before anything is decided by what they hold.
     static let firstLists = 8
-
-    /// Lists that are worth scanning in the order in which they lie.
-    private static let manyLists = 1_024
 
     /// What was done so far in nanoseconds, roughly.
     private static func work(lists: Int, rows: Int) -> Int { 20 * lists + 3 * rows }
@@ -201,7 +196,7 @@ extension SegmentIndex {
         result.codesScanned = pool.scanned
         guard result.byCode, let step = plan.step, let worst = pool.score(ofRank: limit, copy: &scratch.rowKeys, &scratch.seen) else {
             scratch.candidateCount = pool.count
-            _ = choose(pool, limit: limit, atMost: plan.step == nil ? plan.chosenRows : nil, query, scratch: &scratch)
+            _ = choose(pool, limit: limit, atMost: plan.step == nil ? plan.candidates / rows.copies : nil, query, scratch: &scratch)
             return true
         }
         let unit = gapUnit(query.norm)

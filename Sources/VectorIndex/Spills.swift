@@ -6,24 +6,10 @@ import VectorMath
 /// It is the one with the least |x − c|² + λ · (r·(x − c))² / |r|², where r is what separates the row x from its own list's centre (SOAR: Sun et al.,
 /// "SOAR: improved indexing for approximate nearest neighbor search", NeurIPS 2023): where the first centre says little about the row, because the query lies in r's direction, the second
 /// says much. Rows that are their list's centre have none.
-struct Spills: Sendable {
-    /// List l has the rows `starts[l]..<starts[l + 1]` of `rows` besides its own.
-    private(set) var starts: [UInt32] = [0]
-    /// Of each list ascending.
-    private(set) var rows: [UInt32] = []
-
+enum Spills {
     /// λ. Counted on a million sentences, rows to scan for recall@10 0.90, 0.95, 0.99 with one list a row 5,900, 20,200, 177,000, with two and 0, 1, 1.5 here 2,900, 8,100, 91,700; 2,000, 4,400, 24,500;
     /// 2,000, 4,300, 23,700.
     static let weight: Float = 1.5
-
-    /// - Parameter second: Of each row its second list; from `lists` on: none.
-    init(_ second: [UInt32], lists: Int) {
-        let groups = Groups(second, count: lists)
-        for list in 0..<lists {
-            rows += groups[list]
-            starts.append(UInt32(rows.count))
-        }
-    }
 
     /// A scan numbers rows and spills in 32 bits.
     static let mostRows = Int(UInt32.max) / 2 - 64
@@ -45,12 +31,7 @@ struct Spills: Sendable {
             try work.advance(to: BuildShare.spills)
             return false
         }
-        let halfNorms = try work.joined(BuildWork.pieces(vectors.count, of: piece), count: vectors.count, until: BuildShare.clusters) { piece in
-            piece.map { row in
-                let vector = vectors.decoded(row)
-                return Kernels.best.dot(vector.span, vector.span) / 2
-            }
-        }
+        let halfNorms = try work.joined(BuildWork.pieces(vectors.count, of: piece), count: vectors.count, until: BuildShare.clusters) { vectors.halfNorms($0) }
         let ranks = try work.joined(BuildWork.pieces(queries.count, of: 1), count: queries.count * neighbours, until: BuildShare.spills) { piece in
             var (query, keys) = (ByteQuery(), [UInt64]())
             query.set(queries[piece.lowerBound], of: vectors)
@@ -92,6 +73,4 @@ struct Spills: Sendable {
         }
         return keys.map { Int(RankKey.row($0)) }
     }
-
-    subscript(list: Int) -> ArraySlice<UInt32> { rows[Int(starts[list])..<Int(starts[list + 1])] }
 }

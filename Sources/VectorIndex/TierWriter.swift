@@ -13,8 +13,8 @@ struct TierWriter: Sendable {
     let starts: [UInt32]
     /// b of what codes describe, over its squared length; `nil`: it is the child's own.
     let describedBias: Float?
-    /// Children that are described from a second parent, too.
-    let spills: Spills?
+    /// Of each parent the children that are described from it, too.
+    let spills: Groups?
     /// Children whose codes' error is written.
     let measured: RowBitmap?
 
@@ -49,7 +49,7 @@ struct TierWriter: Sendable {
 
         var offsets: [Float] = []
         var error = 0.0
-        offsets.reserveCapacity(children.count + (spills?.rows.count ?? 0))
+        offsets.reserveCapacity(children.count + (spills?.members.count ?? 0))
         try writer.beginSection(name + IndexSection.codes)
         try work.forEach(pieces, until: shares.encoded) { encoded($0, quantizer) } take: {
             (part: (codes: [UInt8], offsets: [Float], error: Double)) throws(SegmentError) in
@@ -61,7 +61,7 @@ struct TierWriter: Sendable {
         try writeOffsets(offsets, into: writer)
         if let spills {
             try writer.addSection(name + IndexSection.spillStarts, elements: spills.starts)
-            try writer.addSection(name + IndexSection.spills, elements: spills.rows)
+            try writer.addSection(name + IndexSection.spills, elements: spills.members)
         }
         if let measured { try writer.addSection(name + IndexSection.error, elements: [Float(error / Double(measured.count))]) }
     }

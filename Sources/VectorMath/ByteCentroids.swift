@@ -14,11 +14,9 @@ package struct ByteCentroids: Sendable {
         dimension = vectors.dimension
         scales = vectors.scales
         bytes = vectors.bytes.map { Int8(bitPattern: $0 ^ 128) }
-        halfNorms.reserveCapacity(count)
+        halfNorms = vectors.halfNorms(0..<vectors.count)
         offsets.reserveCapacity(count)
         for centroid in 0..<vectors.count {
-            let values = vectors.decoded(centroid)
-            halfNorms.append(Kernels.best.dot(values.span, values.span) / 2)
             offsets.append(128 * bytes[centroid * dimension..<(centroid + 1) * dimension].reduce(0) { $0 + Int32($1) })
         }
     }

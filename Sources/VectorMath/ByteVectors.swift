@@ -123,6 +123,14 @@ package struct ByteVectors: Sendable {
             bytes.span.extracting(start + elements.lowerBound..<start + elements.upperBound), times: scales[row] * factor, to: &sum)
     }
 
+    /// |x|²/2 of some vectors.
+    package func halfNorms(_ rows: Range<Int>) -> [Float] {
+        rows.map { row in
+            let vector = decoded(row)
+            return Kernels.best.dot(vector.span, vector.span) / 2
+        }
+    }
+
     /// What the bytes of a vector stand for.
     package func decoded(_ row: Int) -> [Float] {
         var vector = [Float](repeating: 0, count: dimension)

@@ -142,7 +142,7 @@ extension Kernels {
     }
 }
 
-/// A score and a row in one integer: larger keys are better, of equal scores the smaller row.
+/// Public, as the compiler does not inline `package` functions of another module. A score and a row in one integer: larger keys are better, of equal scores the smaller row.
 public enum RankKey {
     @inlinable @inline(__always)
     public static func make(_ score: Int32, _ row: UInt32) -> UInt64 {
