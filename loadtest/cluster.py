@@ -78,20 +78,24 @@ def hops(before, after, calls):
     return used["coordinator"], sum(time for name, time in used.items() if name.startswith("shard"))
 
 
-def by_h2load(cluster, folder, connections, streams, seconds):
-    """Searches/s, p50 and p99 in ms, failures, and the hops' time: the same search over and over, as fast as answers come."""
+def by_h2load(cluster, folder, connections, streams, seconds, batch=0):
+    """Searches/s, p50 and p99 of a request in ms, failures, and the hops' time: the same request over and over, as fast as answers come.
+
+    It has one search, or `batch` different ones."""
     query = folder / "query"
-    query.write_text(json.dumps({"query": vectors(1, seed=3)[0], "limit": 10}))
+    searches = [{"query": vector, "limit": 10} for vector in vectors(max(batch, 1), seed=3)]
+    query.write_text(json.dumps({"searches": searches} if batch else searches[0]))
     times = folder / "times"
     times.unlink(missing_ok=True)
     before = processor_seconds(cluster)
     subprocess.run(
         ["h2load", "-t1", f"-c{connections}", f"-m{streams}", "-D", str(seconds), "-d", query, "-H", "content-type: application/json",
-         f"--log-file={times}", cluster.url + "/collections/bench/points/query"], check=True, stdout=subprocess.DEVNULL)
+         f"--log-file={times}", cluster.url + "/collections/bench/points/query" + ("/batch" if batch else "")], check=True, stdout=subprocess.DEVNULL)
     after = processor_seconds(cluster)
     rows = [line.split() for line in times.read_text().splitlines()]
     good = sorted(int(row[2]) / 1e3 for row in rows if row[1] == "200")
-    return len(good) / seconds, good[len(good) // 2], good[len(good) * 99 // 100], len(rows) - len(good), *hops(before, after, len(good))
+    count = len(good) * len(searches)
+    return count / seconds, good[len(good) // 2], good[len(good) * 99 // 100], len(rows) - len(good), *hops(before, after, count)
 
 
 def by_driver(cluster, seconds):
@@ -135,6 +139,8 @@ def main():
     cases = [
         ("one search at a time", lambda cluster, folder: by_h2load(cluster, folder, 1, 1, options.seconds)),
         ("64 at a time, 8 connections", lambda cluster, folder: by_h2load(cluster, folder, 8, 8, options.seconds)),
+        ("batches of 100, one at a time", lambda cluster, folder: by_h2load(cluster, folder, 1, 1, options.seconds, batch=100)),
+        ("batches of 100, 4 at a time", lambda cluster, folder: by_h2load(cluster, folder, 4, 1, options.seconds, batch=100)),
         (f"{RATE} a second, all different", lambda cluster, folder: by_driver(cluster, options.seconds)),
     ]
     found, profiles = {}, {}

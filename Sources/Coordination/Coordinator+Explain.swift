@@ -24,9 +24,7 @@ extension Coordinator {
         let targets = byShard.keys.sorted().map { plan.targets[$0] }
         let replies = await fanOut.ask(targets) { (target, context) throws(ClusterError) -> ExplainReply in
             let ids = byShard[target.place]!
-            var search = found.request
-            search.shard = target.shard
-            let reply = try await target.service.explain(ExplainRequest(search: search, ids: ids), context: context)
+            let reply = try await target.service.explain(ExplainRequest(shard: target.shard, search: found.search, ids: ids), context: context)
             guard reply.explanations.map(\.id) == ids else { throw ClusterError(.internal, "explained other points than those asked") }
             return reply
         }

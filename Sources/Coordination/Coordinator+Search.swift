@@ -11,52 +11,137 @@ extension Coordinator {
     /// - Throws: `notFound` if there is no such collection; `invalidArgument` naming field, limit and value; `unavailable`
     ///   naming the shards if none answered, or if one did not and the policy is to fail; `cancelled`.
     package func search(_ query: SearchQuery, in name: CollectionName, context: CallContext) async throws(ClusterError) -> SearchAnswer {
+        try await search([query], in: name, context: context)[0]
+    }
+
+    /// The same for several queries: each gets the answer that it would get alone, but one that fails fails all.
+    ///
+    /// They go to the shards in groups, each with one call a shard for the hits and one for what is handed out of them.
+    package func search(_ queries: [SearchQuery], in name: CollectionName, context: CallContext) async throws(ClusterError) -> [SearchAnswer] {
         let started = clock.now()
         let tenant = ("tenant", metrics.tenantLabel(context.tenant.rawValue))
         do throws(ClusterError) {
-            let answer = try await search(query, in: name, started: started, context: context)
-            let outcome = ("outcome", answer.coverage.isComplete ? "complete" : "partial")
-            metrics.counter("covey_searches_total", help: "Searches of collections, by outcome.", labels: [tenant, outcome]).add()
-            metrics.histogram("covey_search_seconds", help: "Time of searches of collections.", labels: [tenant]).observe(answer.took)
-            if !answer.coverage.isComplete { log(answer.coverage, of: name, context) }
-            return answer
+            for (number, query) in queries.enumerated() { try naming(number, of: queries) { () throws(ClusterError) in try checkBounds(query) } }
+            let answers = try await search(groups(queries), of: queries, in: name, started: started, context: context)
+            for answer in answers {
+                let outcome = ("outcome", answer.coverage.isComplete ? "complete" : "partial")
+                metrics.counter("covey_searches_total", help: "Searches of collections, by outcome.", labels: [tenant, outcome]).add()
+                metrics.histogram("covey_search_seconds", help: "Time of searches of collections.", labels: [tenant]).observe(answer.took)
+                if !answer.coverage.isComplete { log(answer.coverage, of: name, context) }
+            }
+            return answers
         } catch {
-            metrics.counter("covey_searches_total", help: "Searches of collections, by outcome.", labels: [tenant, ("outcome", "failed")]).add()
+            metrics.counter("covey_searches_total", help: "Searches of collections, by outcome.", labels: [tenant, ("outcome", "failed")]).add(queries.count)
             throw error
         }
     }
 
+    // MARK: - Groups
+
+    /// Hits that shards return to the searches of one group, at most, unless it is one search: they are held in memory from each shard.
+    private static let groupHits = 10_000
+    /// Bytes of the vectors of a group. Reason: a shard computes for milliseconds on what arrives in one.
+    private static let groupBytes = 512 << 10
+    private static let groupSearches = 64
+    /// Groups of one request at work at a time. Reason: so many cores of a shard are busy with it, and it has one request's place.
+    private static let groupsAtOnce = 4
+
+    /// Numbers of queries that travel together: they want the same of their points, under the same policy.
+    private func groups(_ queries: [SearchQuery]) -> [[Int]] {
+        struct Kind: Hashable {
+            var payload: PayloadSelection
+            var withVector: Bool
+            var partial: PartialPolicy
+        }
+        var groups: [[Int]] = []
+        var open: [Kind: (group: Int, hits: Int, bytes: Int)] = [:]
+        for (number, query) in queries.enumerated() {
+            let kind = Kind(payload: query.withPayload, withVector: query.withVector, partial: query.partial)
+            // Of duplicates, deeper rounds ask for more.
+            let (hits, bytes) = ((query.offset + query.limit) * (query.collapseDuplicates ? 8 : 1), query.vector.count * 4)
+            if let last = open[kind], last.hits + hits <= Self.groupHits, last.bytes + bytes <= Self.groupBytes, groups[last.group].count < Self.groupSearches {
+                groups[last.group].append(number)
+                open[kind] = (last.group, last.hits + hits, last.bytes + bytes)
+            } else {
+                open[kind] = (groups.count, hits, bytes)
+                groups.append([number])
+            }
+        }
+        return groups
+    }
+
     private func search(
-        _ query: SearchQuery, in name: CollectionName, started: ContinuousClock.Instant, context: CallContext
-    ) async throws(ClusterError) -> SearchAnswer {
-        try checkBounds(query)
+        _ groups: [[Int]], of queries: [SearchQuery], in name: CollectionName, started: ContinuousClock.Instant, context: CallContext
+    ) async throws(ClusterError) -> [SearchAnswer] {
+        if groups.count == 1, groups[0].count == queries.count { return try await search(groups[0], of: queries, in: name, started: started, context: context) }
+        var answers = [SearchAnswer?](repeating: nil, count: queries.count)
+        let failure = await withTaskGroup(of: (Int, Result<[SearchAnswer], ClusterError>).self) { tasks -> ClusterError? in
+            for number in 0..<groups.count + Self.groupsAtOnce {
+                if number >= Self.groupsAtOnce, let (done, result) = await tasks.next() {
+                    switch result {
+                    case .success(let found): for (query, answer) in zip(groups[done], found) { answers[query] = answer }
+                    case .failure(let error):
+                        tasks.cancelAll()
+                        return error
+                    }
+                }
+                guard number < groups.count else { continue }
+                tasks.addTask {
+                    let result: Result<[SearchAnswer], ClusterError>
+                    do throws(ClusterError) {
+                        result = .success(try await self.search(groups[number], of: queries, in: name, started: started, context: context))
+                    } catch { result = .failure(error) }
+                    return (number, result)
+                }
+            }
+            return nil
+        }
+        if let failure { throw failure }
+        return answers.map { $0! }
+    }
+
+    private func search(
+        _ group: [Int], of all: [SearchQuery], in name: CollectionName, started: ContinuousClock.Instant, context: CallContext
+    ) async throws(ClusterError) -> [SearchAnswer] {
+        let queries = group.map { all[$0] }
+        let partial = queries[0].partial
         var plan = try await plan(of: name, context: context)
         let end = deadline(context, configuration.readTimeout)
         let margin = min(configuration.mergeMargin, started.duration(to: end) / 4)
-        let fanOut = fanOut("search", of: plan, context, deadline: end - margin, partial: query.partial)
+        // Many take longer than one: they are late by what many take.
+        let fanOut = fanOut(queries.count == 1 ? "search" : "search_many", of: plan, context, deadline: end - margin, partial: partial)
 
         for _ in 0..<Self.splitRounds {
-            let found = await nearest(query, try prepared(query.vector, for: plan.schema), plan, fanOut)
-            if let fresh = try await renewed(plan, found.gaps, context) {
+            var vectors: [[Float]] = []
+            for number in group {
+                vectors.append(try naming(number, of: all) { () throws(ClusterError) in try prepared(all[number].vector, for: plan.schema) })
+            }
+            let found = await nearest(queries, vectors, plan, fanOut)
+            // Gaps are those of whole shards: in the last round, of all searches that were in it.
+            if let fresh = try await renewed(plan, found.flatMap(\.gaps), context) {
                 plan = fresh
                 continue
             }
-            try requireUsable(found.gaps, of: plan, partial: query.partial)
+            for found in found { try requireUsable(found.gaps, of: plan, partial: partial) }
 
-            let page = found.hits.dropFirst(query.offset)
-            var answer = await fetchWinners(page, of: found, query, plan, fanOut: self.fanOut("fetch", of: plan, context, deadline: end, partial: query.partial))
-            if let divided = divided(plan, after: answer.gaps.map { ($0.shard, $0.reason) }) {
+            let winners = await fetchWinners(
+                found, queries, plan, fanOut: self.fanOut("fetch", of: plan, context, deadline: end, partial: partial))
+            if let divided = divided(plan, after: winners.flatMap(\.gaps).map { ($0.shard, $0.reason) }) {
                 plan = divided
                 continue
             }
-            // A shard that found hits and then could not hand them out has not answered.
-            answer.gaps.removeAll { gap in found.gaps.contains { $0.shard == gap.shard } }
-            try requireUsable(found.gaps + answer.gaps, of: plan, partial: query.partial)
-            let gaps = judged(found.gaps + answer.gaps, query, found.request.vector, answer.hits, plan)
-            let coverage = coverage(of: plan, work: found.work, gaps: gaps, unverified: found.unverified)
-            let explanations = await explain(query, plan, found, answer.hits, fanOut: self.fanOut("explain", of: plan, context, deadline: end))
-            return SearchAnswer(
-                hits: answer.hits, coverage: coverage, superseded: answer.superseded, took: started.duration(to: clock.now()), explanations: explanations)
+            var answers: [SearchAnswer] = []
+            for (query, (found, winners)) in zip(queries, zip(found, winners)) {
+                // A shard that found hits and then could not hand them out has not answered.
+                let missing = found.gaps + winners.gaps.filter { gap in !found.gaps.contains { $0.shard == gap.shard } }
+                try requireUsable(missing, of: plan, partial: partial)
+                let gaps = judged(missing, query, found.search.vector, winners.hits, plan)
+                let coverage = coverage(of: plan, work: found.work, gaps: gaps, unverified: found.unverified)
+                let explanations = await explain(query, plan, found, winners.hits, fanOut: self.fanOut("explain", of: plan, context, deadline: end))
+                answers.append(SearchAnswer(
+                    hits: winners.hits, coverage: coverage, superseded: winners.superseded, took: started.duration(to: clock.now()), explanations: explanations))
+            }
+            return answers
         }
         throw ClusterError(.aborted, "the shards of \"\(name)\" keep splitting")
     }
@@ -68,169 +153,15 @@ extension Coordinator {
         return try await replan(plan, context: context)
     }
 
-    // MARK: - Finding
-
-    struct Found {
-        /// What every shard was asked, in the last round.
-        var request: SearchRequest
-        var hits: [RankedHit]
-        /// What each shard found, by place.
-        var byShard: [[Hit]]
-        /// By place; `nil` for the shards in `gaps`.
-        var work: [SearchWork?]
-        var gaps: [Coverage.Gap]
-        var unverified: [Coverage.Unverified] = []
-
-        /// Leaves in ``byShard`` what was not a candidate yet: a shard's candidates are its first hits.
-        mutating func take(_ candidates: ArraySlice<RankedHit>) {
-            let last = Dictionary(candidates.map { ($0.place, $0.hit) }) { $1 }
-            for (place, hit) in last { byShard[place] = Array(byShard[place].drop { $0 != hit }.dropFirst()) }
-        }
-
-        /// What is left of the shards that are not silent, the best first; nothing of it is left afterwards.
-        mutating func rest(without silent: Set<ShardID>, _ plan: CollectionPlan) -> [RankedHit] {
-            var ranked = RankedHits(capacity: .max, metric: plan.schema.metric)
-            for target in plan.targets where !silent.contains(target.shard) { ranked.merge(byShard[target.place], from: target.place) }
-            byShard = byShard.map { _ in [] }
-            return ranked.hits
-        }
-    }
-
-    /// Hits ranked over all shards, the query's offset included, and spare ones that take the places of those that change meanwhile.
-    private func nearest(_ query: SearchQuery, _ vector: [Float], _ plan: CollectionPlan, _ fanOut: FanOut) async -> Found {
-        let wanted = query.offset + query.limit
-        // Chunks that say the same usually come in twos; where that is not enough, deeper rounds follow.
-        var depth = query.collapseDuplicates ? wanted * 2 : wanted
-        var spent = SearchWork()
-        while true {
-            var request = SearchRequest(
-                shard: plan.targets[0].shard, vector: vector, limit: depth, filter: query.filter, scoreThreshold: query.scoreThreshold,
-                effort: query.effort)
-            if request.filter?.isEmpty == true { request.filter = nil }
-            let template = request
-            let replies = await fanOut.ask(plan.targets) { (target, context) throws(ClusterError) -> SearchReply in
-                var request = template
-                request.shard = target.shard
-                return try await target.service.search(request, context: context)
-            }
-            var ranked = RankedHits(capacity: query.collapseDuplicates ? .max : depth * 2, metric: plan.schema.metric)
-            var work = [SearchWork?](repeating: nil, count: plan.targets.count)
-            var byShard = [[Hit]](repeating: [], count: plan.targets.count)
-            var gaps: [Coverage.Gap] = []
-            var isExhausted = true
-            let reasons = fanOut.unverified.all
-            var unverified: [Coverage.Unverified] = []
-            var answers: [(target: ShardTarget, reply: SearchReply)] = []
-            for (target, result) in zip(plan.targets, replies) {
-                switch result.flatMap({ checked($0, target) }) {
-                case .success(let reply):
-                    ranked.merge(reply.hits, from: target.place)
-                    work[target.place] = reply.work
-                    byShard[target.place] = reply.hits
-                    plan.note(points: reply.work.pointsHeld, in: target.shard)
-                    answers.append((target, reply))
-                    if reply.hits.count >= depth { isExhausted = false }
-                    if let reason = reasons[target.shard] {
-                        unverified.append(Coverage.Unverified(shard: target.shard, reason: reason, position: reply.position, age: reply.age))
-                    }
-                case .failure(let error): gaps.append(plan.gap(target, error))
-                }
-            }
-            noteOutlines(answers, plan)
-            var hits = ranked.hits
-            if query.collapseDuplicates {
-                // Of what lies beyond the first `depth`, a shard may have left out better ones.
-                hits = RankedHits.collapsed(isExhausted ? hits : Array(hits.prefix(depth)))
-            }
-            if !query.collapseDuplicates || hits.count >= wanted || isExhausted || depth >= configuration.maximumLimit * 4 || Task.isCancelled {
-                // Rounds before the last one cost work too, but saw no other points.
-                if let first = work.firstIndex(where: { $0 != nil }) {
-                    work[first]!.codesScanned += spent.codesScanned
-                    work[first]!.candidatesRescored += spent.candidatesRescored
-                    work[first]!.listsScanned += spent.listsScanned
-                }
-                return Found(request: template, hits: hits, byShard: byShard, work: work, gaps: gaps, unverified: unverified)
-            }
-            for work in work { if let work { spent += work } }
-            depth = min(depth * 4, configuration.maximumLimit * 4)
-        }
-    }
-
-    /// A reply counts only for exactly the range that the layout gives its shard: then the answered ranges can neither overlap
-    /// nor leave out a part that no gap names (protocol, H13).
-    private func checked(_ reply: SearchReply, _ target: ShardTarget) -> Result<SearchReply, ClusterError> {
-        guard reply.range == target.range else {
-            return .failure(ClusterError(
-                .failedPrecondition, "searched hashes \(fixedHex(reply.range.first))…\(fixedHex(reply.range.last)), "
-                    + "the layout says \(fixedHex(target.range.first))…\(fixedHex(target.range.last))"))
-        }
-        return .success(reply)
-    }
-
-    // MARK: - Fetching
-
-    private struct Winners {
-        var hits: [ScoredPoint]
-        var superseded: Int
-        var gaps: [Coverage.Gap]
-    }
-
-    /// Hands out the first of `candidates` up to the query's limit, each in the version that was scored.
-    ///
-    /// Those that were overwritten or deleted meanwhile are left out, and the next candidates take their places.
-    private func fetchWinners(
-        _ candidates: ArraySlice<RankedHit>, of found: Found, _ query: SearchQuery, _ plan: CollectionPlan, fanOut: FanOut
-    ) async -> Winners {
-        guard query.withPayload != .none || query.withVector else {
-            let hits = candidates.prefix(query.limit).map {
-                ScoredPoint(point: StoredPoint(id: $0.hit.id, version: $0.hit.version), score: $0.hit.score)
-            }
-            return Winners(hits: hits, superseded: 0, gaps: [])
-        }
-        var winners = Winners(hits: [], superseded: 0, gaps: [])
-        var rest = candidates
-        var found = found
-        found.take(found.hits[...])
-        // Each round uses candidates up, and those of a shard that fails are used up at once.
-        while winners.hits.count < query.limit, !Task.isCancelled {
-            if rest.isEmpty, !winners.gaps.isEmpty, !query.collapseDuplicates {
-                // The spare ones were not enough for the places of whole shards.
-                rest = found.rest(without: Set(winners.gaps.map(\.shard)), plan)[...]
-            }
-            guard !rest.isEmpty else { break }
-            let wanted = rest.prefix(query.limit - winners.hits.count)
-            rest = rest.dropFirst(wanted.count)
-            let byShard = Dictionary(grouping: wanted, by: \.place)
-            let targets = byShard.keys.sorted().map { plan.targets[$0] }
-            let replies = await fanOut.ask(targets) { (target, context) throws(ClusterError) -> FetchReply in
-                let versions = byShard[target.place]!.map { PointVersion(id: $0.hit.id, version: $0.hit.version) }
-                let request = FetchRequest(
-                    shard: target.shard, selection: .versions(versions), withPayload: query.withPayload, withVector: query.withVector)
-                return try await target.service.fetch(request, context: context)
-            }
-            var points: [PointID: StoredPoint] = [:]
-            for (target, result) in zip(targets, replies) {
-                switch result {
-                case .success(let reply):
-                    for point in reply.points { points[point.id] = point }
-                case .failure(let error):
-                    winners.gaps.append(plan.gap(target, ClusterError(error.code, "fetching payloads: \(error.message)", successor: error.successor)))
-                    rest = rest.filter { $0.place != target.place }[...]
-                }
-            }
-            let silent = Set(winners.gaps.map(\.shard))
-            for candidate in wanted {
-                if let point = points[candidate.hit.id] {
-                    winners.hits.append(ScoredPoint(point: point, score: candidate.hit.score))
-                } else if !silent.contains(plan.targets[candidate.place].shard) {
-                    winners.superseded += 1
-                }
-            }
-        }
-        return winners
-    }
-
     // MARK: - Bounds and coverage
+
+    /// Says which one of several queries an error is of.
+    private func naming<Value>(_ number: Int, of queries: [SearchQuery], _ body: () throws(ClusterError) -> Value) throws(ClusterError) -> Value {
+        do throws(ClusterError) { return try body() } catch {
+            guard queries.count > 1 else { throw error }
+            throw ClusterError(error.code, "searches[\(number)]: \(error.message)")
+        }
+    }
 
     private func checkBounds(_ query: SearchQuery) throws(ClusterError) {
         guard (1...configuration.maximumLimit).contains(query.limit) else {

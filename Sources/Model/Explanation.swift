@@ -34,14 +34,16 @@ package enum SearchStep: String, Hashable, Sendable, CaseIterable {
 
 /// Which points a search is to be explained for.
 package struct ExplainRequest: Hashable, Sendable {
-    package var search: SearchRequest
+    package var shard: ShardID
+    package var search: ShardSearch
     /// At most ``maximumCount``.
     package var ids: [PointID]
 
     /// Reason: each costs the scores of the lists probed; a person asks about one.
     package static let maximumCount = 16
 
-    package init(search: SearchRequest, ids: [PointID]) {
+    package init(shard: ShardID, search: ShardSearch, ids: [PointID]) {
+        self.shard = shard
         self.search = search
         self.ids = ids
     }

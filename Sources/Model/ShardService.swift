@@ -91,8 +91,8 @@ package struct SearchEffort: Hashable, Sendable {
     }
 }
 
-package struct SearchRequest: Hashable, Sendable {
-    package var shard: ShardID
+/// The nearest points of a shard, as one search wants them.
+package struct ShardSearch: Hashable, Sendable {
     /// `[dimension]`; of unit length when the metric is cosine.
     package var vector: [Float]
     package var limit: Int
@@ -101,10 +101,7 @@ package struct SearchRequest: Hashable, Sendable {
     package var scoreThreshold: Float?
     package var effort: SearchEffort
 
-    package init(
-        shard: ShardID, vector: [Float], limit: Int, filter: Filter? = nil, scoreThreshold: Float? = nil, effort: SearchEffort = SearchEffort()
-    ) {
-        self.shard = shard
+    package init(vector: [Float], limit: Int, filter: Filter? = nil, scoreThreshold: Float? = nil, effort: SearchEffort = SearchEffort()) {
         self.vector = vector
         self.limit = limit
         self.filter = filter
@@ -113,25 +110,49 @@ package struct SearchRequest: Hashable, Sendable {
     }
 }
 
+/// Searches of one shard that are answered from one snapshot of it, all or none.
+package struct SearchRequest: Hashable, Sendable {
+    package var shard: ShardID
+    /// 1…``maximumCount``.
+    package var searches: [ShardSearch]
+
+    /// Reason: they keep one thread of the node until the last is done, and a reply has the hits of all.
+    package static let maximumCount = 256
+
+    package init(shard: ShardID, _ searches: [ShardSearch]) {
+        self.shard = shard
+        self.searches = searches
+    }
+}
+
 package struct SearchReply: Hashable, Sendable {
-    /// Best first, in the total order of ``Hit``.
-    package var hits: [Hit]
+    package struct Result: Hashable, Sendable {
+        /// Best first, in the total order of ``Hit``.
+        package var hits: [Hit]
+        package var work: SearchWork
+
+        package init(hits: [Hit], work: SearchWork) {
+            self.hits = hits
+            self.work = work
+        }
+    }
+
+    /// In the order of the request's searches.
+    package var results: [Result]
     /// The part of the hash space that was searched.
     package var range: HashRange
-    package var work: SearchWork
     /// Log position and manifest version that the answer reflects.
     package var position: UInt64
     package var manifestVersion: UInt64
     /// Time since the store last confirmed that nothing newer was committed; `nil` if it never did.
     package var age: Duration?
 
-    package init(hits: [Hit], range: HashRange, work: SearchWork, position: UInt64, manifestVersion: UInt64, age: Duration? = nil) {
-        self.age = age
-        self.hits = hits
+    package init(results: [Result], range: HashRange, position: UInt64, manifestVersion: UInt64, age: Duration? = nil) {
+        self.results = results
         self.range = range
-        self.work = work
         self.position = position
         self.manifestVersion = manifestVersion
+        self.age = age
     }
 }
 

@@ -119,24 +119,26 @@ package final class ShardNode: ShardService {
     package func search(_ request: SearchRequest, context: CallContext) async throws(ClusterError) -> SearchReply {
         let start = ContinuousClock.now
         defer { environment.searchSeconds.observe(start.duration(to: .now)) }
+        guard (1...SearchRequest.maximumCount).contains(request.searches.count) else {
+            throw ClusterError(.invalidArgument, "searches must be 1…\(SearchRequest.maximumCount), found \(request.searches.count)")
+        }
         return try await reading(request.shard, context) { shard throws(ClusterError) in
-            try Self.check(request, shard.schema)
+            for (number, search) in request.searches.enumerated() { try Self.check(search, shard.schema, "searches[\(number)].") }
             let snapshot = try await shard.snapshot(for: context)
             let age = shard.age
             let (environment, metric) = (environment, shard.schema.metric)
-            let outcome = try await environment.compute(context) { stop throws(ClusterError) in
+            let results = try await environment.compute(context) { stop throws(ClusterError) in
                 try snapshot.search(
-                    request, metric: metric, exactScanThreshold: environment.configuration.exactScanThreshold,
+                    request.searches, metric: metric, exactScanThreshold: environment.configuration.exactScanThreshold,
                     codesScanned: environment.codesScanned, stop: stop)
             }
-            return SearchReply(
-                hits: outcome.hits, range: shard.range, work: outcome.work, position: snapshot.position, manifestVersion: snapshot.manifestVersion, age: age)
+            return SearchReply(results: results, range: shard.range, position: snapshot.position, manifestVersion: snapshot.manifestVersion, age: age)
         }
     }
 
     package func explain(_ request: ExplainRequest, context: CallContext) async throws(ClusterError) -> ExplainReply {
-        try await reading(request.search.shard, context) { shard throws(ClusterError) in
-            try Self.check(request.search, shard.schema)
+        try await reading(request.shard, context) { shard throws(ClusterError) in
+            try Self.check(request.search, shard.schema, "search.")
             guard request.ids.count <= ExplainRequest.maximumCount else {
                 throw ClusterError(.invalidArgument, "ids: \(ExplainRequest.maximumCount) points can be explained at a time, found \(request.ids.count)")
             }
@@ -320,17 +322,17 @@ package final class ShardNode: ShardService {
     /// Most hits or points of one reply. Reason: bounds the memory of a reply.
     package static let maximumLimit = 100_000
 
-    private static func check(_ request: SearchRequest, _ schema: CollectionSchema) throws(ClusterError) {
-        guard request.vector.count == schema.dimension else {
-            throw ClusterError(.invalidArgument, "vector: expected \(schema.dimension) dimensions, found \(request.vector.count)")
+    private static func check(_ search: ShardSearch, _ schema: CollectionSchema, _ path: String) throws(ClusterError) {
+        guard search.vector.count == schema.dimension else {
+            throw ClusterError(.invalidArgument, "\(path)vector: expected \(schema.dimension) dimensions, found \(search.vector.count)")
         }
-        if let place = request.vector.firstIndex(where: { !$0.isFinite }) {
-            throw ClusterError(.invalidArgument, "vector[\(place)] is \(request.vector[place]), which is not finite")
+        if let place = search.vector.firstIndex(where: { !$0.isFinite }) {
+            throw ClusterError(.invalidArgument, "\(path)vector[\(place)] is \(search.vector[place]), which is not finite")
         }
-        try check(limit: request.limit)
+        try check(limit: search.limit, path)
     }
 
-    private static func check(limit: Int) throws(ClusterError) {
-        guard (0...maximumLimit).contains(limit) else { throw ClusterError(.invalidArgument, "limit must be 0…\(maximumLimit), found \(limit)") }
+    private static func check(limit: Int, _ path: String = "") throws(ClusterError) {
+        guard (0...maximumLimit).contains(limit) else { throw ClusterError(.invalidArgument, "\(path)limit must be 0…\(maximumLimit), found \(limit)") }
     }
 }

@@ -11,7 +11,7 @@ extension ShardSnapshot {
         _ request: ExplainRequest, metric: Metric, exactScanThreshold: Int, codesScanned: borrowing Atomic<UInt64>, stop: StopSignal
     ) throws(ClusterError) -> [Explanation] {
         let search = request.search
-        let hits = try self.search(search, metric: metric, exactScanThreshold: exactScanThreshold, codesScanned: codesScanned, stop: stop).hits
+        let hits = try self.search([search], metric: metric, exactScanThreshold: exactScanThreshold, codesScanned: codesScanned, stop: stop)[0].hits
         var (explanations, marks): ([Explanation], [Int: Hit]) = ([], [:])
         for id in request.ids {
             guard let found = locate(id) else {
@@ -79,7 +79,7 @@ extension ShardSnapshot {
     }
 
     /// Where each of `marks` stands among all admitted points in the total order of ``Hit``.
-    private func exactRanks(_ marks: [Int: Hit], _ search: SearchRequest, _ metric: Metric, _ stop: StopSignal) throws(ClusterError) -> [Int: Rank] {
+    private func exactRanks(_ marks: [Int: Hit], _ search: ShardSearch, _ metric: Metric, _ stop: StopSignal) throws(ClusterError) -> [Int: Rank] {
         guard !marks.isEmpty else { return [:] }
         let marks = Array(marks)
         var before = [Int](repeating: 0, count: marks.count)

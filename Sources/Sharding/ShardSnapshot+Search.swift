@@ -4,30 +4,38 @@ import VectorIndex
 import VectorMath
 
 extension ShardSnapshot {
-    struct SearchOutcome: Sendable {
-        var hits: [Hit]
-        var work: SearchWork
-    }
-
-    /// The best hits over everything that can be read: the tail exactly, segments by code or exactly.
+    /// The best hits of each search over everything that can be read: the tail exactly, segments by code or exactly.
     ///
     /// - Parameters:
     ///   - exactScanThreshold: Admitted rows of a segment up to which they are all scored exactly.
     ///   - codesScanned: Counts along.
-    /// - Throws: `dataLoss` for an unreadable payload that the filter needs; the reason of `stop`.
+    /// - Throws: `dataLoss` for an unreadable payload that a filter needs; the reason of `stop`.
     func search(
-        _ request: SearchRequest, metric: Metric, exactScanThreshold: Int, codesScanned: borrowing Atomic<UInt64>, stop: StopSignal
-    ) throws(ClusterError) -> SearchOutcome {
-        var work = SearchWork(pointsHeld: pointCount, pointsUnreadable: unreadableCount)
-        var nearest = Nearest(limit: request.limit, metric: metric, threshold: request.scoreThreshold)
+        _ searches: [ShardSearch], metric: Metric, exactScanThreshold: Int, codesScanned: borrowing Atomic<UInt64>, stop: StopSignal
+    ) throws(ClusterError) -> [SearchReply.Result] {
         var scratch = SearchScratch.borrow()
         defer { SearchScratch.giveBack(scratch) }
+        var results: [SearchReply.Result] = []
+        results.reserveCapacity(searches.count)
+        for search in searches {
+            results.append(try self.search(
+                search, metric: metric, exactScanThreshold: exactScanThreshold, codesScanned: codesScanned, scratch: &scratch, stop: stop))
+        }
+        return results
+    }
+
+    func search(
+        _ search: ShardSearch, metric: Metric, exactScanThreshold: Int, codesScanned: borrowing Atomic<UInt64>, scratch: inout SearchScratch,
+        stop: StopSignal
+    ) throws(ClusterError) -> SearchReply.Result {
+        var work = SearchWork(pointsHeld: pointCount, pointsUnreadable: unreadableCount)
+        var nearest = Nearest(limit: search.limit, metric: metric, threshold: search.scoreThreshold)
         for segment in segments {
             guard let part = segment.part, let content = segment.content, part.liveCount > 0 else { continue }
-            let admitted = try part.admitted(by: request.filter, stop: stop)
-            let admitsAll = request.filter?.isEmpty ?? true && part.liveCount == part.count
+            let admitted = try part.admitted(by: search.filter, stop: stop)
+            let admitsAll = search.filter?.isEmpty ?? true && part.liveCount == part.count
             let result = content.index.search(
-                request.vector.span, limit: request.limit, effort: request.effort, exactBelow: exactScanThreshold,
+                search.vector.span, limit: search.limit, effort: search.effort, exactBelow: exactScanThreshold,
                 admits: admitsAll ? nil : admitted, scratch: &scratch,
                 precedes: { content.rows.id($0) < content.rows.id($1) }, shouldStop: { stop.isRaised })
             codesScanned.add(UInt64(result.codesScanned), ordering: .relaxed)
@@ -39,11 +47,11 @@ extension ShardSnapshot {
         }
         for part in tail where part.liveCount > 0 {
             try stop.check()
-            let admitted = try part.admitted(by: request.filter, stop: stop)
-            part.scan(request.vector, admitted: admitted, into: &nearest)
+            let admitted = try part.admitted(by: search.filter, stop: stop)
+            part.scan(search.vector, admitted: admitted, into: &nearest)
             work += SearchWork(pointsExactly: part.liveCount, recall: 1)
         }
-        return SearchOutcome(hits: nearest.sorted, work: work)
+        return SearchReply.Result(hits: nearest.sorted, work: work)
     }
 }
 

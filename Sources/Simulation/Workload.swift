@@ -172,13 +172,17 @@ final class Workload: @unchecked Sendable {  // one thread
         let consistency = consistency()
         let begun = checker.begin(collection, consistency, now: scheduler.elapsed)
         // The exact scan: a recall of one is what the model can be held to.
-        let query = SearchQuery(vector: vector(), limit: scheduler.pick([6, 6, 1]), effort: SearchEffort(exact: true), withVector: true, partial: silent == nil ? scheduler.pick([.degrade, .fail]) : .degrade)
+        let queries = (0..<scheduler.pick([1, 1, 1, 4])).map { _ in
+            SearchQuery(
+                vector: vector(), limit: scheduler.pick([6, 6, 1]), effort: SearchEffort(exact: true), withVector: true,
+                partial: silent == nil ? scheduler.pick([.degrade, .fail]) : .degrade)
+        }
         let context = context(collection, consistency)
         world.silent[context.requestID] = silent
         defer { world.silent[context.requestID] = nil }
-        guard let answer = try? await coordinator.search(query, in: collection.name, context: context) else { return }
+        guard let answers = try? await coordinator.search(queries, in: collection.name, context: context) else { return }
         reads += 1
-        checker.checkSearch(query, answer, begun)
+        for (query, answer) in zip(queries, answers) { checker.checkSearch(query, answer, begun) }
     }
 
     private func checkCount(_ coordinator: Coordinator, _ collection: Collection) async {

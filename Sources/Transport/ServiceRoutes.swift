@@ -24,7 +24,8 @@ struct ServiceRoutes: Sendable {
             try await shard.append(request, context: context).encoded()
         }
         unary("/\(service)/Search") { (request: SearchRequest, context) throws(ClusterError) in
-            try await shard.search(request, context: context).encoded()
+            let reply = try await shard.search(request, context: context)
+            return try reply.results.count == 1 ? reply.encoded() : await awayFromLoops { () throws(ClusterError) in try reply.encoded() }
         }
         unary("/\(service)/Explain") { (request: ExplainRequest, context) throws(ClusterError) in
             try await shard.explain(request, context: context).encoded()

@@ -4,17 +4,18 @@ extension Covey_V1_ExplainRequest: TenantMessage {}
 
 extension ExplainRequest: WireRequest {
     package init(_ message: Covey_V1_ExplainRequest) throws(ClusterError) {
-        self.init(search: try SearchRequest(message.search), ids: try convert(message.ids, PointID.init))
+        self.init(shard: try ShardID(message.shard), search: try ShardSearch(message.search), ids: try convert(message.ids, PointID.init))
     }
 
     package var message: Covey_V1_ExplainRequest {
         var message = Covey_V1_ExplainRequest()
+        message.shard = shard.message
         message.search = search.message
         message.ids = ids.map(\.message)
         return message
     }
 
-    package var shards: [ShardID] { search.shards }
+    package var shards: [ShardID] { [shard] }
 }
 
 extension ExplainReply: WireValue {

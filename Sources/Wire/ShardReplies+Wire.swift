@@ -17,19 +17,30 @@ extension AppendReply: WireValue {
 extension SearchReply: WireValue {
     package init(_ message: Covey_V1_SearchReply) throws(ClusterError) {
         self.init(
-            hits: try convert(message.hits, Hit.init), range: try HashRange(message.range), work: SearchWork(message.work),
-            position: message.position, manifestVersion: message.manifestVersion,
-            age: message.hasAgeMicroseconds ? .microseconds(message.ageMicroseconds) : nil)
+            results: try convert(message.results, Result.init), range: try HashRange(message.range), position: message.position,
+            manifestVersion: message.manifestVersion, age: message.hasAgeMicroseconds ? .microseconds(message.ageMicroseconds) : nil)
     }
 
     package var message: Covey_V1_SearchReply {
         var message = Covey_V1_SearchReply()
-        message.hits = hits.map(\.message)
+        message.results = results.map(\.message)
         message.range = range.message
-        message.work = work.message
         message.position = position
         message.manifestVersion = manifestVersion
         if let age { message.ageMicroseconds = Int64(age / .microseconds(1)) }
+        return message
+    }
+}
+
+extension SearchReply.Result: WireValue {
+    package init(_ message: Covey_V1_SearchReply.Result) throws(ClusterError) {
+        self.init(hits: try convert(message.hits, Hit.init), work: SearchWork(message.work))
+    }
+
+    package var message: Covey_V1_SearchReply.Result {
+        var message = Covey_V1_SearchReply.Result()
+        message.hits = hits.map(\.message)
+        message.work = work.message
         return message
     }
 }

@@ -57,9 +57,23 @@ extension AppendRequest.Operation: WireValue {
 
 extension SearchRequest: WireRequest {
     package init(_ message: Covey_V1_SearchRequest) throws(ClusterError) {
+        self.init(shard: try ShardID(message.shard), try convert(message.searches, ShardSearch.init))
+    }
+
+    package var message: Covey_V1_SearchRequest {
+        var message = Covey_V1_SearchRequest()
+        message.shard = shard.message
+        message.searches = searches.map(\.message)
+        return message
+    }
+
+    package var shards: [ShardID] { [shard] }
+}
+
+extension ShardSearch: WireValue {
+    package init(_ message: Covey_V1_ShardSearch) throws(ClusterError) {
         self.init(
-            shard: try ShardID(message.shard), vector: message.vector, limit: Int(message.limit),
-            filter: message.hasFilter ? try Filter(message.filter) : nil,
+            vector: message.vector, limit: Int(message.limit), filter: message.hasFilter ? try Filter(message.filter) : nil,
             scoreThreshold: message.hasScoreThreshold ? message.scoreThreshold : nil,
             effort: SearchEffort(
                 exact: message.effort.exact, targetRecall: message.effort.hasTargetRecall ? message.effort.targetRecall : nil,
@@ -67,9 +81,8 @@ extension SearchRequest: WireRequest {
                 candidates: message.effort.hasCandidates ? Int(message.effort.candidates) : nil))
     }
 
-    package var message: Covey_V1_SearchRequest {
-        var message = Covey_V1_SearchRequest()
-        message.shard = shard.message
+    package var message: Covey_V1_ShardSearch {
+        var message = Covey_V1_ShardSearch()
         message.vector = vector
         message.limit = Int64(limit)
         if let filter { message.filter = filter.message }
@@ -80,8 +93,6 @@ extension SearchRequest: WireRequest {
         if let candidates = effort.candidates { message.effort.candidates = Int64(candidates) }
         return message
     }
-
-    package var shards: [ShardID] { [shard] }
 }
 
 extension FetchRequest: WireRequest {

@@ -39,7 +39,7 @@ def test_a_shard_node_answers_every_call_that_it_accepted(drained, protos):  # n
         with grpc.insecure_channel(cluster.addresses["shard-1"], options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
             stub = protos.shard_stub(channel)
             held = stub.Status(shard.StatusRequest(tenant="default"), timeout=30).shards
-            request = shard.SearchRequest(tenant="default", shard=held[0].shard, vector=[1.0] * DIMENSION, limit=5)
+            request = shard.SearchRequest(tenant="default", shard=held[0].shard, searches=[shard.ShardSearch(vector=[1.0] * DIMENSION, limit=5)])
             while True:
                 try:
                     stub.Search(request, timeout=30)

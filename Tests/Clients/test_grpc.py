@@ -99,13 +99,15 @@ def test_every_method_of_a_shard(protos, shard_channel, shard_id):
     appended = stub.Append(shard.AppendRequest(**named, operations=[upsert]))
     assert appended.position > 0 and appended.superseded == len(points)
 
-    hits = stub.Search(shard.SearchRequest(**named, vector=[1.0] * DIMENSION, limit=3), timeout=10)
+    searches = [shard.ShardSearch(vector=[1.0] * DIMENSION, limit=3), shard.ShardSearch(vector=[-1.0] * DIMENSION, limit=1)]
+    hits, farthest = stub.Search(shard.SearchRequest(**named, searches=searches), timeout=10).results
+    assert len(farthest.hits) == 1 and farthest.hits[0].id != hits.hits[0].id
     assert [hit.id for hit in hits.hits] == [point.id for point in reversed(points)][:3]
     assert hits.hits[0].score == pytest.approx(DIMENSION * (len(points) + 1))
     assert hits.work.points_held == before
 
-    search = shard.SearchRequest(shard=shard_id, vector=[1.0] * DIMENSION, limit=1)
-    explained = stub.Explain(shard.ExplainRequest(tenant="default", search=search, ids=[hits.hits[0].id, hits.hits[1].id]), timeout=10)
+    search = shard.ShardSearch(vector=[1.0] * DIMENSION, limit=1)
+    explained = stub.Explain(shard.ExplainRequest(**named, search=search, ids=[hits.hits[0].id, hits.hits[1].id]), timeout=10)
     assert [each.step for each in explained.explanations] == [shard.SEARCH_STEP_HIT, shard.SEARCH_STEP_RANK]
     assert [(each.exact.place, each.exact.count) for each in explained.explanations] == [(1, before), (2, before)]
 
@@ -179,11 +181,13 @@ def test_health(cluster, protos, node, service):
     [
         ({"tenant": ""}, grpc.StatusCode.INVALID_ARGUMENT, "tenant"),
         ({"tenant": "other"}, grpc.StatusCode.PERMISSION_DENIED, "other"),
-        ({"vector": [1.0]}, grpc.StatusCode.INVALID_ARGUMENT, "dimension"),
+        ({"searches": [{"vector": [1.0] * DIMENSION, "limit": 1}, {"vector": [1.0], "limit": 1}]}, grpc.StatusCode.INVALID_ARGUMENT, "searches[1].vector"),
+        ({"searches": []}, grpc.StatusCode.INVALID_ARGUMENT, "1…256, found 0"),
+        ({"searches": [{"vector": [1.0] * DIMENSION, "limit": 1}] * 257}, grpc.StatusCode.INVALID_ARGUMENT, "found 257"),
     ],
 )
 def test_bad_requests_say_what_is_wrong(protos, shard_channel, shard_id, change, code, word):
-    fields = {"tenant": "default", "shard": shard_id, "vector": [1.0] * DIMENSION, "limit": 1, **change}
+    fields = {"tenant": "default", "shard": shard_id, "searches": [{"vector": [1.0] * DIMENSION, "limit": 1}], **change}
     with pytest.raises(grpc.RpcError) as error:
         protos.shard_stub(shard_channel).Search(protos.shard.SearchRequest(**fields), timeout=10)
     assert error.value.code() == code and word in error.value.details()

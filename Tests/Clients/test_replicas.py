@@ -110,8 +110,8 @@ def test_an_owner_that_slept_through_a_takeover_writes_nothing_and_reads_nothing
     with grpc.insecure_channel(cluster.addresses[sleeper]) as channel:
         stub = protos.shard_stub(channel)
         id = stub.Status(messages.StatusRequest(tenant="default"), timeout=30).shards[0].shard
-        search = messages.SearchRequest(tenant="default", shard=id, vector=[1.0] * DIMENSION, limit=10)
-        assert {hit.id.integer for hit in stub.Search(search, timeout=30).hits} == {1, 2, 3}
+        search = messages.SearchRequest(tenant="default", shard=id, searches=[messages.ShardSearch(vector=[1.0] * DIMENSION, limit=10)])
+        assert {hit.id.integer for hit in stub.Search(search, timeout=30).results[0].hits} == {1, 2, 3}
         point = messages.Point(id=messages.PointID(integer=9), vector=[1.0] * DIMENSION)
         operation = messages.AppendRequest.Operation(upsert=messages.AppendRequest.Upsert(points=[point]))
         append = messages.AppendRequest(tenant="default", shard=id, operations=[operation])
@@ -135,8 +135,8 @@ def test_a_replica_follows_its_owner_without_asking_the_store(make_cluster, prot
     with grpc.insecure_channel(cluster.addresses[shard["node"]]) as owner, grpc.insecure_channel(cluster.addresses[replica]) as channel:
         id = protos.shard_stub(owner).Status(messages.StatusRequest(tenant="default"), timeout=30).shards[0].shard
         stub = protos.shard_stub(channel)
-        search = messages.SearchRequest(tenant="default", shard=id, vector=[1.0] * DIMENSION, limit=1_000)
-        seen = lambda consistency: {h.id.integer for h in stub.Search(search, metadata=[("covey-consistency", consistency)], timeout=30).hits}  # noqa: E731
+        search = messages.SearchRequest(tenant="default", shard=id, searches=[messages.ShardSearch(vector=[1.0] * DIMENSION, limit=1_000)])
+        seen = lambda consistency: {h.id.integer for h in stub.Search(search, metadata=[("covey-consistency", consistency)], timeout=30).results[0].hits}  # noqa: E731
         assert seen("strong") == {1}
         for number in range(2, 40):
             assert put(number)[0] == 200

@@ -46,7 +46,7 @@ def busy(make_cluster, protos):  # noqa: F811
             stub.Append(shard.AppendRequest(tenant="default", shard=status.shard, operations=[upsert]), timeout=120)
         assert stub.Seal(shard.SealRequest(tenant="default", shard=status.shard), timeout=600).points == POINTS
         effort = shard.SearchEffort(probes=10**6, candidates=20_000)
-        request = shard.SearchRequest(tenant="default", shard=status.shard, vector=[1.0] * DIMENSION, limit=10, effort=effort)
+        request = shard.SearchRequest(tenant="default", shard=status.shard, searches=[shard.ShardSearch(vector=[1.0] * DIMENSION, limit=10, effort=effort)])
         yield cluster, stub, request, shard.StatusRequest(tenant="default", shards=[status.shard])
     cluster.stop()
 

@@ -114,19 +114,22 @@ final class FakeNode: ShardService {
         if isCutOff.withLock({ $0 }), context.consistency != .eventual { throw ClusterError(.unavailable, "the store does not answer") }
         let schema = try await schema(of: request.shard)
         let rows = rows(of: request.shard)
-        let hits = FakeNode.exact(rows, request.vector, schema.metric, request.filter, request.scoreThreshold).prefix(request.limit)
+        let results = request.searches.map { search in
+            SearchReply.Result(
+                hits: Array(FakeNode.exact(rows, search.vector, schema.metric, search.filter, search.scoreThreshold).prefix(search.limit)),
+                work: SearchWork(pointsHeld: rows.count, pointsExactly: rows.count))
+        }
         var range = HashRange.tiling(schema.shardCount)[request.shard.index]
         if case .wrongRange? = fault { range = .all }
         afterSearch.withLock { $0 }?(self, request.shard)
-        let work = SearchWork(pointsHeld: rows.count, pointsExactly: rows.count)
-        return SearchReply(hits: Array(hits), range: range, work: work, position: state.withLock { $0.positions[request.shard] ?? 1 }, manifestVersion: 0)
+        return SearchReply(results: results, range: range, position: state.withLock { $0.positions[request.shard] ?? 1 }, manifestVersion: 0)
     }
 
     /// Steps that need no index.
     func explain(_ request: ExplainRequest, context: CallContext) async throws(ClusterError) -> ExplainReply {
-        _ = try await enter("explain", request.search.shard)
+        _ = try await enter("explain", request.shard)
         let search = request.search
-        let (schema, rows) = (try await schema(of: search.shard), rows(of: search.shard))
+        let (schema, rows) = (try await schema(of: request.shard), rows(of: request.shard))
         let all = FakeNode.exact(rows, search.vector, schema.metric, search.filter, nil)
         return ExplainReply(explanations: request.ids.map { id in
             guard rows[id] != nil else { return Explanation(id: id, step: .unknown) }

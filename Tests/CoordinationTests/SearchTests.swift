@@ -67,6 +67,62 @@ import Testing
         }
     }
 
+    @Test("many searches at once get the answers that each gets alone, with two calls a shard for each group", arguments: [1, 2, 3] as [UInt64])
+    func many(seed: UInt64) async throws {
+        let cluster = try FakeCluster()
+        let name = try await cluster.make("grid", shards: 4)
+        try await cluster.coordinator.write([.upsert(gridPoints(300, seed: seed))], to: name, context: cluster.context)
+        var random = SplitMix64(seed: seed)
+        func draw(_ bound: Int) -> Int { Int(random.next() % UInt64(bound)) }
+        let queries = (0..<200).map { number in
+            SearchQuery(
+                vector: [Float(draw(7) - 3), Float(draw(7) - 3)], limit: 1 + draw(12), offset: draw(3) == 0 ? draw(20) : 0,
+                filter: draw(3) == 0 ? Filter(must: [.match(key: "group", anyOf: [.integer(Int64(draw(3)))])]) : nil,
+                scoreThreshold: draw(4) == 0 ? Float(draw(5)) : nil, withPayload: draw(2) == 0 ? .all : .none, withVector: draw(4) == 0,
+                collapseDuplicates: draw(5) == 0, explain: draw(20) == 0 ? [.integer(1), .integer(2)] : [])
+        }
+        let answers = try await cluster.coordinator.search(queries, in: name, context: cluster.context)
+        let calls = cluster.nodes.flatMap(\.calls)
+        // Four kinds of what is handed out, and two hundred are more than a group.
+        #expect(calls.count { $0 == "search" } <= 4 * 4 * 4)
+        for (query, answer) in zip(queries, answers) {
+            let alone = try await cluster.coordinator.search(query, in: name, context: cluster.context)
+            #expect(answer.hits == alone.hits && answer.coverage == alone.coverage && answer.superseded == alone.superseded)
+            #expect(answer.explanations.map(\.explanation) == alone.explanations.map(\.explanation) && answer.explanations.map(\.place) == alone.explanations.map(\.place))
+        }
+        #expect(try await cluster.coordinator.search([], in: name, context: cluster.context).isEmpty)
+    }
+
+    @Test("of many searches the one that is impossible is named")
+    func nameOfMany() async throws {
+        let cluster = try FakeCluster()
+        let name = try await cluster.make("c")
+        let good = SearchQuery(vector: [1, 1], limit: 1)
+        for (bad, message) in [
+            (SearchQuery(vector: [1], limit: 1), "searches[1]: query vector: expected 2 dimensions, found 1"),
+            (SearchQuery(vector: [1, 1], limit: 0), "searches[1]: limit must be 1…10000, found 0"),
+        ] {
+            await #expect(throws: ClusterError(.invalidArgument, message)) {
+                try await cluster.coordinator.search([good, bad, good], in: name, context: cluster.context)
+            }
+        }
+    }
+
+    @Test("a shard that does not hand out its hits is a gap in those of many searches that wanted some of it")
+    func gapsOfMany() async throws {
+        let cluster = try FakeCluster(nodes: 4)
+        let name = try await cluster.make("grid", shards: 4)
+        try await cluster.coordinator.write([.upsert(gridPoints(300, seed: 5))], to: name, context: cluster.context)
+        let queries = (0..<8).map { SearchQuery(vector: [Float($0 % 5) - 2, 1], limit: 3 * ($0 + 1)) }
+        cluster.nodes[2].fail { method, _ in method == "fetch" ? .error(ClusterError(.unavailable, "no")) : nil }
+        let answers = try await cluster.coordinator.search(queries, in: name, context: cluster.context)
+        for (query, answer) in zip(queries, answers) {
+            let alone = try await cluster.coordinator.search(query, in: name, context: cluster.context)
+            #expect(answer.hits == alone.hits && answer.coverage.gaps.map(\.shard) == alone.coverage.gaps.map(\.shard))
+        }
+        #expect(answers.contains { !$0.coverage.gaps.isEmpty })
+    }
+
     @Test("without payload and vector nothing is fetched")
     func noFetch() async throws {
         let cluster = try FakeCluster()

@@ -74,8 +74,8 @@ struct DamagedSegmentTests {
                 do throws(ClusterError) {
                     for filter in [nil, filter] {
                         let context = harness.context()
-                        let reply = try await node.search(SearchRequest(shard: harness.shard, vector: [1, 2, 3], limit: 20, filter: filter), context: context)
-                        #expect(reply.hits.count <= 12)
+                        let reply = try await node.search(SearchRequest(shard: harness.shard, [ShardSearch(vector: [1, 2, 3], limit: 20, filter: filter)]), context: context)
+                        #expect(reply.results[0].hits.count <= 12)
                         _ = try await node.fetch(FetchRequest(shard: harness.shard, selection: .page(from: nil, limit: 100, filter: filter), withVector: true), context: context)
                     }
                     read += 1

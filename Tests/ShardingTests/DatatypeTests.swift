@@ -44,7 +44,7 @@ struct DatatypeTests {
         #expect(try await answers(again).map { $0.map(\.score) } == inTail.map { $0.map(\.score) })
         #expect(try await harness.contents(again).map(\.vector) == points.map(\.vector))
         let explained = try await again.explain(
-            ExplainRequest(search: SearchRequest(shard: harness.shard, vector: queries[0], limit: 15), ids: [inTail[0][3].id]), context: harness.context())
+            ExplainRequest(shard: harness.shard, search: ShardSearch(vector: queries[0], limit: 15), ids: [inTail[0][3].id]), context: harness.context())
         #expect(explained.explanations[0].score == inTail[0][3].score && explained.explanations[0].exact?.place == 4)
         await again.close()
     }

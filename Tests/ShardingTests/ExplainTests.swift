@@ -17,8 +17,8 @@ struct ExplainTests {
         _ harness: Harness, _ node: ShardNode, _ vector: [Float], _ ids: [UInt64], limit: Int = 10, filter: Filter? = nil, threshold: Float? = nil,
         effort: SearchEffort = SearchEffort()
     ) async throws -> [Explanation] {
-        let search = SearchRequest(shard: harness.shard, vector: vector, limit: limit, filter: filter, scoreThreshold: threshold, effort: effort)
-        let reply = try await node.explain(ExplainRequest(search: search, ids: ids.map(PointID.integer)), context: harness.context())
+        let search = ShardSearch(vector: vector, limit: limit, filter: filter, scoreThreshold: threshold, effort: effort)
+        let reply = try await node.explain(ExplainRequest(shard: harness.shard, search: search, ids: ids.map(PointID.integer)), context: harness.context())
         #expect(reply.explanations.map(\.id) == ids.map(PointID.integer))
         return reply.explanations
     }

@@ -58,8 +58,8 @@ struct Harness: Sendable {
         ).points
     }
 
-    func search(_ node: ShardNode, _ vector: [Float], limit: Int = 10, filter: Filter? = nil, effort: SearchEffort = SearchEffort()) async throws -> SearchReply {
-        try await node.search(SearchRequest(shard: shard, vector: vector, limit: limit, filter: filter, effort: effort), context: context())
+    func search(_ node: ShardNode, _ vector: [Float], limit: Int = 10, filter: Filter? = nil, effort: SearchEffort = SearchEffort()) async throws -> SearchReply.Result {
+        try await node.search(SearchRequest(shard: shard, [ShardSearch(vector: vector, limit: limit, filter: filter, effort: effort)]), context: context()).results[0]
     }
 
     @discardableResult

@@ -15,8 +15,8 @@ struct OutlineTests {
         let metric = harness.schema.metric
         for value in [-5, 0, 3.5, 40, 300] as [Float] {
             let query = (0..<harness.schema.dimension).map { value + Float($0 % 2) }
-            let request = SearchRequest(shard: harness.shard, vector: query, limit: 1, effort: SearchEffort(exact: true))
-            guard let best = try await node.search(request, context: harness.context()).hits.first else { continue }
+            let request = SearchRequest(shard: harness.shard, [ShardSearch(vector: query, limit: 1, effort: SearchEffort(exact: true))])
+            guard let best = try await node.search(request, context: harness.context()).results[0].hits.first else { continue }
             if metric.isBetter(best.score, than: outline.bestScore(for: query, under: metric)) { return false }
         }
         return true

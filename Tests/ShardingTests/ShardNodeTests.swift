@@ -52,7 +52,7 @@ struct ShardNodeTests {
         try await harness.upsert([harness.point(1)], on: node)
         let foreign = CallContext(requestID: .random(), tenant: try TenantID("other"))
         let errors = [
-            await #expect(throws: ClusterError.self) { try await node.search(SearchRequest(shard: harness.shard, vector: [0, 0, 0, 0], limit: 1), context: foreign) },
+            await #expect(throws: ClusterError.self) { try await node.search(SearchRequest(shard: harness.shard, [ShardSearch(vector: [0, 0, 0, 0], limit: 1)]), context: foreign) },
             await #expect(throws: ClusterError.self) { try await node.count(CountRequest(shard: harness.shard), context: foreign) },
             await #expect(throws: ClusterError.self) { try await node.append(AppendRequest(shard: harness.shard, operations: []), context: foreign) },
             await #expect(throws: ClusterError.self) { try await node.drop(DropRequest(shard: harness.shard), context: foreign) },
@@ -133,7 +133,7 @@ struct ShardNodeTests {
         try await harness.seal(node)
         let late = CallContext(requestID: .random(), tenant: .default, deadline: .now - .seconds(1))
         let expired = await #expect(throws: ClusterError.self) {
-            try await node.search(SearchRequest(shard: harness.shard, vector: [Float](repeating: 0, count: 32), limit: 1), context: late)
+            try await node.search(SearchRequest(shard: harness.shard, [ShardSearch(vector: [Float](repeating: 0, count: 32), limit: 1)]), context: late)
         }
         #expect(expired?.code == .deadlineExceeded)
         let task = Task { try await harness.search(node, [Float](repeating: 0, count: 32)) }

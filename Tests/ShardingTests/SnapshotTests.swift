@@ -75,8 +75,8 @@ struct SnapshotTests {
     private static func search(_ schema: CollectionSchema, _ node: ShardNode, _ query: [Float], tenant: TenantID = .default) async throws -> [PointID] {
         var hits: [Hit] = []
         for shard in schema.firstShards(of: tenant) {
-            let request = SearchRequest(shard: shard, vector: query, limit: 10, effort: SearchEffort())
-            hits += try await node.search(request, context: CallContext(requestID: .random(), tenant: tenant)).hits
+            let request = SearchRequest(shard: shard, [ShardSearch(vector: query, limit: 10, effort: SearchEffort())])
+            hits += try await node.search(request, context: CallContext(requestID: .random(), tenant: tenant)).results[0].hits
         }
         return hits.sorted { ($0.score, $0.id) < ($1.score, $1.id) }.prefix(10).map(\.id)
     }

@@ -14,11 +14,11 @@ import Transport
     func searches(concurrency: Int, isSecure: Bool) async throws {
         let identity = isSecure ? try Self.identity() : nil
         let hits = (0..<10).map { Hit(id: .uuid(high: UInt64($0), low: 7), score: 0.5, version: 9, contentHash: 3) }
-        let answer = SearchReply(hits: hits, range: .all, work: SearchWork(pointsHeld: 1_000), position: 5, manifestVersion: 2)
+        let answer = SearchReply(results: [.init(hits: hits, work: SearchWork(pointsHeld: 1_000))], range: .all, position: 5, manifestVersion: 2)
         try await Loopback.with(
             shard: FakeShard(onSearch: { _, _ in answer }), server: { $0.tls = identity }, peer: { $0.tls = identity.map { ($0, "a") } }
         ) { loopback in
-            let request = SearchRequest(shard: testShard, vector: (0..<384).map { Float($0) / 384 }, limit: 10)
+            let request = SearchRequest(shard: testShard, [ShardSearch(vector: (0..<384).map { Float($0) / 384 }, limit: 10)])
             let remote = loopback.shard
             let perTask = Self.callCount / (concurrency == 1 ? 8 : 1) / concurrency
             let clock = ContinuousClock()
@@ -31,7 +31,7 @@ import Transport
                             let began = clock.now
                             let found = try await remote.search(request, context: context(deadline: .seconds(30)))
                             latencies.append(began.duration(to: clock.now))
-                            #expect(found.hits.count == 10)
+                            #expect(found.results[0].hits.count == 10)
                         }
                         return latencies
                     }

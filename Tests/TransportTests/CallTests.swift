@@ -57,7 +57,7 @@ import Transport
                 for index in 0..<2_000 {
                     group.addTask {
                         let answer = try await shard.search(searchRequest(Float(index), limit: index), context: context())
-                        #expect(answer.hits.first?.score == Float(index) && answer.hits.first?.id == .integer(UInt64(index)))
+                        #expect(answer.results[0].hits.first?.score == Float(index) && answer.results[0].hits.first?.id == .integer(UInt64(index)))
                     }
                 }
                 try await group.waitForAll()
@@ -81,7 +81,7 @@ import Transport
     @Test("a request beyond the limit is refused by name and value; the connection goes on")
     func tooLarge() async throws {
         try await Loopback.with(shard: FakeShard(), server: { $0.maximumMessageBytes = 1_000 }) { loopback in
-            let large = SearchRequest(shard: testShard, vector: [Float](repeating: 1, count: 500_000), limit: 1)
+            let large = SearchRequest(shard: testShard, [ShardSearch(vector: [Float](repeating: 1, count: 500_000), limit: 1)])
             let error = await #expect(throws: ClusterError.self) { try await loopback.shard.search(large, context: context()) }
             #expect(error?.code == .resourceExhausted)
             #expect(error?.message.hasSuffix("maximumMessageBytes is 1000") == true, "\(error?.message ?? "")")
@@ -106,7 +106,7 @@ import Transport
     @Test("arriving requests share a bound")
     func buffered() async throws {
         try await Loopback.with(shard: FakeShard(), server: { $0.maximumMessageBytes = 100_000; $0.maximumBufferedBytes = 100_000 }) { loopback in
-            let requests = SearchRequest(shard: testShard, vector: [Float](repeating: 1, count: 20_000), limit: 1)
+            let requests = SearchRequest(shard: testShard, [ShardSearch(vector: [Float](repeating: 1, count: 20_000), limit: 1)])
             let shard = loopback.shard
             let codes = await withTaskGroup(of: ClusterError.Code?.self) { group in
                 for _ in 0..<20 {

@@ -57,15 +57,16 @@ final class FakeShard: ShardService {
     func follow(_ request: FollowRequest, context: CallContext) async throws(ClusterError) {}
 }
 
-/// One hit whose score is the first element of the query's vector.
+/// For each search one hit whose score is the first element of its vector.
 func reply(to request: SearchRequest) -> SearchReply {
-    SearchReply(
-        hits: [Hit(id: .integer(UInt64(request.limit)), score: request.vector.first ?? 0, version: 1)], range: .all,
-        work: SearchWork(pointsHeld: 1), position: 1, manifestVersion: 0)
+    let results = request.searches.map { search in
+        SearchReply.Result(hits: [Hit(id: .integer(UInt64(search.limit)), score: search.vector.first ?? 0, version: 1)], work: SearchWork(pointsHeld: 1))
+    }
+    return SearchReply(results: results, range: .all, position: 1, manifestVersion: 0)
 }
 
 func searchRequest(_ value: Float = 1, limit: Int = 10) -> SearchRequest {
-    SearchRequest(shard: testShard, vector: [value, 0.5], limit: limit)
+    SearchRequest(shard: testShard, [ShardSearch(vector: [value, 0.5], limit: limit)])
 }
 
 /// A generator that makes events as fast as they are taken, and counts them.

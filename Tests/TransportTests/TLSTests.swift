@@ -40,7 +40,7 @@ import Transport
                 for index in 0..<500 {
                     group.addTask {
                         let answer = try await remote.search(searchRequest(Float(index), limit: index), context: context())
-                        #expect(answer.hits.first?.score == Float(index))
+                        #expect(answer.results[0].hits.first?.score == Float(index))
                     }
                 }
                 try await group.waitForAll()

@@ -78,12 +78,13 @@ struct RandomModel {
                 }
             })
     }
-    mutating func searchRequest() -> SearchRequest {
-        SearchRequest(
-            shard: shard(), vector: vector(), limit: count(), filter: optional { $0.filter() }, scoreThreshold: optional { $0.score() },
+    mutating func shardSearch() -> ShardSearch {
+        ShardSearch(
+            vector: vector(), limit: count(), filter: optional { $0.filter() }, scoreThreshold: optional { $0.score() },
             effort: SearchEffort(exact: flag(), targetRecall: optional { Double($0.count()) }, probes: optional { $0.count() }, candidates: optional { $0.count() }))
     }
-    mutating func explainRequest() -> ExplainRequest { ExplainRequest(search: searchRequest(), ids: list { $0.id() }) }
+    mutating func searchRequest() -> SearchRequest { SearchRequest(shard: shard(), list { $0.shardSearch() }) }
+    mutating func explainRequest() -> ExplainRequest { ExplainRequest(shard: shard(), search: shardSearch(), ids: list { $0.id() }) }
     mutating func rank() -> Rank { Rank(count(), of: count()) }
     mutating func explanation() -> Explanation {
         let steps: [SearchStep] = [.hit, .unknown, .deleted, .unreadable, .filter, .list, .code, .bytes, .rank, .scoreThreshold]
@@ -115,11 +116,15 @@ struct RandomModel {
     mutating func storedPoint() -> StoredPoint { StoredPoint(id: id(), version: next(), vector: vector(), payload: payload()) }
     mutating func searchReply() -> SearchReply {
         SearchReply(
-            hits: list { Hit(id: $0.id(), score: $0.score(), version: $0.next(), contentHash: $0.next()) }, range: range(),
-            work: SearchWork(
-                pointsHeld: count(), pointsByCode: count(), pointsExactly: count(), codesScanned: count(), candidatesRescored: count(),
-                pointsUnreadable: count(), listsScanned: count(), recall: optional { Double($0.count()) }),
-            position: next(), manifestVersion: next())
+            results: list { random in
+                SearchReply.Result(
+                    hits: random.list { Hit(id: $0.id(), score: $0.score(), version: $0.next(), contentHash: $0.next()) },
+                    work: SearchWork(
+                        pointsHeld: random.count(), pointsByCode: random.count(), pointsExactly: random.count(), codesScanned: random.count(),
+                        candidatesRescored: random.count(), pointsUnreadable: random.count(), listsScanned: random.count(),
+                        recall: random.optional { Double($0.count()) }))
+            },
+            range: range(), position: next(), manifestVersion: next())
     }
     mutating func outlineReply() -> OutlineReply {
         OutlineReply(

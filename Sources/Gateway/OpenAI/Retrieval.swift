@@ -46,11 +46,12 @@ struct Retrieval: Sendable {
         let name = try CollectionName(schema.name)
         let vectors = try await embedder.embed(texts)
         var found = Found(hits: [], coverage: Coverage(shardsAsked: 0, shardsAnswered: 0, work: SearchWork()), explanations: [])
-        for vector in vectors {
-            let query = SearchQuery(
+        let queries = vectors.enumerated().map { number, vector in
+            SearchQuery(
                 vector: vector, limit: limit, filter: filter, scoreThreshold: scoreThreshold, effort: options.effort, partial: options.partial,
-                collapseDuplicates: true, explain: options.explain)
-            let answer = try await coordinator.search(query, in: name, context: context)
+                collapseDuplicates: true, explain: number == vectors.count - 1 ? options.explain : [])
+        }
+        for answer in try await coordinator.search(queries, in: name, context: context) {
             var coverage = found.hits.isEmpty || answer.coverage.pointsSearched < found.coverage.pointsSearched ? answer.coverage : found.coverage
             if !found.hits.isEmpty { coverage.judgeGaps(found.coverage, answer.coverage) }
             found.coverage = coverage

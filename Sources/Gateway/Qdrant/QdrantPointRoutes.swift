@@ -130,12 +130,9 @@ struct QdrantPointRoutes: Sendable {
         let name = try CollectionName(context.parameter("name"))
         let policy = try readOptions(request)
         var fields = try JSONFields(try await reading.json(request, context))
-        let found = try await find(try QdrantQuery(&fields, maximumLimit: configuration.maximumBatch, partial: policy), in: name, context)
+        let found = try await find([try QdrantQuery(&fields, maximumLimit: configuration.maximumBatch, partial: policy)], in: name, context)[0]
         return await QdrantReply.ok(points: found.answer.hits.count, like: found.answer.hits.first?.point, covey: found.covey, context) { found.result }
     }
-
-    /// Searches at work at a time of one batch: it holds one request's place.
-    private static let searchesAtOnce = 8
 
     @Sendable private func queryBatch(_ request: Request, _ context: GatewayContext) async throws -> Response {
         let name = try CollectionName(context.parameter("name"))
@@ -152,15 +149,7 @@ struct QdrantPointRoutes: Sendable {
             throw RequestError.invalid("searches", "the limits of searches add up to \(hits); at most \(configuration.maximumBatch) hits are answered at once")
         }
         context.spend(max(0, queries.count - 1))
-        let found = try await withThrowingTaskGroup(of: (Int, Found).self) { group in
-            var found = [Found?](repeating: nil, count: queries.count)
-            for (number, query) in queries.enumerated() {
-                if number >= Self.searchesAtOnce, let (done, each) = try await group.next() { found[done] = each }
-                group.addTask { (number, try await find(query, in: name, context)) }
-            }
-            for try await (done, each) in group { found[done] = each }
-            return found.compactMap { $0 }
-        }
+        let found = try await find(queries, in: name, context)
         let count = found.reduce(0) { $0 + $1.answer.hits.count }
         let like = found.lazy.compactMap(\.answer.hits.first?.point).first
         return await QdrantReply.ok(points: count, like: like, covey: ["searches": .array(found.map(\.covey))], context) { .array(found.map(\.result)) }
@@ -181,9 +170,9 @@ struct QdrantPointRoutes: Sendable {
         }
     }
 
-    private func find(_ query: QdrantQuery, in name: CollectionName, _ context: GatewayContext) async throws -> Found {
-        let search = try await query.resolved(in: name, of: coordinator, context: context.call)
-        return Found(search: search, answer: try await coordinator.search(search, in: name, context: context.call))
+    private func find(_ queries: [QdrantQuery], in name: CollectionName, _ context: GatewayContext) async throws -> [Found] {
+        let searches = try await QdrantQuery.resolved(queries, in: name, of: coordinator, context: context.call)
+        return zip(searches, try await coordinator.search(searches, in: name, context: context.call)).map { Found(search: $0, answer: $1) }
     }
 
     private func readOptions(_ request: Request) throws -> PartialPolicy {

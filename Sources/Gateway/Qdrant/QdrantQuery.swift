@@ -68,19 +68,26 @@ package struct QdrantQuery {
         return SearchEffort(exact: exact, targetRecall: targetRecall, candidates: candidates)
     }
 
-    /// The search with its vector, which for a stored point is looked up; that point itself is then no answer.
-    func resolved(in name: CollectionName, of coordinator: Coordinator, context: CallContext) async throws -> SearchQuery {
-        var search = search
-        switch target {
-        case .vector(let vector): search.vector = vector
-        case .point(let id):
-            let points = try await coordinator.retrieve([id], from: name, withPayload: .none, withVector: true, context: context)
-            guard let point = points.first else {
-                throw RequestError.notFound("Not found: point \(id) of query does not exist in collection \"\(name)\"")
-            }
-            search.vector = point.vector
-            search.filter = Filter(must: search.filter.map { [.nested($0)] } ?? [], mustNot: [.hasID([id])])
+    /// The searches with their vectors, which for stored points are looked up; such a point itself is then no answer.
+    static func resolved(_ queries: [QdrantQuery], in name: CollectionName, of coordinator: Coordinator, context: CallContext) async throws -> [SearchQuery] {
+        var ids: Set<PointID> = []
+        for case .point(let id) in queries.lazy.map(\.target) { ids.insert(id) }
+        var vectors: [PointID: [Float]] = [:]
+        if !ids.isEmpty {
+            for point in try await coordinator.retrieve(Array(ids), from: name, withPayload: .none, withVector: true, context: context) { vectors[point.id] = point.vector }
         }
-        return search
+        return try queries.map { query in
+            var search = query.search
+            switch query.target {
+            case .vector(let vector): search.vector = vector
+            case .point(let id):
+                guard let vector = vectors[id] else {
+                    throw RequestError.notFound("Not found: point \(id) of query does not exist in collection \"\(name)\"")
+                }
+                search.vector = vector
+                search.filter = Filter(must: search.filter.map { [.nested($0)] } ?? [], mustNot: [.hasID([id])])
+            }
+            return search
+        }
     }
 }

@@ -526,22 +526,12 @@ package nonisolated struct Covey_V1_SearchEffort: Sendable {
   fileprivate var _targetRecall: Double? = nil
 }
 
-package nonisolated struct Covey_V1_SearchRequest: Sendable {
+package nonisolated struct Covey_V1_ShardSearch: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
-  package var tenant: String = String()
-
-  package var shard: Covey_V1_ShardID {
-    get {_shard ?? Covey_V1_ShardID()}
-    set {_shard = newValue}
-  }
-  /// Returns true if `shard` has been explicitly set.
-  package var hasShard: Bool {self._shard != nil}
-  /// Clears the value of `shard`. Subsequent reads from it will return its default value.
-  package mutating func clearShard() {self._shard = nil}
-
+  /// [dimension]; of unit length when the metric is cosine.
   package var vector: [Float] = []
 
   package var limit: Int64 = 0
@@ -577,10 +567,35 @@ package nonisolated struct Covey_V1_SearchRequest: Sendable {
 
   package init() {}
 
-  fileprivate var _shard: Covey_V1_ShardID? = nil
   fileprivate var _filter: Covey_V1_Filter? = nil
   fileprivate var _scoreThreshold: Float? = nil
   fileprivate var _effort: Covey_V1_SearchEffort? = nil
+}
+
+package nonisolated struct Covey_V1_SearchRequest: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var tenant: String = String()
+
+  package var shard: Covey_V1_ShardID {
+    get {_shard ?? Covey_V1_ShardID()}
+    set {_shard = newValue}
+  }
+  /// Returns true if `shard` has been explicitly set.
+  package var hasShard: Bool {self._shard != nil}
+  /// Clears the value of `shard`. Subsequent reads from it will return its default value.
+  package mutating func clearShard() {self._shard = nil}
+
+  /// At most 256.
+  package var searches: [Covey_V1_ShardSearch] = []
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+
+  fileprivate var _shard: Covey_V1_ShardID? = nil
 }
 
 package nonisolated struct Covey_V1_Hit: Sendable {
@@ -668,8 +683,8 @@ package nonisolated struct Covey_V1_SearchReply: Sendable {
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
-  /// Best first; ties by id, integers before UUIDs.
-  package var hits: [Covey_V1_Hit] = []
+  /// In the order of the request's searches.
+  package var results: [Covey_V1_SearchReply.Result] = []
 
   package var range: Covey_V1_HashRange {
     get {_range ?? Covey_V1_HashRange()}
@@ -679,15 +694,6 @@ package nonisolated struct Covey_V1_SearchReply: Sendable {
   package var hasRange: Bool {self._range != nil}
   /// Clears the value of `range`. Subsequent reads from it will return its default value.
   package mutating func clearRange() {self._range = nil}
-
-  package var work: Covey_V1_SearchWork {
-    get {_work ?? Covey_V1_SearchWork()}
-    set {_work = newValue}
-  }
-  /// Returns true if `work` has been explicitly set.
-  package var hasWork: Bool {self._work != nil}
-  /// Clears the value of `work`. Subsequent reads from it will return its default value.
-  package mutating func clearWork() {self._work = nil}
 
   package var position: UInt64 = 0
 
@@ -705,10 +711,33 @@ package nonisolated struct Covey_V1_SearchReply: Sendable {
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
+  package nonisolated struct Result: Sendable {
+    // SwiftProtobuf.Message conformance is added in an extension below. See the
+    // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+    // methods supported on all messages.
+
+    /// Best first; ties by id, integers before UUIDs.
+    package var hits: [Covey_V1_Hit] = []
+
+    package var work: Covey_V1_SearchWork {
+      get {_work ?? Covey_V1_SearchWork()}
+      set {_work = newValue}
+    }
+    /// Returns true if `work` has been explicitly set.
+    package var hasWork: Bool {self._work != nil}
+    /// Clears the value of `work`. Subsequent reads from it will return its default value.
+    package mutating func clearWork() {self._work = nil}
+
+    package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+    package init() {}
+
+    fileprivate var _work: Covey_V1_SearchWork? = nil
+  }
+
   package init() {}
 
   fileprivate var _range: Covey_V1_HashRange? = nil
-  fileprivate var _work: Covey_V1_SearchWork? = nil
   fileprivate var _ageMicroseconds: Int64? = nil
 }
 
@@ -1282,9 +1311,17 @@ package nonisolated struct Covey_V1_ExplainRequest: Sendable {
 
   package var tenant: String = String()
 
-  /// Its own tenant may be empty.
-  package var search: Covey_V1_SearchRequest {
-    get {_search ?? Covey_V1_SearchRequest()}
+  package var shard: Covey_V1_ShardID {
+    get {_shard ?? Covey_V1_ShardID()}
+    set {_shard = newValue}
+  }
+  /// Returns true if `shard` has been explicitly set.
+  package var hasShard: Bool {self._shard != nil}
+  /// Clears the value of `shard`. Subsequent reads from it will return its default value.
+  package mutating func clearShard() {self._shard = nil}
+
+  package var search: Covey_V1_ShardSearch {
+    get {_search ?? Covey_V1_ShardSearch()}
     set {_search = newValue}
   }
   /// Returns true if `search` has been explicitly set.
@@ -1298,7 +1335,8 @@ package nonisolated struct Covey_V1_ExplainRequest: Sendable {
 
   package init() {}
 
-  fileprivate var _search: Covey_V1_SearchRequest? = nil
+  fileprivate var _shard: Covey_V1_ShardID? = nil
+  fileprivate var _search: Covey_V1_ShardSearch? = nil
 }
 
 package nonisolated struct Covey_V1_ExplainReply: Sendable {
@@ -2338,9 +2376,63 @@ nonisolated extension Covey_V1_SearchEffort: SwiftProtobuf.Message, SwiftProtobu
   }
 }
 
+nonisolated extension Covey_V1_ShardSearch: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".ShardSearch"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}vector\0\u{1}limit\0\u{1}filter\0\u{3}score_threshold\0\u{1}effort\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeRepeatedFloatField(value: &self.vector) }()
+      case 2: try { try decoder.decodeSingularInt64Field(value: &self.limit) }()
+      case 3: try { try decoder.decodeSingularMessageField(value: &self._filter) }()
+      case 4: try { try decoder.decodeSingularFloatField(value: &self._scoreThreshold) }()
+      case 5: try { try decoder.decodeSingularMessageField(value: &self._effort) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    if !self.vector.isEmpty {
+      try visitor.visitPackedFloatField(value: self.vector, fieldNumber: 1)
+    }
+    if self.limit != 0 {
+      try visitor.visitSingularInt64Field(value: self.limit, fieldNumber: 2)
+    }
+    try { if let v = self._filter {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
+    } }()
+    try { if let v = self._scoreThreshold {
+      try visitor.visitSingularFloatField(value: v, fieldNumber: 4)
+    } }()
+    try { if let v = self._effort {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 5)
+    } }()
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Covey_V1_ShardSearch, rhs: Covey_V1_ShardSearch) -> Bool {
+    if lhs.vector != rhs.vector {return false}
+    if lhs.limit != rhs.limit {return false}
+    if lhs._filter != rhs._filter {return false}
+    if lhs._scoreThreshold != rhs._scoreThreshold {return false}
+    if lhs._effort != rhs._effort {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
 nonisolated extension Covey_V1_SearchRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".SearchRequest"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}tenant\0\u{1}shard\0\u{1}vector\0\u{1}limit\0\u{1}filter\0\u{3}score_threshold\0\u{1}effort\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}tenant\0\u{1}shard\0\u{1}searches\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2350,11 +2442,7 @@ nonisolated extension Covey_V1_SearchRequest: SwiftProtobuf.Message, SwiftProtob
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularStringField(value: &self.tenant) }()
       case 2: try { try decoder.decodeSingularMessageField(value: &self._shard) }()
-      case 3: try { try decoder.decodeRepeatedFloatField(value: &self.vector) }()
-      case 4: try { try decoder.decodeSingularInt64Field(value: &self.limit) }()
-      case 5: try { try decoder.decodeSingularMessageField(value: &self._filter) }()
-      case 6: try { try decoder.decodeSingularFloatField(value: &self._scoreThreshold) }()
-      case 7: try { try decoder.decodeSingularMessageField(value: &self._effort) }()
+      case 3: try { try decoder.decodeRepeatedMessageField(value: &self.searches) }()
       default: break
       }
     }
@@ -2371,32 +2459,16 @@ nonisolated extension Covey_V1_SearchRequest: SwiftProtobuf.Message, SwiftProtob
     try { if let v = self._shard {
       try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
     } }()
-    if !self.vector.isEmpty {
-      try visitor.visitPackedFloatField(value: self.vector, fieldNumber: 3)
+    if !self.searches.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.searches, fieldNumber: 3)
     }
-    if self.limit != 0 {
-      try visitor.visitSingularInt64Field(value: self.limit, fieldNumber: 4)
-    }
-    try { if let v = self._filter {
-      try visitor.visitSingularMessageField(value: v, fieldNumber: 5)
-    } }()
-    try { if let v = self._scoreThreshold {
-      try visitor.visitSingularFloatField(value: v, fieldNumber: 6)
-    } }()
-    try { if let v = self._effort {
-      try visitor.visitSingularMessageField(value: v, fieldNumber: 7)
-    } }()
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: Covey_V1_SearchRequest, rhs: Covey_V1_SearchRequest) -> Bool {
     if lhs.tenant != rhs.tenant {return false}
     if lhs._shard != rhs._shard {return false}
-    if lhs.vector != rhs.vector {return false}
-    if lhs.limit != rhs.limit {return false}
-    if lhs._filter != rhs._filter {return false}
-    if lhs._scoreThreshold != rhs._scoreThreshold {return false}
-    if lhs._effort != rhs._effort {return false}
+    if lhs.searches != rhs.searches {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -2557,7 +2629,61 @@ nonisolated extension Covey_V1_SearchWork: SwiftProtobuf.Message, SwiftProtobuf.
 
 nonisolated extension Covey_V1_SearchReply: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".SearchReply"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}hits\0\u{1}range\0\u{1}work\0\u{1}position\0\u{3}manifest_version\0\u{3}age_microseconds\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}results\0\u{1}range\0\u{1}position\0\u{3}manifest_version\0\u{3}age_microseconds\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeRepeatedMessageField(value: &self.results) }()
+      case 2: try { try decoder.decodeSingularMessageField(value: &self._range) }()
+      case 3: try { try decoder.decodeSingularUInt64Field(value: &self.position) }()
+      case 4: try { try decoder.decodeSingularUInt64Field(value: &self.manifestVersion) }()
+      case 5: try { try decoder.decodeSingularInt64Field(value: &self._ageMicroseconds) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    if !self.results.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.results, fieldNumber: 1)
+    }
+    try { if let v = self._range {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+    } }()
+    if self.position != 0 {
+      try visitor.visitSingularUInt64Field(value: self.position, fieldNumber: 3)
+    }
+    if self.manifestVersion != 0 {
+      try visitor.visitSingularUInt64Field(value: self.manifestVersion, fieldNumber: 4)
+    }
+    try { if let v = self._ageMicroseconds {
+      try visitor.visitSingularInt64Field(value: v, fieldNumber: 5)
+    } }()
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Covey_V1_SearchReply, rhs: Covey_V1_SearchReply) -> Bool {
+    if lhs.results != rhs.results {return false}
+    if lhs._range != rhs._range {return false}
+    if lhs.position != rhs.position {return false}
+    if lhs.manifestVersion != rhs.manifestVersion {return false}
+    if lhs._ageMicroseconds != rhs._ageMicroseconds {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Covey_V1_SearchReply.Result: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = Covey_V1_SearchReply.protoMessageName + ".Result"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}hits\0\u{1}work\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2566,11 +2692,7 @@ nonisolated extension Covey_V1_SearchReply: SwiftProtobuf.Message, SwiftProtobuf
       // enabled. https://github.com/apple/swift-protobuf/issues/1034
       switch fieldNumber {
       case 1: try { try decoder.decodeRepeatedMessageField(value: &self.hits) }()
-      case 2: try { try decoder.decodeSingularMessageField(value: &self._range) }()
-      case 3: try { try decoder.decodeSingularMessageField(value: &self._work) }()
-      case 4: try { try decoder.decodeSingularUInt64Field(value: &self.position) }()
-      case 5: try { try decoder.decodeSingularUInt64Field(value: &self.manifestVersion) }()
-      case 6: try { try decoder.decodeSingularInt64Field(value: &self._ageMicroseconds) }()
+      case 2: try { try decoder.decodeSingularMessageField(value: &self._work) }()
       default: break
       }
     }
@@ -2584,31 +2706,15 @@ nonisolated extension Covey_V1_SearchReply: SwiftProtobuf.Message, SwiftProtobuf
     if !self.hits.isEmpty {
       try visitor.visitRepeatedMessageField(value: self.hits, fieldNumber: 1)
     }
-    try { if let v = self._range {
-      try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
-    } }()
     try { if let v = self._work {
-      try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
-    } }()
-    if self.position != 0 {
-      try visitor.visitSingularUInt64Field(value: self.position, fieldNumber: 4)
-    }
-    if self.manifestVersion != 0 {
-      try visitor.visitSingularUInt64Field(value: self.manifestVersion, fieldNumber: 5)
-    }
-    try { if let v = self._ageMicroseconds {
-      try visitor.visitSingularInt64Field(value: v, fieldNumber: 6)
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
     } }()
     try unknownFields.traverse(visitor: &visitor)
   }
 
-  package static func ==(lhs: Covey_V1_SearchReply, rhs: Covey_V1_SearchReply) -> Bool {
+  package static func ==(lhs: Covey_V1_SearchReply.Result, rhs: Covey_V1_SearchReply.Result) -> Bool {
     if lhs.hits != rhs.hits {return false}
-    if lhs._range != rhs._range {return false}
     if lhs._work != rhs._work {return false}
-    if lhs.position != rhs.position {return false}
-    if lhs.manifestVersion != rhs.manifestVersion {return false}
-    if lhs._ageMicroseconds != rhs._ageMicroseconds {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -3610,7 +3716,7 @@ nonisolated extension Covey_V1_DropReply: SwiftProtobuf.Message, SwiftProtobuf._
 
 nonisolated extension Covey_V1_ExplainRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".ExplainRequest"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}tenant\0\u{1}search\0\u{1}ids\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}tenant\0\u{1}shard\0\u{1}search\0\u{1}ids\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -3619,8 +3725,9 @@ nonisolated extension Covey_V1_ExplainRequest: SwiftProtobuf.Message, SwiftProto
       // enabled. https://github.com/apple/swift-protobuf/issues/1034
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularStringField(value: &self.tenant) }()
-      case 2: try { try decoder.decodeSingularMessageField(value: &self._search) }()
-      case 3: try { try decoder.decodeRepeatedMessageField(value: &self.ids) }()
+      case 2: try { try decoder.decodeSingularMessageField(value: &self._shard) }()
+      case 3: try { try decoder.decodeSingularMessageField(value: &self._search) }()
+      case 4: try { try decoder.decodeRepeatedMessageField(value: &self.ids) }()
       default: break
       }
     }
@@ -3634,17 +3741,21 @@ nonisolated extension Covey_V1_ExplainRequest: SwiftProtobuf.Message, SwiftProto
     if !self.tenant.isEmpty {
       try visitor.visitSingularStringField(value: self.tenant, fieldNumber: 1)
     }
-    try { if let v = self._search {
+    try { if let v = self._shard {
       try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
     } }()
+    try { if let v = self._search {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
+    } }()
     if !self.ids.isEmpty {
-      try visitor.visitRepeatedMessageField(value: self.ids, fieldNumber: 3)
+      try visitor.visitRepeatedMessageField(value: self.ids, fieldNumber: 4)
     }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: Covey_V1_ExplainRequest, rhs: Covey_V1_ExplainRequest) -> Bool {
     if lhs.tenant != rhs.tenant {return false}
+    if lhs._shard != rhs._shard {return false}
     if lhs._search != rhs._search {return false}
     if lhs.ids != rhs.ids {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
