@@ -145,6 +145,6 @@ VK_TARGET static size_t scan(const vk_codes *codes, const vk_span *spans, size_t
 
 const vk_kernels vk_avx2 = {
     dot, squared_distance, VK_ROWS(floats), VK_ROWS(halves), VK_ROWS(uint8s), VK_ROWS(int8s), to_bytes, add_bytes, score_bytes,
-    nearest, dot_tables, quantize_tables, encode, scan, vk_quickselect,
+    nearest, dot_tables, quantize_tables, encode, scan, vk_keep_largest, vk_move_to_front, vk_copy_above,
 };
 #endif

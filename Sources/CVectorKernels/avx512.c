@@ -8,6 +8,25 @@ VK_TARGET static inline __attribute__((always_inline)) void load_halves(const ui
     _mm512_storeu_ps(out, _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)from)));
 }
 
+// The least (or greatest) of each of 16 rows of 16 floats: all rows at once, by halves.
+#define VK_TREE(name, better)                                                                                                                   \
+    VK_TARGET static inline __attribute__((always_inline)) __m512 name(const float *rows) {                                                     \
+        __m512 quarters[4];                                                                                                                     \
+        for (size_t q = 0; q < 4; q++) {                                                                                                        \
+            const float *from = rows + 64 * q;                                                                                                  \
+            __m512 a = _mm512_loadu_ps(from), b = _mm512_loadu_ps(from + 16), c = _mm512_loadu_ps(from + 32), d = _mm512_loadu_ps(from + 48);   \
+            __m512d ab = _mm512_castps_pd(better(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b)));                                          \
+            __m512d cd = _mm512_castps_pd(better(_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d)));                                          \
+            quarters[q] = better(_mm512_castpd_ps(_mm512_unpacklo_pd(ab, cd)), _mm512_castpd_ps(_mm512_unpackhi_pd(ab, cd)));                   \
+        }                                                                                                                                       \
+        __m512 low = better(_mm512_shuffle_f32x4(quarters[0], quarters[1], 0x44), _mm512_shuffle_f32x4(quarters[0], quarters[1], 0xee));        \
+        __m512 high = better(_mm512_shuffle_f32x4(quarters[2], quarters[3], 0x44), _mm512_shuffle_f32x4(quarters[2], quarters[3], 0xee));       \
+        return better(_mm512_shuffle_f32x4(low, high, 0x88), _mm512_shuffle_f32x4(low, high, 0xdd));                                            \
+    }
+VK_TREE(least_of_rows, _mm512_min_ps)
+VK_TREE(greatest_of_rows, _mm512_max_ps)
+#define VK_EXTREMES(rows, lowest, highest) (_mm512_storeu_ps(lowest, least_of_rows(rows)), _mm512_storeu_ps(highest, greatest_of_rows(rows)))
+
 #include "float_variant.h"
 
 // The first `count` < 64 bytes; zeros after them.
@@ -229,97 +248,28 @@ VK_INLINE size_t scan_spans(
     return found;
 }
 
+// Tables of so many groups are copied to where no load crosses a line.
+#define VK_ALIGNED_GROUPS 64
+
 VK_TARGET static size_t scan(const vk_codes *codes, const vk_span *spans, size_t span_count, int32_t floor, uint64_t *keys) {
     switch (codes->groups) {
 #define VK_HOLD(n) case n: return scan_spans(codes, n, 1, spans, span_count, floor, keys);
     VK_HOLD(1) VK_HOLD(2) VK_HOLD(3) VK_HOLD(4) VK_HOLD(5) VK_HOLD(6) VK_HOLD(7) VK_HOLD(8)
 #undef VK_HOLD
-    default: return scan_spans(codes, codes->groups, 0, spans, span_count, floor, keys);
+    default: break;
     }
+    if (codes->groups > VK_ALIGNED_GROUPS) return scan_spans(codes, codes->groups, 0, spans, span_count, floor, keys);
+    _Alignas(64) uint8_t tables[128 * VK_ALIGNED_GROUPS];
+    memcpy(tables, codes->tables, 128 * codes->groups);
+    vk_codes aligned = *codes;
+    aligned.tables = tables;
+    return scan_spans(&aligned, codes->groups, 0, spans, span_count, floor, keys);
 }
 
-#define VK_SELECT_ROOM 2048
-
-static void keep_largest(uint64_t *keys, size_t count, size_t keep);
-
-// Few of many: the best of what fits, then what is above the least of them, cut again whenever it fills up.
-VK_TARGET static void keep_few(uint64_t *keys, size_t count, size_t keep) {
-    size_t filled = VK_SELECT_ROOM, i = VK_SELECT_ROOM;
-    uint64_t least = UINT64_MAX;
-    for (;;) {
-        keep_largest(keys, filled, keep);
-        if (i == count) return;
-        filled = keep;
-        least = UINT64_MAX;
-        for (size_t j = 0; j < keep; j++) least = keys[j] < least ? keys[j] : least;
-        const __m512i bound = _mm512_set1_epi64((long long)least);
-        while (i < count && filled + 8 <= VK_SELECT_ROOM) {
-            const size_t eight = count - i < 8 ? count - i : 8;
-            const __mmask8 lanes = (__mmask8)((1u << eight) - 1);
-            __mmask8 greater = _mm512_mask_cmpgt_epu64_mask(lanes, _mm512_maskz_loadu_epi64(lanes, keys + i), bound);
-            for (; greater; greater &= (__mmask8)(greater - 1)) {
-                const size_t from = i + (size_t)__builtin_ctz(greater);
-                const uint64_t key = keys[from];
-                keys[from] = keys[filled];
-                keys[filled++] = key;
-            }
-            i += eight;
-        }
-    }
-}
-
-// Quickselect whose partition compares eight keys at a time: greater ones are packed to the front, the others set aside.
-VK_TARGET static void keep_largest(uint64_t *keys, size_t count, size_t keep) {
-    uint64_t aside[VK_SELECT_ROOM + 8];
-    while (keep > 0 && keep < count) {
-        if (count > VK_SELECT_ROOM && keep <= VK_SELECT_ROOM / 2) {
-            keep_few(keys, count, keep);
-            return;
-        }
-        if (count > VK_SELECT_ROOM || count < 24) {
-            vk_quickselect(keys, count, keep);
-            return;
-        }
-        // Median of three; a pivot that is the largest leaves nothing above it, so then it is taken out by itself.
-        uint64_t a = keys[0], b = keys[count / 2], c = keys[count - 1];
-        const uint64_t pivot = a < b ? (b < c ? b : (a < c ? c : a)) : (a < c ? a : (b < c ? c : b));
-        const __m512i bound = _mm512_set1_epi64((long long)pivot);
-        size_t above = 0, below = 0, i = 0;
-        for (; i + 8 <= count; i += 8) {
-            const __m512i eight = _mm512_loadu_si512(keys + i);
-            const __mmask8 greater = _mm512_cmpgt_epu64_mask(eight, bound);
-            const size_t taken = (size_t)__builtin_popcount(greater);
-            // Packed in a register: Zen 4 takes a hundred cycles to pack into memory. What is stored past the greater ones was read.
-            _mm512_storeu_si512(keys + above, _mm512_maskz_compress_epi64(greater, eight));
-            _mm512_storeu_si512(aside + below, _mm512_maskz_compress_epi64((__mmask8)~greater, eight));
-            above += taken;
-            below += 8 - taken;
-        }
-        for (; i < count; i++) {
-            const uint64_t key = keys[i];
-            if (key > pivot) keys[above++] = key;
-            else aside[below++] = key;
-        }
-        memcpy(keys + above, aside, below * sizeof(uint64_t));
-        if (keep == above) return;
-        if (keep < above) count = above;
-        else {
-            // The pivot itself is among the others: it comes first of them, so each pass leaves fewer.
-            for (size_t j = above;; j++)
-                if (keys[j] == pivot) {
-                    keys[j] = keys[above];
-                    keys[above] = pivot;
-                    break;
-                }
-            keys += above + 1;
-            count = below - 1;
-            keep -= above + 1;
-        }
-    }
-}
+#include "avx512_select.h"
 
 const vk_kernels vk_avx512 = {
     dot, squared_distance, VK_ROWS(floats), VK_ROWS(halves), VK_ROWS(uint8s), VK_ROWS(int8s), to_bytes, add_bytes, score_bytes,
-    nearest, dot_tables, quantize_tables, encode, scan, keep_largest,
+    nearest, dot_tables, quantize_tables, encode, scan, keep_largest, move_to_front, copy_above,
 };
 #endif

@@ -166,8 +166,15 @@ VK_TARGET static void dot_tables(
         for (size_t i = bounds[s]; i < bounds[s + 1]; i++) sum += query[i] * *(const floats *)(centroids + i * VK_CENTROIDS);
         sum = at_most(at_least(sum, -VK_TABLE_LIMIT), VK_TABLE_LIMIT);
         memcpy(tables + s * VK_CENTROIDS, &sum, sizeof(sum));
-        lowest[s] = extreme(&sum, 0);
-        highest[s] = extreme(&sum, 1);
+    }
+    size_t s = 0;
+#ifdef VK_EXTREMES
+    for (; s + 16 <= subspaces; s += 16) VK_EXTREMES(tables + s * VK_CENTROIDS, lowest + s, highest + s);
+#endif
+    for (; s < subspaces; s++) {
+        const floats *table = (const floats *)(tables + s * VK_CENTROIDS);
+        lowest[s] = extreme(table, 0);
+        highest[s] = extreme(table, 1);
     }
 }
 

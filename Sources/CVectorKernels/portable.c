@@ -168,7 +168,26 @@ static size_t scan(const vk_codes *codes, const vk_span *spans, size_t span_coun
     return found;
 }
 
+void vk_table_range(const float *lowest, const float *highest, size_t subspaces, float *base, float *widest) {
+    float sums[8] = {0}, most[8] = {0};
+    size_t s = 0;
+    for (; s + 8 <= subspaces; s += 8)
+        for (size_t lane = 0; lane < 8; lane++) {
+            const float width = highest[s + lane] - lowest[s + lane];
+            sums[lane] += lowest[s + lane];
+            most[lane] = width > most[lane] ? width : most[lane];
+        }
+    for (size_t lane = 0; s < subspaces; s++, lane++) {
+        const float width = highest[s] - lowest[s];
+        sums[lane] += lowest[s];
+        most[lane] = width > most[lane] ? width : most[lane];
+    }
+    *base = ((sums[0] + sums[4]) + (sums[1] + sums[5])) + ((sums[2] + sums[6]) + (sums[3] + sums[7]));
+    *widest = 0;
+    for (size_t lane = 0; lane < 8; lane++) *widest = most[lane] > *widest ? most[lane] : *widest;
+}
+
 const vk_kernels vk_portable = {
     floats_dot_one, floats_squared_distance_one, VK_ROWS(floats), VK_ROWS(halves), VK_ROWS(uint8s), VK_ROWS(int8s), to_bytes, add_bytes, score_bytes,
-    nearest, dot_tables, quantize_tables, encode, scan, vk_quickselect,
+    nearest, dot_tables, quantize_tables, encode, scan, vk_keep_largest, vk_move_to_front, vk_copy_above,
 };

@@ -1,4 +1,4 @@
-// Hoare's quickselect.
+// Selection among keys.
 #include "variants.h"
 
 static inline void swap(uint64_t *a, uint64_t *b) {
@@ -7,6 +7,7 @@ static inline void swap(uint64_t *a, uint64_t *b) {
     *b = t;
 }
 
+// Hoare's quickselect.
 void vk_quickselect(uint64_t *keys, size_t count, size_t keep) {
     size_t low = 0, high = count;  // the boundary lies in low..<high
     while (keep > low && keep < high && high - low > 1) {
@@ -28,4 +29,37 @@ void vk_quickselect(uint64_t *keys, size_t count, size_t keep) {
         else if (keep > split) low = split;
         else return;
     }
+}
+
+uint64_t vk_keep_largest(uint64_t *keys, size_t count, size_t keep) {
+    vk_quickselect(keys, count, keep);
+    uint64_t least = UINT64_MAX;
+    for (size_t i = 0; i < keep && i < count; i++) least = keys[i] < least ? keys[i] : least;
+    return least;
+}
+
+size_t vk_move_to_front(uint64_t *keys, size_t count, uint64_t least) {
+    size_t end = 0;
+    for (size_t i = 0; i < count; i++)
+        if (keys[i] >= least) swap(keys + i, keys + end++);
+    return end;
+}
+
+size_t vk_copy_above(const uint64_t *keys, size_t count, uint64_t least, uint64_t *out) {
+    size_t copied = 0;
+    for (size_t i = 0; i < count; i++) {
+        out[copied] = keys[i];
+        copied += keys[i] >= least;
+    }
+    return copied;
+}
+
+uint64_t vk_greatest(const uint64_t *keys, size_t count) {
+    uint64_t most[4] = {0};
+    size_t i = 0;
+    for (; i + 4 <= count; i += 4)
+        for (size_t lane = 0; lane < 4; lane++) most[lane] = keys[i + lane] > most[lane] ? keys[i + lane] : most[lane];
+    for (; i < count; i++) most[0] = keys[i] > most[0] ? keys[i] : most[0];
+    const uint64_t a = most[0] > most[1] ? most[0] : most[1], b = most[2] > most[3] ? most[2] : most[3];
+    return a > b ? a : b;
 }

@@ -55,6 +55,9 @@ static inline float vk_round_bytes(const float *difference, size_t dimension, fl
 }
 
 void vk_quickselect(uint64_t *keys, size_t count, size_t keep);
+uint64_t vk_keep_largest(uint64_t *keys, size_t count, size_t keep);
+size_t vk_move_to_front(uint64_t *keys, size_t count, uint64_t least);
+size_t vk_copy_above(const uint64_t *keys, size_t count, uint64_t least, uint64_t *out);
 
 // The bits of a bitmap for `width` ≤ 16 rows from `row` on.
 static inline uint32_t vk_admitted(const uint64_t *admitted, uint32_t row, uint32_t width) {

@@ -4,23 +4,25 @@ import VectorMath
 ///
 /// It fills up to several times what it keeps and is then cut by a selection in linear time, which costs less per candidate
 /// than a heap; the cut sets the bound that further candidates have to pass.
-struct CandidatePool {
+package struct CandidatePool {
     let keep: Int
     /// Whether rows may be offered twice, with different scores. Then what is kept are offers.
     private let hasTwins: Bool
     private let kernels: Kernels
     /// The first `count` are the candidates, as ``RankKey``.
-    private(set) var storage: [UInt64]
-    private(set) var count = 0
+    package private(set) var storage: [UInt64]
+    package private(set) var count = 0
     /// Rows whose codes were looked at.
     private(set) var scanned = 0
     /// Scores up to it are refused: one below the worst kept, since of equals the smaller row is kept.
     private var floor: Int32
-    /// Whether there were more candidates than it keeps.
-    private(set) var wasCut = false
+    /// Keys below it may have been candidates and were let go, as there were more than it keeps; 0 if there never were.
+    package private(set) var lost: UInt64 = 0
+    /// So many offers, the last that were asked for, are at least `least`.
+    private var known = (offers: 0, least: UInt64(0))
 
     /// - Parameter floor: Score that candidates have to exceed from the start.
-    init(keep: Int, storage: [UInt64], floor: Int32 = .min, hasTwins: Bool = false, kernels: Kernels) {
+    package init(keep: Int, storage: [UInt64], floor: Int32 = .min, hasTwins: Bool = false, kernels: Kernels) {
         self.keep = keep
         self.hasTwins = hasTwins
         self.floor = floor
@@ -28,13 +30,16 @@ struct CandidatePool {
         self.storage = storage
     }
 
+    /// So many are cut to what it keeps.
+    private var most: Int { max(2 * keep, 512) }
+
     /// Rows to scan between two cuts, and between two looks at whether to stop: few at first, so that the bound rises early.
-    var stretch: Int { min(floor == .min ? max(2 * keep, 256) : max(4 * keep, 1_024), 16_384) }
+    var stretch: Int { min(floor == .min ? most : max(4 * keep, 1_024), 16_384) }
 
     /// Lets `body` add candidates of so many rows and cuts them to the best when there are many.
     ///
     /// - Parameter body: Gets where to put them and the score that they have to exceed; returns how many it put.
-    mutating func scan(_ rows: Int, _ body: (inout MutableSpan<UInt64>, Int32) -> Int) {
+    package mutating func scan(_ rows: Int, _ body: (inout MutableSpan<UInt64>, Int32) -> Int) {
         SearchScratch.grow(&storage, to: count + rows + Kernels.blockRows, filler: 0)
         let (taken, floor) = (count, floor)
         var all = storage.mutableSpan
@@ -42,7 +47,7 @@ struct CandidatePool {
         let added = body(&rest, floor)
         count += added
         scanned += rows
-        if count >= 2 * keep { finish() }
+        if count >= most { finish() }
     }
 
     /// The score of the row of rank `rank` (1 is the best) so far.
@@ -50,28 +55,30 @@ struct CandidatePool {
     /// - Parameters:
     ///   - copy: Output: the keys of the best `rank` rows come first.
     ///   - seen: Scratch.
-    func score(ofRank rank: Int, copy: inout [UInt64], _ seen: inout RowSet) -> Int32? {
-        guard copyBest(rank, into: &copy, &seen) == rank else { return nil }
-        var worst = UInt64.max
-        for index in 0..<rank { worst = min(worst, copy[index]) }
-        return RankKey.score(worst)
+    package mutating func score(ofRank rank: Int, copy: inout [UInt64], _ seen: inout RowSet) -> Int32? {
+        let offers = hasTwins ? 2 * rank : rank
+        let best = copyBest(rank, atLeast: known.offers == offers ? known.least : 0, into: &copy, &seen)
+        if offers <= count { known = (offers, best.leastOffer) }
+        return best.rows == rank ? RankKey.score(hasTwins ? copy[rank - 1] : best.leastOffer) : nil
     }
 
-    /// Sets `copy` to the candidates, those of the best `most` rows first.
+    /// Puts the candidates of the best `most` rows at the front of `copy`; if rows may have been offered twice, best first.
     ///
-    /// - Parameter seen: Scratch.
-    /// - Returns: How many rows these are.
-    func copyBest(_ most: Int, into copy: inout [UInt64], _ seen: inout RowSet) -> Int {
-        copy.removeAll(keepingCapacity: true)
-        copy.append(contentsOf: storage[..<count])
-        let (taken, kernels) = (count, kernels)
+    /// - Parameters:
+    ///   - bound: Keys below it are not looked at.
+    ///   - seen: Scratch.
+    /// - Returns: How many rows these are, and the least of the offers that they were chosen from.
+    func copyBest(_ most: Int, atLeast bound: UInt64 = 0, into copy: inout [UInt64], _ seen: inout RowSet) -> (rows: Int, leastOffer: UInt64) {
+        SearchScratch.grow(&copy, to: count + 8, filler: 0)
         // The best 2k offers are of k rows at least.
         let offers = min(hasTwins ? 2 * most : most, count)
+        let least: UInt64
         do {
             var keys = copy.mutableSpan
-            kernels.keepLargest(offers, ofFirst: taken, in: &keys)
+            let copied = kernels.copy(storage.span.extracting(..<count), atLeast: bound, into: &keys)
+            least = kernels.keepLargest(offers, ofFirst: copied, in: &keys)
         }
-        guard hasTwins else { return offers }
+        guard hasTwins else { return (offers, least) }
         // In place: a slice of the array would be a copy.
         unsafe copy.withUnsafeMutableBufferPointer { unsafe $0[..<offers].sort(by: >) }
         seen.clear(for: offers)
@@ -81,7 +88,7 @@ struct CandidatePool {
             rows += 1
             if rows == most { break }
         }
-        return rows
+        return (rows, least)
     }
 
     /// Appends the candidates, of a row that was offered twice the first.
@@ -93,32 +100,30 @@ struct CandidatePool {
         for index in 0..<count where seen.insert(RankKey.row(storage[index])) { keys.append(storage[index]) }
     }
 
-    /// Whether there may have been candidates that it did not keep.
-    var isFull: Bool { count == keep }
-
-    /// Leaves only keys of at least `bound`.
-    mutating func dropBelow(_ bound: UInt64) {
-        var kept = 0
-        for index in 0..<count where storage[index] >= bound {
-            storage[kept] = storage[index]
-            kept += 1
-        }
-        count = kept
+    /// Leaves only keys of at least `bound`, and refuses those with a worse score from now on.
+    package mutating func refuse(below bound: UInt64) {
+        floor = max(floor, max(RankKey.score(bound), .min + 1) - 1)
+        let (taken, kernels) = (count, kernels)
+        var keys = storage.mutableSpan
+        var held = keys._mutatingExtracting(..<taken)
+        count = kernels.pack(&held, atLeast: bound)
     }
 
-    /// The last of the candidates.
-    var worst: UInt64 { storage[..<count].min() ?? 0 }
+    /// What it holds, in its order, by the memory that it is in; `other` takes its place.
+    mutating func exchange(for other: inout [UInt64]) {
+        storage.removeLast(storage.count - count)
+        swap(&storage, &other)
+        count = 0
+    }
 
     /// Leaves only the best `keep`.
-    mutating func finish() {
+    package mutating func finish() {
         guard count > keep else { return }
-        wasCut = true
         let (taken, kept, kernels) = (count, keep, kernels)
         var keys = storage.mutableSpan
-        kernels.keepLargest(kept, ofFirst: taken, in: &keys)
+        let worst = kernels.keepLargest(kept, ofFirst: taken, in: &keys)
         count = keep
-        var worst = UInt64.max
-        for index in 0..<keep { worst = min(worst, storage[index]) }
         floor = max(RankKey.score(worst), .min + 1) - 1
+        lost = worst
     }
 }

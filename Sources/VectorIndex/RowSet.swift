@@ -1,9 +1,11 @@
 /// Rows seen so far; emptied without touching what it held.
-struct RowSet: Sendable {
+package struct RowSet: Sendable {
     /// Open addressing: the row below, the round it was inserted in above; a power of 2 of places.
     private var places: [UInt64] = []
     private var round: UInt32 = 0
     private var mask = 0
+
+    package init() {}
 
     /// Empties it, with room for so many rows.
     mutating func clear(for rows: Int) {

@@ -14,6 +14,8 @@ package struct SearchScratch: Sendable {
     var regionKeys: [UInt64] = []
     /// See ``ListRanking``.
     var listKeys: [UInt64] = []
+    /// Memory for the next ones.
+    var nextListKeys: [UInt64] = []
     var ranking = ListRanking()
     var rowKeys: [UInt64] = []
     var seen = RowSet()

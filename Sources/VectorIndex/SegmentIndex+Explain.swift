@@ -86,7 +86,7 @@ extension SegmentIndex {
         var all = CandidatePool(keep: rows.copies * count, storage: [], hasTwins: rows.hasTwins, kernels: kernels)
         guard rows.scan(scratch.spans, scratch.rowTables, admits: admits, pool: &all, kernels: kernels, shouldStop: shouldStop) else { return nil }
         var keys: [UInt64] = []
-        let found = all.copyBest(count, into: &keys, &scratch.seen)
+        let found = all.copyBest(count, into: &keys, &scratch.seen).rows
         return Array(keys[..<found])
     }
 

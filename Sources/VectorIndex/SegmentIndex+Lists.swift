@@ -25,8 +25,7 @@ extension SegmentIndex {
         regions least: Int, within margin: Float, _ query: PreparedQuery, _ ranking: inout ListRanking, scratch: inout SearchScratch, shouldStop: () -> Bool
     ) -> Bool {
         regions.score(&scratch.regionKeys, query: scratch.byteQuery, weight: query.weight, kernels: kernels)
-        var reference = -Float.infinity
-        for key in scratch.regionKeys { reference = max(reference, RankKey.floatScore(key)) }
+        let reference = greatest(of: scratch.regionKeys, from: 0)
         var regionCount = regions.count
         let bound = reference - margin * gapUnit(query.norm)
         if bound > -.infinity {  // no number, where similarities have overflowed, bounds nothing
@@ -38,9 +37,7 @@ extension SegmentIndex {
             }
         }
 
-        ranking.nextRegion = -.infinity
-        for key in scratch.regionKeys[regionCount...] { ranking.nextRegion = max(ranking.nextRegion, RankKey.floatScore(key)) }
-
+        ranking.nextRegion = greatest(of: scratch.regionKeys, from: regionCount)
         lists.fill(&scratch.listTables, for: scratch.query, weight: query.weight, reference: reference, floats: &scratch.tableFloats, kernels: kernels)
         scratch.spans.removeAll(keepingCapacity: true)
         (ranking.considered, ranking.regions) = (0, regionCount)
@@ -50,20 +47,25 @@ extension SegmentIndex {
             ranking.considered += lists.children(of: region).count
             lists.add(region, similarity: RankKey.floatScore(key), scratch.listTables, to: &scratch.spans)
         }
-        var pool = CandidatePool(keep: listCount, storage: scratch.rowKeys, kernels: kernels)
-        scratch.rowKeys = []
-        defer { scratch.rowKeys = pool.storage }
+        var pool = CandidatePool(keep: listCount, storage: scratch.nextListKeys, kernels: kernels)
+        scratch.nextListKeys = []
+        defer { scratch.nextListKeys = pool.storage }
         guard lists.scan(scratch.spans, scratch.listTables, admits: nil, pool: &pool, kernels: kernels, shouldStop: shouldStop) else { return false }
-        scratch.listKeys.removeLast(scratch.listKeys.count - ranking.ranked)
         if ranking.ranked == 0 {
-            scratch.listKeys.append(contentsOf: pool.storage[..<pool.count])
+            pool.exchange(for: &scratch.listKeys)
         } else {
+            scratch.listKeys.removeLast(scratch.listKeys.count - ranking.ranked)
             SearchScratch.grow(&scratch.visited, to: listCount, filler: 0)
             scratch.visit &+= 1
             for key in scratch.listKeys { scratch.visited[Int(RankKey.row(key))] = scratch.visit }
             for key in pool.storage[..<pool.count] where scratch.visited[Int(RankKey.row(key))] != scratch.visit { scratch.listKeys.append(key) }
         }
         return true
+    }
+
+    /// The similarity of the best of some keys.
+    private func greatest(of keys: [UInt64], from first: Int) -> Float {
+        first < keys.count ? RankKey.floatScore(kernels.greatest(of: keys.span.extracting(first...))) : -.infinity
     }
 
     /// Regions whose lists are looked at, at least.
@@ -101,26 +103,23 @@ extension SegmentIndex {
     /// - Returns: Where they end.
     private func moveToFront(_ range: Range<Int>, of keys: inout [UInt64], atLeast least: UInt64) -> Int {
         var all = keys.mutableSpan
-        var end = range.lowerBound
-        // Exchanged in any case: which it is cannot be foretold.
-        for index in range {
-            let key = all[index]
-            all[index] = all[end]
-            all[end] = key
-            end += key >= least ? 1 : 0
-        }
-        return end
+        var span = all._mutatingExtracting(range)
+        return range.lowerBound + kernels.moveToFront(&span, atLeast: least)
     }
 
-    func keepLargest(_ keep: Int, in keys: inout [UInt64]) {
+    @discardableResult
+    func keepLargest(_ keep: Int, in keys: inout [UInt64]) -> UInt64 {
         keepLargest(keep, ofNext: keys.count, from: 0, in: &keys)
     }
 
     /// Moves the `keep` largest of `count` keys from `first` on to the front of them.
-    func keepLargest(_ keep: Int, ofNext count: Int, from first: Int, in keys: inout [UInt64]) {
+    ///
+    /// - Returns: The least of them.
+    @discardableResult
+    func keepLargest(_ keep: Int, ofNext count: Int, from first: Int, in keys: inout [UInt64]) -> UInt64 {
         var all = keys.mutableSpan
         var span = all._mutatingExtracting(first..<first + count)
-        kernels.keepLargest(keep, ofFirst: count, in: &span)
+        return kernels.keepLargest(keep, ofFirst: count, in: &span)
     }
 
     /// What similarities' gaps are measured in, see ``Calibration``.

@@ -105,6 +105,8 @@ extension SegmentIndex {
                 if let worst = pool.score(ofRank: limit, copy: &scratch.rowKeys, &scratch.seen) {
                     let found = scratch.rowTables.similarity(worst)
                     bound = found - margin * gapUnit(query.norm)
+                    // What is worse than the candidates will be when all is scanned is none.
+                    if let step = plan.step { pool.refuse(below: scratch.rowTables.key(found - step.codeMargin * gapUnit(query.norm))) }
                     if plan.isFiltered, let step = plan.step, flattery(limit, query, scratch: &scratch) > 2 * step.flattery * gapUnit(query.norm) {
                         result.byCode = false
                         return true
@@ -192,9 +194,9 @@ extension SegmentIndex {
         _ query: PreparedQuery, limit: Int, _ plan: SearchPlan, admits: RowBitmap?, pool: inout CandidatePool, scratch: inout SearchScratch,
         result: inout SegmentSearchResult, shouldStop: () -> Bool
     ) -> Bool {
-        pool.finish()
         result.codesScanned = pool.scanned
         guard result.byCode, let step = plan.step, let worst = pool.score(ofRank: limit, copy: &scratch.rowKeys, &scratch.seen) else {
+            pool.finish()
             scratch.candidateCount = pool.count
             _ = choose(pool, limit: limit, atMost: plan.step == nil ? plan.candidates / rows.copies : nil, query, scratch: &scratch)
             return true
@@ -203,20 +205,20 @@ extension SegmentIndex {
         let byCode = scratch.rowTables.similarity(worst)
         var bound = scratch.rowTables.key(byCode - step.codeMargin * unit)
         for isFirst in [true, false] {
-            if !isFirst || (pool.isFull && pool.worst >= bound) {
-                // Rows beyond those that were kept may be as near.
+            if !isFirst || pool.lost > bound {
+                // Rows that were let go may be as near.
                 let most = max(rows.copies * limit, min(Self.mostCandidates, (admits?.count ?? count) / 8))
                 pool = CandidatePool(
                     keep: most, storage: pool.storage, floor: max(RankKey.score(bound), .min + 1) - 1, hasTwins: rows.hasTwins, kernels: kernels)
                 _ = spansOfLists(0..<scratch.ranking.scanned, admits, query, scratch: &scratch)
                 guard rows.scan(scratch.spans, scratch.rowTables, admits: admits, pool: &pool, kernels: kernels, shouldStop: shouldStop) else { return false }
                 result.codesScanned += pool.scanned
-                if pool.wasCut {
+                if pool.lost > 0 {
                     result.byCode = false
                     return true
                 }
             } else {
-                pool.dropBelow(bound)
+                pool.refuse(below: bound)
             }
             scratch.candidateCount = pool.count
             let byBytes = choose(pool, limit: limit, query, scratch: &scratch)
@@ -239,7 +241,7 @@ extension SegmentIndex {
     private func choose(_ pool: CandidatePool, limit: Int, atMost most: Int? = nil, _ query: PreparedQuery, scratch: inout SearchScratch) -> Float? {
         scratch.chosen.removeAll(keepingCapacity: true)
         if let most {
-            let rows = pool.copyBest(most, into: &scratch.rowKeys, &scratch.seen)
+            let rows = pool.copyBest(most, into: &scratch.rowKeys, &scratch.seen).rows
             scratch.rowKeys.removeLast(scratch.rowKeys.count - rows)
         } else {
             scratch.rowKeys.removeAll(keepingCapacity: true)
@@ -250,14 +252,10 @@ extension SegmentIndex {
             for key in scratch.rowKeys { scratch.chosen.append(RankKey.row(key)) }
             return nil
         }
-        keepLargest(limit, in: &scratch.rowKeys)
-        var worst = UInt64.max
+        let worst = keepLargest(limit, in: &scratch.rowKeys)
         // The errors of rounding query and rows are sums of many small ones, so nearly normal: three standard deviations.
         var widest: Float = 0
-        for index in 0..<limit {
-            worst = min(worst, scratch.rowKeys[index])
-            widest = max(widest, rows.scale(Int(RankKey.row(scratch.rowKeys[index]))))
-        }
+        for index in 0..<limit { widest = max(widest, rows.scale(Int(RankKey.row(scratch.rowKeys[index])))) }
         let deviation = ((query.norm * widest) * (query.norm * widest) + (norm * scratch.byteQuery.scale) * (norm * scratch.byteQuery.scale)) / 12
         let margin = 3 * deviation.squareRoot()
         let bound = RankKey.floatScore(worst) - margin

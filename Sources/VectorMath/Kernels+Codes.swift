@@ -34,12 +34,8 @@ extension Kernels {
                     }
                 }
             }
-            var base: Float = 0
-            var widest: Float = 0
-            for subspace in 0..<subspaces {
-                unsafe base += lowest[subspace]
-                unsafe widest = max(widest, highest[subspace] - lowest[subspace])
-            }
+            var (base, widest): (Float, Float) = (0, 0)
+            unsafe vk_table_range(lowest, highest, subspaces, &base, &widest)
             var step = max(widest / 255, leastStep)
             if !(step > .leastNormalMagnitude && step.isFinite) { step = 1 }
             unsafe bytes.withUnsafeMutableBufferPointer {

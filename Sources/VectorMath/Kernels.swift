@@ -46,10 +46,4 @@ import CVectorKernels
     package func squaredDistance(_ query: Span<Float>, rows: Span<Float>, into out: inout MutableSpan<Float>) {
         compare(.squaredDistance, query, rows: rows.bytes, of: .float32, into: &out)
     }
-
-    /// Moves the `keep` largest of the first `count` keys to the front, in no order. O(`count`).
-    package func keepLargest(_ keep: Int, ofFirst count: Int, in keys: inout MutableSpan<UInt64>) {
-        precondition(keep <= count && count <= keys.count, "\(keep) of \(count) of \(keys.count) keys")
-        unsafe keys.withUnsafeMutableBufferPointer { unsafe table.pointee.keep_largest($0.baseAddress, count, keep) }
-    }
 }

@@ -104,14 +104,24 @@ typedef struct {
     // sign bit flipped in the upper 32 bits, the row's complement in the lower. So a greater key is a better score or, of
     // equals, a smaller row. keys: room for all rows of the spans and 15 more. Returns how many. Scores must fit 32 bits.
     size_t (*scan)(const vk_codes *codes, const vk_span *spans, size_t span_count, int32_t floor, uint64_t *keys);
-    // Moves the `keep` largest of `count` different keys to the front, in no order.
-    void (*keep_largest)(uint64_t *keys, size_t count, size_t keep);
+    // Moves the `keep` largest of `count` keys to the front, in no order; returns the least of them, UINT64_MAX if there is none.
+    uint64_t (*keep_largest)(uint64_t *keys, size_t count, size_t keep);
+    // Exchanges each key of at least `least` with the first that is not; returns how many there are: they are in front, in their order.
+    size_t (*move_to_front)(uint64_t *keys, size_t count, uint64_t least);
+    // Copies the keys of at least `least`, in their order; returns how many. out: room for 8 more than those, or `keys` itself.
+    size_t (*copy_above)(const uint64_t *keys, size_t count, uint64_t least, uint64_t *out);
 } vk_kernels;
 
 // The kernels for one instruction set; null if this processor lacks it.
 const vk_kernels *vk_kernels_at(vk_level level);
 // The fastest kernels that this processor runs.
 const vk_kernels *vk_kernels_best(void);
+
+// The greatest key, 0 of none.
+uint64_t vk_greatest(const uint64_t *keys, size_t count);
+
+// Of tables' lowest and highest entries: the sum of the lowest, in one order everywhere, and the greatest distance.
+void vk_table_range(const float *lowest, const float *highest, size_t subspaces, float *base, float *widest);
 
 // CRC-32C (Castagnoli, reflected, as in iSCSI and ext4) of `count` bytes after a checksum of what came before (0 at the start).
 uint32_t vk_crc32c(uint32_t checksum, const void *bytes, size_t count);
