@@ -63,3 +63,13 @@ uint64_t vk_greatest(const uint64_t *keys, size_t count) {
     const uint64_t a = most[0] > most[1] ? most[0] : most[1], b = most[2] > most[3] ? most[2] : most[3];
     return a > b ? a : b;
 }
+
+uint32_t vk_last_row(const uint64_t *keys, size_t count) {
+    uint32_t last[4] = {0};
+    size_t i = 0;
+    for (; i + 4 <= count; i += 4)
+        for (size_t lane = 0; lane < 4; lane++) last[lane] = ~(uint32_t)keys[i + lane] > last[lane] ? ~(uint32_t)keys[i + lane] : last[lane];
+    for (; i < count; i++) last[0] = ~(uint32_t)keys[i] > last[0] ? ~(uint32_t)keys[i] : last[0];
+    const uint32_t a = last[0] > last[1] ? last[0] : last[1], b = last[2] > last[3] ? last[2] : last[3];
+    return a > b ? a : b;
+}

@@ -24,7 +24,7 @@ package struct SearchScratch: Sendable {
     /// What codes chose: the first `candidateCount`.
     var candidates: [UInt64] = []
     var candidateCount = 0
-    var spans: [Kernels.RowSpan] = []
+    var spans: [RowSpan] = []
     var chosen: [UInt32] = []
     /// Lists already ranked by bytes, when a search considers more of them: those with the number of that time.
     var visited: [UInt32] = []

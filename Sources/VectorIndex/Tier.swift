@@ -153,7 +153,7 @@ import VectorMath
     ///
     /// - Parameter own: Whether also those that are not of other parents.
     @inline(__always)
-    func add(_ parent: Int, own: Bool = true, similarity: Float, _ tables: Tables, to spans: inout [Kernels.RowSpan]) {
+    func add(_ parent: Int, own: Bool = true, similarity: Float, _ tables: Tables, to spans: inout [RowSpan]) {
         let base = Self.clamped((similarity - tables.reference) / tables.step, to: 1e9)
         let (children, spills) = (children(of: parent), spills(of: parent))
         if own { add(children, at: children.lowerBound + spills.lowerBound, base: base, to: &spans) }
@@ -162,11 +162,11 @@ import VectorMath
     }
 
     @inline(__always)
-    private func add(_ rows: Range<Int>, at place: Int, base: Int32, to spans: inout [Kernels.RowSpan]) {
+    private func add(_ rows: Range<Int>, at place: Int, base: Int32, to spans: inout [RowSpan]) {
         var start = rows.lowerBound
         while start < rows.upperBound {
             let end = min(start + Self.longestSpan, rows.upperBound)
-            spans.append(Kernels.RowSpan(start..<end, at: place + start - rows.lowerBound, base: base))
+            spans.append(RowSpan(start..<end, at: place + start - rows.lowerBound, base: base))
             start = end
         }
     }
@@ -205,7 +205,7 @@ import VectorMath
     /// - Parameter kernels: The instruction set to use.
     /// - Returns: `false` if the caller stopped it.
     func scan(
-        _ spans: [Kernels.RowSpan], _ tables: Tables, admits: RowBitmap?, pool: inout CandidatePool, kernels: Kernels, shouldStop: () -> Bool
+        _ spans: [RowSpan], _ tables: Tables, admits: RowBitmap?, pool: inout CandidatePool, kernels: Kernels, shouldStop: () -> Bool
     ) -> Bool {
         let admitted = admits?.words ?? []
         var next = 0

@@ -44,8 +44,7 @@ extension Kernels {
         let dimension = query.bytes.count
         precondition(rows.count == scales.count * dimension && biases.count == scales.count, "\(rows.count) bytes of \(scales.count) rows of \(dimension)")
         precondition(count <= keys.count, "\(count) of \(keys.count) keys")
-        var last: UInt32 = 0
-        for index in 0..<count { last = max(last, RankKey.row(keys[index])) }
+        let last = unsafe keys.withUnsafeBufferPointer { unsafe vk_last_row($0.baseAddress, count) }
         precondition(count == 0 || Int(last) < scales.count, "row \(last) of \(scales.count)")
         unsafe query.bytes.span.withUnsafeBufferPointer { bytes in
             unsafe rows.withUnsafeBufferPointer { rows in

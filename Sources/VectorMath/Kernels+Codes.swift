@@ -72,20 +72,6 @@ extension Kernels {
     /// What `biasWeight` counts in: this many add one to a score for each unit of a bias.
     package static let biasUnit: Float = 4_096
 
-    /// Rows that share a base score.
-    package struct RowSpan: Sendable, BitwiseCopyable {
-        @usableFromInline var value: vk_span
-
-        /// - Parameter place: Where the first row's codes and bias stand.
-        @inlinable
-        package init(_ rows: Range<Int>, at place: Int, base: Int32) {
-            value = vk_span(begin: UInt32(rows.lowerBound), end: UInt32(rows.upperBound), place: UInt32(place), base: base)
-        }
-
-        @inlinable
-        package var count: Int { Int(value.end - value.begin) }
-    }
-
     /// Scores the rows of spans by their codes and reports those above `floor` as ``RankKey``, in the spans' order.
     ///
     /// A row's score is its span's base, plus the sum of its codes' table entries, less bias · `biasWeight` / 4096 (rounded down).
@@ -112,7 +98,7 @@ extension Kernels {
         let admittedRows = admitted.count * 64
         var spanRows = 0
         for index in spans.indices {
-            let span = spans[index].value
+            let span = spans[index]
             precondition(span.begin <= span.end && Int(span.place) + Int(span.end - span.begin) <= places, "rows \(span.begin)..<\(span.end) at \(span.place) of \(places)")
             precondition(Int(span.begin) >= admittedRows || Int(span.end) <= admittedRows, "rows \(span.begin)..<\(span.end), admitted of \(admittedRows)")
             spanRows += Int(span.end - span.begin)
@@ -138,7 +124,24 @@ extension Kernels {
     }
 }
 
-/// Public, as the compiler does not inline `package` functions of another module. A score and a row in one integer: larger keys are better, of equal scores the smaller row.
+/// Rows that share a base score. Public, as the compiler does not inline `package` functions of another module. Laid out as the kernels' `vk_span`.
+public struct RowSpan: Sendable, BitwiseCopyable {
+    @usableFromInline let begin: UInt32
+    @usableFromInline let end: UInt32
+    @usableFromInline let place: UInt32
+    @usableFromInline let base: Int32
+
+    /// - Parameter place: Where the first row's codes and bias stand.
+    @inlinable @inline(__always)
+    public init(_ rows: Range<Int>, at place: Int, base: Int32) {
+        (begin, end, self.place, self.base) = (UInt32(rows.lowerBound), UInt32(rows.upperBound), UInt32(place), base)
+    }
+
+    @inlinable @inline(__always)
+    public var count: Int { Int(end - begin) }
+}
+
+/// Public for the same reason. A score and a row in one integer: larger keys are better, of equal scores the smaller row.
 public enum RankKey {
     @inlinable @inline(__always)
     public static func make(_ score: Int32, _ row: UInt32) -> UInt64 {

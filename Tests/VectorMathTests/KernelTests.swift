@@ -82,7 +82,7 @@ struct KernelTests {
         // Every other span is of rows that the bitmap does not speak of.
         let spans = zip(bounds, bounds.dropFirst()).enumerated().map { number, places in
             let shift = number % 2 == 0 ? 0 : admitted.count * 64 + 5
-            return Kernels.RowSpan(places.0 + shift..<places.1 + shift, at: places.0, base: Int32.random(in: -900...900, using: &random))
+            return RowSpan(places.0 + shift..<places.1 + shift, at: places.0, base: Int32.random(in: -900...900, using: &random))
         }
         let mean = Int32(shape.groups * 8 * 127)
         for floor in [Int32.min, 0, mean, mean + 300, .max] {
@@ -119,7 +119,7 @@ struct KernelTests {
         let tables = (0..<16).flatMap { subspace in (0..<16).map { UInt8($0 == subspace ? subspace * 2 : 0) } }
         var biases = [UInt8](repeating: 0, count: 40)
         (biases[5], biases[22], biases[23]) = (10, 20, 1)
-        let spans = [Kernels.RowSpan(4..<24, at: 4, base: 100)]
+        let spans = [RowSpan(4..<24, at: 4, base: 100)]
         var keys = [UInt64](repeating: 0, count: 35)
         var out = keys.mutableSpan
         let count = reference.scan(

@@ -22,7 +22,7 @@ struct ScanBenchmark {
             let biases = [UInt8](repeating: 3, count: rows)
             let tables = (0..<groups * Kernels.groupSubspaces * 16).map { UInt8(truncatingIfNeeded: $0 &* 91) }
             // As a search does: some thousands of rows at a time.
-            let parts = stride(from: 0, to: rows, by: 8_192).map { Kernels.RowSpan($0..<min($0 + 8_192, rows), at: $0, base: 0) }
+            let parts = stride(from: 0, to: rows, by: 8_192).map { RowSpan($0..<min($0 + 8_192, rows), at: $0, base: 0) }
             var keys = [UInt64](repeating: 0, count: 8_192 + 16)
             let repeats = max(1, (64 << 20) / byteCount)
             func once() -> Int {

@@ -120,6 +120,9 @@ const vk_kernels *vk_kernels_best(void);
 // The greatest key, 0 of none.
 uint64_t vk_greatest(const uint64_t *keys, size_t count);
 
+// The greatest of the rows of keys, 0 of none.
+uint32_t vk_last_row(const uint64_t *keys, size_t count);
+
 // Of tables' lowest and highest entries: the sum of the lowest, in one order everywhere, and the greatest distance.
 void vk_table_range(const float *lowest, const float *highest, size_t subspaces, float *base, float *widest);
 
