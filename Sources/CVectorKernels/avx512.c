@@ -178,7 +178,8 @@ VK_INLINE __m512i add_codes(
     const __m512i nibble = _mm512_set1_epi8(15), ones = _mm512_set1_epi8(1);
     const __m512i quarter = _mm512_set1_epi32(0x30201000);  // byte t of a row looks into quarter t of the table
     const __mmask16 there = (__mmask16)((1u << width) - 1);
-    __m512i low = sums, high = _mm512_setzero_si512();
+    // Four sums, as each add waits for the one before it.
+    __m512i sum[4] = {sums, _mm512_setzero_si512(), _mm512_setzero_si512(), _mm512_setzero_si512()};
 #pragma clang loop unroll_count(VK_HELD_GROUPS)
     for (size_t group = 0; group < groups; group++, from += 4 * width, ahead += 64) {
         __builtin_prefetch(ahead);
@@ -186,15 +187,58 @@ VK_INLINE __m512i add_codes(
         // 0xEA: (a and b) or c.
         __m512i l = _mm512_ternarylogic_epi32(pair, nibble, quarter, 0xEA);
         __m512i h = _mm512_ternarylogic_epi32(_mm512_srli_epi32(pair, 4), nibble, quarter, 0xEA);
-        low = _mm512_dpbusd_epi32(low, _mm512_permutexvar_epi8(l, held ? held[2 * group] : _mm512_loadu_si512(tables + 128 * group)), ones);
-        high = _mm512_dpbusd_epi32(high, _mm512_permutexvar_epi8(h, held ? held[2 * group + 1] : _mm512_loadu_si512(tables + 128 * group + 64)), ones);
+        __m512i *low = sum + (group & 1), *high = low + 2;
+        *low = _mm512_dpbusd_epi32(*low, _mm512_permutexvar_epi8(l, held ? held[2 * group] : _mm512_loadu_si512(tables + 128 * group)), ones);
+        *high = _mm512_dpbusd_epi32(*high, _mm512_permutexvar_epi8(h, held ? held[2 * group + 1] : _mm512_loadu_si512(tables + 128 * group + 64)), ones);
     }
-    return _mm512_add_epi32(low, high);
+    return _mm512_add_epi32(_mm512_add_epi32(sum[0], sum[1]), _mm512_add_epi32(sum[2], sum[3]));
 }
 
-// How many spans ahead of the one that is scanned rows are fetched, and how many: the processor fetches the rest of a long one itself.
+// The same of two whole blocks, one behind the other, where tables do not stay in registers: each is loaded once for both.
+VK_INLINE void add_codes_twice(const uint8_t *tables, size_t groups, const uint8_t *from, __m512i sums[2], const char *ahead) {
+    const __m512i nibble = _mm512_set1_epi8(15), ones = _mm512_set1_epi8(1), quarter = _mm512_set1_epi32(0x30201000);
+    __m512i low[2] = {sums[0], sums[1]}, high[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
+    const uint8_t *second = from + 64 * groups;
+#pragma clang loop unroll_count(4)
+    for (size_t group = 0; group < groups; group++, from += 64, second += 64, tables += 128, ahead += 128) {
+        __builtin_prefetch(ahead);
+        __builtin_prefetch(ahead + 64);
+        const __m512i low_table = _mm512_loadu_si512(tables), high_table = _mm512_loadu_si512(tables + 64);
+        for (size_t block = 0; block < 2; block++) {
+            const __m512i pair = _mm512_loadu_si512(block ? second : from);
+            const __m512i l = _mm512_ternarylogic_epi32(pair, nibble, quarter, 0xEA);
+            const __m512i h = _mm512_ternarylogic_epi32(_mm512_srli_epi32(pair, 4), nibble, quarter, 0xEA);
+            low[block] = _mm512_dpbusd_epi32(low[block], _mm512_permutexvar_epi8(l, low_table), ones);
+            high[block] = _mm512_dpbusd_epi32(high[block], _mm512_permutexvar_epi8(h, high_table), ones);
+        }
+    }
+    for (size_t block = 0; block < 2; block++) sums[block] = _mm512_add_epi32(low[block], high[block]);
+}
+
+// Stores the keys of the rows of a block that `mask` names; returns how many. What is stored past them is overwritten by the next.
+VK_INLINE size_t report(__m512i sums, uint32_t mask, uint32_t first, uint64_t *keys) {
+    const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    __m512i rows = _mm512_add_epi32(lanes, _mm512_set1_epi32((int32_t)first));
+    __m512i scores = _mm512_maskz_compress_epi32((__mmask16)mask, _mm512_xor_si512(sums, _mm512_set1_epi32((int32_t)0x80000000)));
+    rows = _mm512_maskz_compress_epi32((__mmask16)mask, _mm512_xor_si512(rows, _mm512_set1_epi32(-1)));
+    // Rows below scores in each key.
+    __m512i early = _mm512_or_si512(
+        _mm512_slli_epi64(_mm512_cvtepu32_epi64(_mm512_castsi512_si256(scores)), 32), _mm512_cvtepu32_epi64(_mm512_castsi512_si256(rows)));
+    _mm512_storeu_si512(keys, early);
+    const size_t found = (size_t)__builtin_popcount(mask);
+    if (found > 8) {
+        __m512i late = _mm512_or_si512(
+            _mm512_slli_epi64(_mm512_cvtepu32_epi64(_mm512_extracti64x4_epi64(scores, 1)), 32),
+            _mm512_cvtepu32_epi64(_mm512_extracti64x4_epi64(rows, 1)));
+        _mm512_storeu_si512(keys + 8, late);
+    }
+    return found;
+}
+
+// How many spans ahead of the one that is scanned rows are fetched, and how many of their rows; and how far ahead within a long one.
 #define VK_SPANS_AHEAD 4
 #define VK_ROWS_AHEAD 64
+#define VK_BYTES_AHEAD 8192
 
 VK_INLINE size_t scan_spans(
     const vk_codes *codes, size_t groups, int holds, const vk_span *spans, size_t span_count, int32_t floor, uint64_t *keys) {
@@ -202,7 +246,6 @@ VK_INLINE size_t scan_spans(
     const __m512i *held = holds ? tables : 0;
     if (holds)
         for (size_t half = 0; half < 2 * groups; half++) tables[half] = _mm512_loadu_si512(codes->tables + 64 * half);
-    const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
     const __m512i least = _mm512_set1_epi32(floor), weight = _mm512_set1_epi32(codes->bias_weight);
     const size_t row_size = 4 * groups, block_size = VK_BLOCK * row_size;
     size_t found = 0;
@@ -212,37 +255,38 @@ VK_INLINE size_t scan_spans(
         const vk_span next = spans[s + VK_SPANS_AHEAD < span_count ? s + VK_SPANS_AHEAD : s];
         const uint64_t *admitted = begin < codes->admitted_rows ? codes->admitted : 0;
         const uint8_t *span_codes = codes->codes + spans[s].place * row_size, *span_biases = codes->biases + spans[s].place;
+        const uint8_t *span_end = span_codes + (end - begin) * row_size;
         const uint8_t *ahead = codes->codes + next.place * row_size;
         const uint8_t *ahead_end = ahead + (next.end - next.begin < VK_ROWS_AHEAD ? next.end - next.begin : VK_ROWS_AHEAD) * row_size;
         __builtin_prefetch(codes->biases + next.place);
         for (uint32_t first = begin; first < end; first += VK_BLOCK) {
             const uint32_t width = end - first < VK_BLOCK ? end - first : VK_BLOCK;
             uint32_t mask = (1u << width) - 1;
-            __m512i bias = _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8((__mmask16)mask, span_biases + (first - begin)));
+            const uint8_t *from = span_codes + (first - begin) * row_size, *biases = span_biases + (first - begin);
+            if (ahead >= ahead_end) ahead = ahead_end = span_end - from > VK_BYTES_AHEAD ? from + VK_BYTES_AHEAD : from;
+            if (!holds && !admitted && end - first >= 2 * VK_BLOCK) {
+                __m512i sums[2];
+                for (size_t block = 0; block < 2; block++) {
+                    const __m512i bias = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(biases + block * VK_BLOCK)));
+                    sums[block] = _mm512_sub_epi32(base, _mm512_srai_epi32(_mm512_mullo_epi32(bias, weight), 12));
+                }
+                add_codes_twice(codes->tables, groups, from, sums, (const char *)ahead);
+                ahead += 2 * block_size;
+                for (size_t block = 0; block < 2; block++) {
+                    const __mmask16 above = _mm512_cmpgt_epi32_mask(sums[block], least);
+                    if (above) found += report(sums[block], above, first + (uint32_t)block * VK_BLOCK, keys + found);
+                }
+                first += VK_BLOCK;
+                continue;
+            }
+            __m512i bias = _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8((__mmask16)mask, biases));
             if (admitted && !(mask &= vk_admitted(admitted, first, width))) continue;
-            const uint8_t *from = span_codes + (first - begin) * row_size;
-            if (ahead >= ahead_end) ahead = ahead_end = from;
             __m512i sums = _mm512_sub_epi32(base, _mm512_srai_epi32(_mm512_mullo_epi32(bias, weight), 12));
             sums = width == VK_BLOCK ? add_codes(codes->tables, held, groups, from, VK_BLOCK, sums, (const char *)ahead)
                                      : add_codes(codes->tables, held, groups, from, width, sums, (const char *)ahead);
             ahead += block_size;
             mask &= _mm512_cmpgt_epi32_mask(sums, least);
-            if (!mask) continue;
-            __m512i rows = _mm512_add_epi32(lanes, _mm512_set1_epi32((int32_t)first));
-            __m512i scores = _mm512_maskz_compress_epi32((__mmask16)mask, _mm512_xor_si512(sums, _mm512_set1_epi32((int32_t)0x80000000)));
-            rows = _mm512_maskz_compress_epi32((__mmask16)mask, _mm512_xor_si512(rows, _mm512_set1_epi32(-1)));
-            // Rows below scores in each key; what is stored past the found ones is overwritten by the next.
-            __m512i early = _mm512_or_si512(
-                _mm512_slli_epi64(_mm512_cvtepu32_epi64(_mm512_castsi512_si256(scores)), 32), _mm512_cvtepu32_epi64(_mm512_castsi512_si256(rows)));
-            _mm512_storeu_si512(keys + found, early);
-            const size_t more = (size_t)__builtin_popcount(mask);
-            if (more > 8) {
-                __m512i late = _mm512_or_si512(
-                    _mm512_slli_epi64(_mm512_cvtepu32_epi64(_mm512_extracti64x4_epi64(scores, 1)), 32),
-                    _mm512_cvtepu32_epi64(_mm512_extracti64x4_epi64(rows, 1)));
-                _mm512_storeu_si512(keys + found + 8, late);
-            }
-            found += more;
+            if (mask) found += report(sums, mask, first, keys + found);
         }
     }
     return found;

@@ -18,7 +18,11 @@ struct ScanBenchmark {
         for byteCount in [384 << 20, 256 << 10] {
             let blocks = byteCount / (groups * 64)
             let rows = blocks * Kernels.blockRows
-            let codes = (0..<blocks * groups * 64).map { UInt8(truncatingIfNeeded: $0 &* 37 &+ $0 >> 11) }
+            // In a segment's file they begin at a multiple of 64 bytes.
+            let codes = UnsafeMutableBufferPointer<UInt8>(
+                start: UnsafeMutableRawPointer.allocate(byteCount: blocks * groups * 64, alignment: 64).assumingMemoryBound(to: UInt8.self), count: blocks * groups * 64)
+            defer { unsafe codes.deallocate() }
+            for place in codes.indices { unsafe codes[place] = UInt8(truncatingIfNeeded: place &* 37 &+ place >> 11) }
             let biases = [UInt8](repeating: 3, count: rows)
             let tables = (0..<groups * Kernels.groupSubspaces * 16).map { UInt8(truncatingIfNeeded: $0 &* 91) }
             // As a search does: some thousands of rows at a time.
@@ -32,7 +36,7 @@ struct ScanBenchmark {
                         let spans = [part]
                         var out = keys.mutableSpan
                         found += Kernels.best.scan(
-                            codes: codes.span, biases: biases.span, biasWeight: 9, tables: tables.span, spans: spans.span, admitted: Span(), floor: .max,
+                            codes: unsafe Span(_unsafeElements: codes), biases: biases.span, biasWeight: 9, tables: tables.span, spans: spans.span, admitted: Span(), floor: .max,
                             keys: &out)
                     }
                 }
@@ -41,8 +45,8 @@ struct ScanBenchmark {
             func read() -> UInt64 {
                 var sum: UInt64 = 0
                 for _ in 0..<repeats {
-                    unsafe codes.withUnsafeBytes { raw in
-                        let words = unsafe raw.bindMemory(to: SIMD8<UInt64>.self)
+                    do {
+                        let words = unsafe UnsafeRawBufferPointer(codes).bindMemory(to: SIMD8<UInt64>.self)
                         var (a, b, c, d) = (SIMD8<UInt64>(), SIMD8<UInt64>(), SIMD8<UInt64>(), SIMD8<UInt64>())
                         for index in stride(from: 0, to: words.count - 3, by: 4) {
                             unsafe a &+= words[index]
