@@ -6,7 +6,7 @@ import VectorMath
 extension ShardSnapshot {
     /// Runs the search, and for each of the ids says where it left the point.
     ///
-    /// - Parameters: As for ``search(_:metric:exactScanThreshold:codesScanned:stop:)``.
+    /// - Parameters: As for ``search(_:metric:exactScanThreshold:codesScanned:goesOn:stop:)``.
     func explain(
         _ request: ExplainRequest, metric: Metric, exactScanThreshold: Int, codesScanned: borrowing Atomic<UInt64>, stop: StopSignal
     ) throws(ClusterError) -> [Explanation] {

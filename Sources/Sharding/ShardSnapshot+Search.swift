@@ -4,27 +4,30 @@ import VectorIndex
 import VectorMath
 
 extension ShardSnapshot {
-    /// The best hits of each search over everything that can be read: the tail exactly, segments by code or exactly.
+    /// The best hits of the first searches, one at least, over everything that can be read: the tail exactly, segments by code or exactly.
     ///
     /// - Parameters:
     ///   - exactScanThreshold: Admitted rows of a segment up to which they are all scored exactly.
     ///   - codesScanned: Counts along.
+    ///   - goesOn: Asked before each search but the first.
     /// - Throws: `dataLoss` for an unreadable payload that a filter needs; the reason of `stop`.
     func search(
-        _ searches: [ShardSearch], metric: Metric, exactScanThreshold: Int, codesScanned: borrowing Atomic<UInt64>, stop: StopSignal
+        _ searches: ArraySlice<ShardSearch>, metric: Metric, exactScanThreshold: Int, codesScanned: borrowing Atomic<UInt64>, goesOn: () -> Bool = { false },
+        stop: StopSignal
     ) throws(ClusterError) -> [SearchReply.Result] {
         var scratch = SearchScratch.borrow()
         defer { SearchScratch.giveBack(scratch) }
         var results: [SearchReply.Result] = []
         results.reserveCapacity(searches.count)
         for search in searches {
+            if !results.isEmpty, !goesOn() { break }
             results.append(try self.search(
                 search, metric: metric, exactScanThreshold: exactScanThreshold, codesScanned: codesScanned, scratch: &scratch, stop: stop))
         }
         return results
     }
 
-    func search(
+    private func search(
         _ search: ShardSearch, metric: Metric, exactScanThreshold: Int, codesScanned: borrowing Atomic<UInt64>, scratch: inout SearchScratch,
         stop: StopSignal
     ) throws(ClusterError) -> SearchReply.Result {

@@ -23,14 +23,14 @@ struct Harness: Sendable {
     }
 
     /// Seals only when asked to, unless configured otherwise.
-    func node(_ name: String = "a", metrics: Metrics = Metrics(), _ adjust: (inout ShardConfiguration) -> Void = { _ in }) -> ShardNode {
+    func node(_ name: String = "a", clock: DeadlineClock = .continuous, metrics: Metrics = Metrics(), _ adjust: (inout ShardConfiguration) -> Void = { _ in }) -> ShardNode {
         var configuration = ShardConfiguration()
         configuration.retryDelay = .zero
         configuration.searchThreads = 1
         configuration.lease = .zero
         configuration.verifyTimeout = .seconds(600)  // a test waits for a processor now and then
         adjust(&configuration)
-        return ShardNode(node: NodeID(name), store: store, configuration: configuration, metrics: metrics, logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+        return ShardNode(node: NodeID(name), store: store, configuration: configuration, clock: clock, metrics: metrics, logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
     }
 
     func context(_ request: String? = nil) -> CallContext {

@@ -2,6 +2,7 @@ import Foundation
 import Model
 import Sharding
 import Storage
+import Synchronization
 import Testing
 
 @Suite("Shard node")
@@ -42,6 +43,34 @@ struct ShardNodeTests {
         let reply = try await harness.search(node, points[0].vector, filter: filter, effort: SearchEffort(exact: true))
         #expect(reply.hits.map(\.id) == model.nearest(points[0].vector, limit: 10, filter: filter))
         #expect(Set(reply.hits.map(\.contentHash)).count > 1 && !reply.hits.map(\.contentHash).contains(0))
+        await node.close()
+    }
+
+    @Test("many searches of one request are answered as each alone, in slices between which others are served")
+    func many() async throws {
+        let harness = try await Harness(dimension: 32)
+        // Each look at the clock costs a millisecond: two searches a slice.
+        let looks = Mutex(0)
+        let start = ContinuousClock.now
+        let clock = DeadlineClock(
+            now: { start + .milliseconds(looks.withLock { looks in looks += 1; return looks }) }, sleep: { try await ContinuousClock().sleep(until: $0) })
+        let node = harness.node(clock: clock) { $0.exactScanThreshold = 0 }
+        let points = clustered(harness, count: 2_000, seed: 5)
+        try await harness.upsert(Array(points[..<1_500]), on: node)
+        try await harness.seal(node)
+        try await harness.upsert(Array(points[1_500...]), on: node)
+        let searches = (0..<51).map { number in
+            ShardSearch(
+                vector: points[number * 30].vector, limit: 1 + number % 9,
+                filter: number % 3 == 0 ? Filter(must: [.match(key: "group", anyOf: [.integer(Int64(number % 4))])]) : nil,
+                effort: number % 5 == 0 ? SearchEffort(exact: true) : SearchEffort(targetRecall: 0.9))
+        }
+        let reply = try await node.search(SearchRequest(shard: harness.shard, searches), context: harness.context())
+        #expect(reply.results.count == 51)
+        for (search, result) in zip(searches, reply.results) {
+            let alone = try await node.search(SearchRequest(shard: harness.shard, [search]), context: harness.context())
+            #expect(alone.results == [result] && alone.position == reply.position)
+        }
         await node.close()
     }
 
