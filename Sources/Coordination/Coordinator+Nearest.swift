@@ -42,9 +42,15 @@ extension Coordinator {
         var spent = [SearchWork](repeating: SearchWork(), count: queries.count)
         var open = Array(queries.indices)
         while !open.isEmpty {
-            let round = await ask(open.map { found[$0].search }, plan, fanOut)
+            // As many as may be asked for at once.
+            var hits = 0
+            let asked = open.prefix { number in
+                hits += found[number].search.limit
+                return hits <= SearchRequest.maximumHits || hits == found[number].search.limit
+            }
+            let round = await ask(asked.map { found[$0].search }, plan, fanOut)
             var deeper: [Int] = []
-            for (index, number) in open.enumerated() {
+            for (index, number) in asked.enumerated() {
                 let isExhausted = rank(index, of: round, plan, collapses: queries[number].collapseDuplicates, into: &found[number])
                 let (wanted, depth) = (queries[number].offset + queries[number].limit, found[number].search.limit)
                 if !queries[number].collapseDuplicates || found[number].hits.count >= wanted || isExhausted || depth >= configuration.maximumLimit * 4 || Task.isCancelled {
@@ -55,7 +61,7 @@ extension Coordinator {
                     deeper.append(number)
                 }
             }
-            open = deeper
+            open = deeper + open.dropFirst(asked.count)
         }
         return found
     }

@@ -23,12 +23,14 @@ extension Coordinator {
         do throws(ClusterError) {
             for (number, query) in queries.enumerated() { try naming(number, of: queries) { () throws(ClusterError) in try checkBounds(query) } }
             let answers = try await search(groups(queries), of: queries, in: name, started: started, context: context)
-            for answer in answers {
-                let outcome = ("outcome", answer.coverage.isComplete ? "complete" : "partial")
-                metrics.counter("covey_searches_total", help: "Searches of collections, by outcome.", labels: [tenant, outcome]).add()
-                metrics.histogram("covey_search_seconds", help: "Time of searches of collections.", labels: [tenant]).observe(answer.took)
-                if !answer.coverage.isComplete { log(answer.coverage, of: name, context) }
+            let seconds = metrics.histogram("covey_search_seconds", help: "Time of searches of collections.", labels: [tenant])
+            for answer in answers { seconds.observe(answer.took) }
+            let partial = answers.filter { !$0.coverage.isComplete }
+            for (outcome, count) in [("complete", answers.count - partial.count), ("partial", partial.count)] where count > 0 {
+                metrics.counter("covey_searches_total", help: "Searches of collections, by outcome.", labels: [tenant, ("outcome", outcome)]).add(count)
             }
+            // One line a request: the answers of a batch lack the same shards.
+            if let first = partial.first { log(first.coverage, of: name, context) }
             return answers
         } catch {
             metrics.counter("covey_searches_total", help: "Searches of collections, by outcome.", labels: [tenant, ("outcome", "failed")]).add(queries.count)
@@ -73,7 +75,7 @@ extension Coordinator {
     private func search(
         _ groups: [[Int]], of queries: [SearchQuery], in name: CollectionName, started: ContinuousClock.Instant, context: CallContext
     ) async throws(ClusterError) -> [SearchAnswer] {
-        if groups.count == 1, groups[0].count == queries.count { return try await search(groups[0], of: queries, in: name, started: started, context: context) }
+        if groups.count == 1 { return try await search(groups[0], of: queries, in: name, started: started, context: context) }
         var answers = [SearchAnswer?](repeating: nil, count: queries.count)
         let failure = await withTaskGroup(of: (Int, Result<[SearchAnswer], ClusterError>).self) { tasks -> ClusterError? in
             for number in 0..<groups.count + Self.groupsAtOnce {

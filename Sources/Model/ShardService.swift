@@ -113,11 +113,13 @@ package struct ShardSearch: Hashable, Sendable {
 /// Searches of one shard that are answered from one snapshot of it, all or none.
 package struct SearchRequest: Hashable, Sendable {
     package var shard: ShardID
-    /// 1…``maximumCount``.
+    /// 1…``maximumCount``, with limits that add up to at most ``maximumHits``.
     package var searches: [ShardSearch]
 
     /// Reason: they keep one thread of the node until the last is done, and a reply has the hits of all.
     package static let maximumCount = 256
+    /// Most hits that searches of one request may ask for together. Reason: bounds the memory of a reply.
+    package static let maximumHits = 100_000
 
     package init(shard: ShardID, _ searches: [ShardSearch]) {
         self.shard = shard

@@ -124,6 +124,10 @@ package final class ShardNode: ShardService {
         }
         return try await reading(request.shard, context) { shard throws(ClusterError) in
             for (number, search) in request.searches.enumerated() { try Self.check(search, shard.schema, "searches[\(number)].") }
+            let hits = request.searches.reduce(0) { $0 + $1.limit }
+            guard hits <= SearchRequest.maximumHits else {
+                throw ClusterError(.invalidArgument, "the limits of searches may add up to \(SearchRequest.maximumHits), found \(hits)")
+            }
             let snapshot = try await shard.snapshot(for: context)
             let age = shard.age
             let (environment, metric) = (environment, shard.schema.metric)
@@ -142,8 +146,8 @@ package final class ShardNode: ShardService {
         }
     }
 
-    /// Time of a worker thread that many searches may take before others are served. Reason: a thousandth of a second more is not noticed, and a queue
-    /// costs microseconds.
+    /// Time of a worker thread that many searches may take before others are served. Reason: others wait so long, at most, for each
+    /// batch that is before them.
     private static let slice: Duration = .milliseconds(2)
 
     package func explain(_ request: ExplainRequest, context: CallContext) async throws(ClusterError) -> ExplainReply {
@@ -330,7 +334,7 @@ package final class ShardNode: ShardService {
     }
 
     /// Most hits or points of one reply. Reason: bounds the memory of a reply.
-    package static let maximumLimit = 100_000
+    package static let maximumLimit = SearchRequest.maximumHits
 
     private static func check(_ search: ShardSearch, _ schema: CollectionSchema, _ path: String) throws(ClusterError) {
         guard search.vector.count == schema.dimension else {

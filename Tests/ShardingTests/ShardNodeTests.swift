@@ -65,11 +65,18 @@ struct ShardNodeTests {
                 filter: number % 3 == 0 ? Filter(must: [.match(key: "group", anyOf: [.integer(Int64(number % 4))])]) : nil,
                 effort: number % 5 == 0 ? SearchEffort(exact: true) : SearchEffort(targetRecall: 0.9))
         }
+        let before = looks.withLock { $0 }
         let reply = try await node.search(SearchRequest(shard: harness.shard, searches), context: harness.context())
         #expect(reply.results.count == 51)
+        // One when a slice begins and one before each further search: 51 if there were one slice only.
+        #expect(looks.withLock { $0 } - before > 70)
         for (search, result) in zip(searches, reply.results) {
             let alone = try await node.search(SearchRequest(shard: harness.shard, [search]), context: harness.context())
             #expect(alone.results == [result] && alone.position == reply.position)
+        }
+        let many = [ShardSearch](repeating: ShardSearch(vector: points[0].vector, limit: 60_000), count: 2)
+        await #expect(throws: ClusterError(.invalidArgument, "the limits of searches may add up to 100000, found 120000")) {
+            try await node.search(SearchRequest(shard: harness.shard, many), context: harness.context())
         }
         await node.close()
     }

@@ -135,7 +135,7 @@ struct QdrantPointRoutes: Sendable {
         return await QdrantReply.ok(points: found.answer.hits.count, like: found.answer.hits.first?.point, covey: found.covey, context) { found.result }
     }
 
-    /// Searches whose hits may be put together on an event loop. Reason: 10 µs each.
+    /// Searches whose hits may be put together on an event loop. Reason: what else is on that loop waits meanwhile.
     private static let mostOnLoop = 8
 
     @Sendable private func queryBatch(_ request: Request, _ context: GatewayContext) async throws -> Response {

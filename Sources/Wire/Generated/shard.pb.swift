@@ -588,7 +588,7 @@ package nonisolated struct Covey_V1_SearchRequest: Sendable {
   /// Clears the value of `shard`. Subsequent reads from it will return its default value.
   package mutating func clearShard() {self._shard = nil}
 
-  /// At most 256.
+  /// At most 256, with limits that add up to at most 100,000.
   package var searches: [Covey_V1_ShardSearch] = []
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
