@@ -8,7 +8,7 @@ struct LogCursor {
     private(set) var position: UInt64
     /// Of the highest claim so far; 0 before the first.
     private(set) var epoch: UInt64
-    /// Positions of claims and terminal entries: never to be deleted (protocol, H2).
+    /// Positions of claims, terminal entries and barriers: never to be deleted (protocol, H2).
     private(set) var fences: [UInt64]
     /// After a terminal entry nothing is valid.
     private(set) var end: End?
@@ -69,7 +69,7 @@ struct LogCursor {
             case .terminal: self = .dropped
             case .split: self = .split
             case .merge(let other): self = .merged(with: other)
-            case .data, .bulk, .claim, .release, .promise: return nil
+            case .data, .bulk, .claim, .release, .promise, .barrier: return nil
             }
         }
     }
@@ -95,6 +95,11 @@ struct LogCursor {
     mutating func admit(_ entry: LogEntry) throws(Fault) -> Verdict {
         guard entry.position == position + 1 else { throw .wrongPosition(expected: position + 1, found: entry.position) }
         if entry.isFence { fences.append(entry.position) }
+        // It is nobody's: whose the shard is does not matter.
+        if case .barrier = entry.content, !isOver {
+            position += 1
+            return .valid
+        }
         if case .claim = entry.content, !isOver, entry.epoch > epoch {
             position += 1
             epoch = entry.epoch
@@ -112,7 +117,7 @@ struct LogCursor {
         guard !isOver, entry.epoch == epoch, entry.writer == holder else { return .void }
         switch entry.content {
         case .data, .bulk: return .valid
-        case .claim: return .void  // the same writer claims each epoch once
+        case .claim, .barrier: return .void  // the same writer claims each epoch once
         case .release: holder = nil
         case .promise(let other): promise = other
         case .terminal, .split, .merge: end = End(entry.content)

@@ -97,7 +97,7 @@ struct LogStore: Sendable {
         } catch { return .failure(error) }
     }
 
-    /// Positions of claims and terminal entries, found by reading the whole log: for a shard that cannot be opened.
+    /// Positions of claims, terminal entries and barriers, found by reading the whole log: for a shard that cannot be opened.
     func fences() async throws(ClusterError) -> [UInt64] {
         var fences: [UInt64] = []
         for position in try await positions(from: 0) {
@@ -184,6 +184,20 @@ struct LogStore: Sendable {
             await pause(&delay)
         }
         throw ClusterError(lastError)
+    }
+
+    // MARK: - Cuts
+
+    func isDecided(_ cut: Cut) async throws(ClusterError) -> Bool { try await get(StoreKey.cut(cut, of: shard.tenant)) != nil }
+
+    /// Decides on a cut, unless somebody has.
+    ///
+    /// - Returns: What was decided.
+    func decide(_ cut: Cut, _ decision: Cut.Decision) async throws(ClusterError) -> Cut.Decision {
+        let key = StoreKey.cut(cut, of: shard.tenant)
+        if try await create(key, decision.encoded()) { return decision }
+        guard let bytes = try await get(key) else { throw ClusterError(.internal, "\(key) was deleted") }
+        do throws(FormatError) { return try Cut.Decision(decoding: bytes) } catch { throw ClusterError(error, in: key) }
     }
 
     // MARK: - Collecting what is superseded

@@ -159,9 +159,13 @@ extension Shard {
                 guard case .entry(let entry, let byteCount) = read else {
                     throw fail(ClusterError(.unavailable, "shard \(id): the log changed at position \(found); it is opened anew"))
                 }
-                if case .claim = entry.content, try await log.newestManifest()?.position ?? 0 >= found {
+                let mayFillHole = switch entry.content {
+                case .claim, .barrier: true
+                default: false
+                }
+                if mayFillHole, try await log.newestManifest()?.position ?? 0 >= found {
                     // At a position that had been truncated, perhaps: then it is void, and what follows it is not (H3).
-                    throw fail(ClusterError(.unavailable, "shard \(id): a manifest covers the claim at position \(found); it is opened anew"))
+                    throw fail(ClusterError(.unavailable, "shard \(id): a manifest covers the entry at position \(found); it is opened anew"))
                 }
                 try learn(entry, byteCount: byteCount)
             }

@@ -2,16 +2,37 @@ import Model
 import Storage
 
 extension Shard {
-    /// Writes the owner's next entry and applies it.
-    func commit(_ content: LogEntry.Content) async throws(ClusterError) -> (position: UInt64, superseded: [Int]) {
-        try await commit(state.withLock { $0.cursor.entry(content, nonce: .random()) }, applying: content, moreBytes: 0)
+    /// What the owner's next entry is to be: made anew for another position, if a snapshot's barrier takes the one that it was made for.
+    enum Draft {
+        case content(LogEntry.Content)
+        /// A request whose operations are put beside the log before. Until the entry that names them is there nothing has happened: objects without one are
+        /// deleted by a later seal.
+        case bulk(LoggedRequest)
+        case split(SplitHalves)
     }
 
-    /// Puts a request's operations beside the log, then writes the entry that names them.
-    ///
-    /// Until that entry is there nothing has happened: objects without one are deleted by a later seal.
-    func commit(bulk request: LoggedRequest) async throws(ClusterError) -> (position: UInt64, superseded: [Int]) {
-        let cursor = state.withLock { $0.cursor }
+    /// Writes the owner's next entry and applies it.
+    func commit(_ content: LogEntry.Content) async throws(ClusterError) -> (position: UInt64, superseded: [Int]) { try await commit(.content(content)) }
+
+    func commit(_ draft: Draft) async throws(ClusterError) -> (position: UInt64, superseded: [Int]) {
+        while true {
+            try await awaitCuts()
+            let cursor = state.withLock { $0.cursor }
+            let committed: (position: UInt64, superseded: [Int])?
+            switch draft {
+            case .content(let content): committed = try await put(cursor.entry(content, nonce: .random()))
+            case .split(let halves): committed = try await put(cursor.entry(split(halves, at: cursor), nonce: .random()))
+            case .bulk(let request):
+                let (named, byteCount) = try await putBulk(request, at: cursor)
+                let meaning = LogEntry.Content.data(dimension: schema.dimension, [request])
+                committed = try await put(cursor.entry(named, nonce: .random()), applying: meaning, moreBytes: byteCount)
+            }
+            if let committed { return committed }
+        }
+    }
+
+    /// - Returns: The entry that names the objects, and their bytes.
+    private func putBulk(_ request: LoggedRequest, at cursor: LogCursor) async throws(ClusterError) -> (LogEntry.Content, byteCount: Int) {
         var (records, byteCount): ([BulkRecord], Int) = ([], 0)
         for operations in BulkObject.pieces(of: request.operations, limit: environment.configuration.entryBytes - BulkObject.overhead) {
             let bytes = BulkObject(dimension: schema.dimension, operations: operations).encoded()
@@ -22,22 +43,22 @@ extension Shard {
             environment.bytesWritten.add(bytes.count)
             byteCount += bytes.count
         }
-        let named = LogEntry.Content.bulk(dimension: schema.dimension, BulkRequest(id: request.id, bodyHash: request.bodyHash, objects: records))
-        return try await commit(cursor.entry(named, nonce: .random()), applying: .data(dimension: schema.dimension, [request]), moreBytes: byteCount)
+        return (.bulk(dimension: schema.dimension, BulkRequest(id: request.id, bodyHash: request.bodyHash, objects: records)), byteCount)
     }
 
     /// - Parameters:
-    ///   - content: What the entry means: its own content, or the operations of its bulk objects.
+    ///   - meaning: What the entry means, if not its own content: the operations of its bulk objects.
     ///   - moreBytes: Bytes of those objects.
-    private func commit(
-        _ entry: LogEntry, applying content: LogEntry.Content, moreBytes: Int
-    ) async throws(ClusterError) -> (position: UInt64, superseded: [Int]) {
+    /// - Returns: `nil` if a barrier was there before.
+    private func put(
+        _ entry: LogEntry, applying meaning: LogEntry.Content? = nil, moreBytes: Int = 0
+    ) async throws(ClusterError) -> (position: UInt64, superseded: [Int])? {
         let bytes = entry.encoded()
         let start = environment.clock.now()
         // From the moment that an end may be in the log, others may go on without waiting: the lease ends before.
         let isEnd = switch entry.content {
         case .release, .terminal, .split, .merge: true
-        case .data, .bulk, .claim, .promise: false
+        case .data, .bulk, .claim, .promise, .barrier: false
         }
         if isEnd { freshness.withLock { $0.leaseEnd = nil } }
         switch await log.append(entry, bytes: bytes) {
@@ -46,12 +67,18 @@ extension Shard {
             environment.entriesWritten.add()
             environment.bytesWritten.add(bytes.count)
             var applied = entry
-            applied.content = content
+            applied.content = meaning ?? entry.content
             let superseded = try apply(applied, byteCount: bytes.count + moreBytes)
             environment.followers.publish(bytes, manifestVersion: state.withLock { $0.manifestVersion }, of: id, to: replicas)
             return (entry.position, superseded)
         case .defeated(let foreign):
-            throw fail(ClusterError(.aborted, "shard \(id) is owned by \(foreign.writer) since position \(foreign.position)"))
+            guard case .barrier = foreign.content else {
+                throw fail(ClusterError(.aborted, "shard \(id) is owned by \(foreign.writer) since position \(foreign.position)"))
+            }
+            let bytes = foreign.encoded()
+            _ = try apply(foreign, byteCount: bytes.count)
+            environment.followers.publish(bytes, manifestVersion: state.withLock { $0.manifestVersion }, of: id, to: replicas)
+            return nil
         case .unknown(let error):
             throw fail(ClusterError(.aborted, "shard \(id): outcome of the write at position \(entry.position) is not known: \(error)"))
         }

@@ -23,8 +23,8 @@ extension Shard {
             let version = manifest?.version ?? 0
             let state = try await state(
                 of: log, after: manifest, schema: schema, writer: writer, environment: environment, toleratesGaps: version == previousVersion)
-            // A claim that a later manifest covers may be one at a position that had been truncated: void, unlike what follows it (H3).
-            if let state, state.cursor.epoch > manifest?.epoch ?? 0, try await log.newestManifest()?.version ?? 0 > version { continue }
+            // A claim or a barrier that a later manifest covers may be one at a position that had been truncated: void, unlike what follows it (H3).
+            if let state, state.cursor.epoch > manifest?.epoch ?? 0 || !state.openCuts.isEmpty, try await log.newestManifest()?.version ?? 0 > version { continue }
             if let state {
                 let shard = Shard(id: id, schema: schema, environment: environment, log: log, writer: writer, state: state, listedAt: start)
                 try await shard.checkMerge()

@@ -27,7 +27,7 @@ extension Shard {
         if !isMarked, state.withLock({ $0.isSuperseded(by: requests) }) { try await markForErasure() }
         // Only a request that is alone in its group can be larger than an entry.
         let isBulk = requests[0].byteCount > environment.configuration.entryBytes - PendingWrite.entryOverhead
-        let (position, superseded) = try await isBulk ? commit(bulk: requests[0]) : commit(.data(dimension: schema.dimension, requests))
+        let (position, superseded) = try await commit(isBulk ? .bulk(requests[0]) : .content(.data(dimension: schema.dimension, requests)))
         // A seal of everything that began meanwhile did not see this.
         if !isMarked, superseded.contains(where: { $0 > 0 }) {
             do throws(ClusterError) { try await markForErasure() } catch {

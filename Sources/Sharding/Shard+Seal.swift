@@ -83,10 +83,12 @@ extension Shard {
         for _ in 0..<8 where state.withLock({ $0.lastEntryHoldsDead }) {
             if let owner = try await own(.anchor, takeover, request) { return owner }
         }
+        try await awaitCuts()
         if everything { isMarked = false }
         // Another's claim may have been learned since: its epoch is not this writer's to summarize.
-        let (owner, sealInput, hasPromised) = state.withLock { state -> (NodeID?, ShardState.SealInput?, Bool) in
+        let (owner, sealInput, hasPromised) = try state.withLock { state throws(ClusterError) -> (NodeID?, ShardState.SealInput?, Bool) in
             guard state.cursor.isOwner else { return (state.cursor.holder?.node, nil, false) }
+            guard state.openCuts.isEmpty else { throw ClusterError(.aborted, "a snapshot's barrier came into the log of shard \(id) as it was to be sealed") }
             return state.cursor.promise == nil ? (nil, state.beginSeal(everything: everything), false) : (nil, nil, true)
         }
         if let owner { return owner }

@@ -110,22 +110,28 @@ extension Shard {
         try requireSameOwner()
         var halves = built
         try await extend(&halves)
-        let (cursor, window, isTouched) = state.withLock { ($0.cursor, $0.window, $0.isTouched) }
-        func beginning(_ half: SplitHalves.Half) -> Manifest {
-            let records = half.segments.map { segment in
-                var record = segment.record
-                record.deletedRows = state.withLock { $0.deadRows(of: segment) }
-                return record
-            }
-            return Manifest(
-                version: 0, position: cursor.position + 1, epoch: cursor.epoch, writer: writer, fences: [], segments: records, requests: window.remembered(in: half.range))
-        }
-        let content = LogEntry.Content.split(lower: beginning(halves.lower), upper: beginning(halves.upper))
         // The halves' segments hold what was superseded since they were built.
-        if isTouched {
+        if state.withLock({ $0.isTouched }) {
             for half in [halves.lower, halves.upper] { try await log.put(ErasureMark(markedAt: UInt64(max(0, environment.configuration.now())), shard: half.shard)) }
         }
-        _ = try await commit(content)
+        _ = try await commit(.split(halves))
+    }
+
+    /// What both halves begin with, if the shard ends with its next entry.
+    func split(_ halves: SplitHalves, at cursor: LogCursor) -> LogEntry.Content {
+        func beginning(_ half: SplitHalves.Half) -> Manifest {
+            state.withLock { state in
+                let records = half.segments.map { segment in
+                    var record = segment.record
+                    record.deletedRows = state.deadRows(of: segment)
+                    return record
+                }
+                return Manifest(
+                    version: 0, position: cursor.position + 1, epoch: cursor.epoch, writer: writer, fences: [], segments: records,
+                    requests: state.window.remembered(in: half.range))
+            }
+        }
+        return .split(lower: beginning(halves.lower), upper: beginning(halves.upper))
     }
 
     // MARK: - What is left

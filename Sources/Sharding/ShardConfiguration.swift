@@ -46,6 +46,8 @@ package struct ShardConfiguration: Sendable {
     /// Manifests kept for readers that are behind. Default: 16 (protocol, H18).
     package var manifestsKept: Int = 16
     /// Seconds since 1970, which erasure marks carry: a deadline is measured with it, nothing else. Default: the system's clock.
+    /// Longest time that a write waits for a snapshot to decide on a cut, before it calls it off.
+    package var cutPatience: Duration = .seconds(3)
     package var now: @Sendable () -> Int64 = { Int64(Date().timeIntervalSince1970) }
 
     package init() {}

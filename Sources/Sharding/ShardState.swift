@@ -30,6 +30,8 @@ struct ShardState {
     private(set) var damagedEntries: [String] = []
     /// Ids written since the running seal took its input.
     private var touched: Set<PointID>?
+    /// Cuts whose barriers came since the manifest and of which it is not known here that they are decided.
+    private(set) var openCuts: [Cut] = []
     /// Whether the log's last entry holds points that it supersedes itself: as long as it is the last, it is not truncated.
     private(set) var lastEntryHoldsDead = false
 
@@ -126,6 +128,7 @@ struct ShardState {
         unsealedEntries += 1
         unsealedBytes += byteCount
         lastEntryHoldsDead = verdict == .void
+        if verdict == .valid, case .barrier(let cut) = entry.content { openCuts.append(cut) }
         guard verdict == .valid, case .data(_, let requests) = entry.content else { return [] }
         lastEntryHoldsDead = requests.supersedeEachOther
         return requests.map { request in
@@ -239,6 +242,7 @@ struct ShardState {
         let everything = everything || isUnited
         precondition(touched == nil, "a seal is running")
         precondition(cursor.isOwner, "a manifest's writer is the holder of its epoch: readers go by that")
+        precondition(openCuts.isEmpty, "who opens the shard from the manifest would not know of a cut that is not decided")
         precondition(!isDamaged, "a damaged shard is not sealed: its log holds the deletes of rows that cannot be read")
         let plan = SealPlan.merged(
             segments: segments.map { SealPlan.Segment(rows: $0.record.rowCount, live: $0.liveCount) }, tail: tailCount,
@@ -278,6 +282,10 @@ struct ShardState {
         coveredEpoch = manifest.epoch
         isUnited = false
     }
+
+    // MARK: - Cuts
+
+    mutating func close(_ cut: Cut) { openCuts.removeAll { $0 == cut } }
 
     // MARK: - Merging
 

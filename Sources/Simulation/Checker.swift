@@ -5,13 +5,17 @@ import Storage
 
 /// Holds what clients were told to what the logs say.
 final class Checker: @unchecked Sendable {  // one thread
-    private let history: StoreHistory
+    let history: StoreHistory
     private(set) var violations: [String] = []
     /// Gaps of which answers said whether they could have changed them, and those that could not.
     private(set) var judged = 0
     private(set) var harmless = 0
     /// Acknowledgements, by request and shard.
-    private var acknowledgements: [(request: RequestID, shard: ShardID, position: UInt64, at: Duration)] = []
+    private(set) var acknowledgements: [(request: RequestID, shard: ShardID, position: UInt64, at: Duration)] = []
+    /// When each request began.
+    private(set) var begun: [RequestID: Duration] = [:]
+    /// Points that reads gave in these versions.
+    private(set) var observations: [(incarnation: Incarnation, id: PointID, version: UInt64, at: Duration)] = []
     private var refusals: [(RequestID, [ShardID])] = []
     /// Of each shard, the highest position that was acknowledged, and when it became so.
     private var highest: [ShardID: [(at: Duration, position: UInt64)]] = [:]
@@ -27,6 +31,8 @@ final class Checker: @unchecked Sendable {  // one thread
     }
 
     // MARK: - Writes
+
+    func begin(_ request: RequestID) { begun[request] = now() }
 
     func acknowledged(_ request: RequestID, _ shard: ShardID, _ position: UInt64) {
         acknowledgements.append((request, shard, position, now()))
@@ -110,6 +116,7 @@ final class Checker: @unchecked Sendable {  // one thread
         guard let version = model.live(point.id, in: range).first(where: { $0.from == point.version }) else {
             return report("\(begun.consistency) read of shard \(shard) gave \(point.id) in version \(point.version), which did not live in positions \(range)")
         }
+        observations.append((shard.incarnation, point.id, point.version, now()))
         if let logged = version.point, !point.vector.isEmpty, logged.vector != point.vector { report("point \(point.id) in version \(point.version) has another vector") }
         if point.payload["tenant"]?.string != begun.collection.tenant.rawValue { report("point \(point.id) is another tenant's: \(point.payload)") }
     }

@@ -57,6 +57,7 @@ struct LogModel {
                 claims += 1
                 (epoch, holder) = (entry.epoch, entry.writer)
                 continue
+            case .barrier: continue
             default: break
             }
             guard !isOver, entry.epoch == epoch, entry.writer == holder else {
@@ -80,7 +81,7 @@ struct LogModel {
                     operations += object.operations
                 }
                 apply(operations, of: request.id, entry)
-            case .claim: break
+            case .claim, .barrier: break
             }
         }
     }

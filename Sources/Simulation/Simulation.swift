@@ -1,7 +1,5 @@
 import Foundation
-import Logging
 import Model
-import Observability
 import Sharding
 import Storage
 
@@ -22,6 +20,9 @@ package struct Simulation: Sendable {
         package var claims = 0
         package var splits = 0
         package var merges = 0
+        /// Snapshots that came about, and those of them that are of one moment of all shards.
+        package var snapshots = 0
+        package var cuts = 0
         /// Entries that no reader counts, as their writer had been replaced.
         package var void = 0
         /// Time in the simulation.
@@ -53,6 +54,7 @@ package struct Simulation: Sendable {
             (report.judged, report.harmless) = (checker.judged, checker.harmless)
             (report.operations, report.acknowledged, report.failed, report.reads) = (workload.operations, workload.acknowledged, workload.failed, workload.reads)
             report.faults = world.faults
+            (report.snapshots, report.cuts) = (workload.snapshots + workload.cuts, workload.cuts)
             report.claims = workload.collections.flatMap(\.allShards).reduce(0) { $0 + world.history.model(of: $1).claims }
             report.splits = workload.collections.flatMap(\.allShards).count { world.history.model(of: $0).isSplit }
             report.merges = workload.collections.flatMap(\.allShards).count { world.history.model(of: $0).mergedWith != nil } / 2
@@ -87,11 +89,7 @@ package struct Simulation: Sendable {
     /// A node that knows nothing finds everything in the store, and all that is referred to is there.
     private static func checkStore(_ world: World, _ workload: Workload, _ checker: Checker) async throws {
         let history = world.history
-        var configuration = ShardConfiguration()
-        configuration.searchThreads = 0
-        let logger = Logger(label: "simulation") { _ in SwiftLogNoOpLogHandler() }
-        let cold = ShardNode(
-            node: NodeID("cold"), store: history.store, configuration: configuration, clock: world.scheduler.clock(rate: 1), metrics: Metrics(), logger: logger)
+        let cold = world.coldNode(history.store)
         for collection in workload.collections {
             let context = CallContext(requestID: .random(), tenant: collection.tenant)
             for shard in collection.shards {

@@ -86,18 +86,20 @@ final class StoreHistory: @unchecked Sendable {  // one thread
             case .split: "split"
             case .promise(let other): "promise to merge with \(other)"
             case .merge(let other): "merge with \(other)"
+            case .barrier(let cut): "barrier of cut \(cut.idText)"
             }
             let done = events[StoreKey.log(shard, position: entry.position)] ?? []
             return "\(entry.position): \(kind) of \(entry.writer) in epoch \(entry.epoch) (\(done.map { "\($0): \($1)" }.joined(separator: "; ")))"
         }.joined(separator: ", ")
     }
 
+    func range(of shard: ShardID) -> HashRange { ShardLayout.range(of: shard.index, firstCount: firstCounts[shard.incarnation]!) ?? .all }
+
     /// What the log of a shard means.
     func model(of shard: ShardID) -> LogModel {
         let folder = StoreKey.log(shard)
         if let model = models[folder] { return model }
-        let range = ShardLayout.range(of: shard.index, firstCount: firstCounts[shard.incarnation]!) ?? .all
-        let model = LogModel(logs[folder] ?? [:], of: range, after: parents(of: shard).map { self.model(of: $0) }) { [bulk] name in bulk[StoreKey.bulk(shard, name: name)] }
+        let model = LogModel(logs[folder] ?? [:], of: range(of: shard), after: parents(of: shard).map { self.model(of: $0) }) { [bulk] name in bulk[StoreKey.bulk(shard, name: name)] }
         models[folder] = model
         return model
     }

@@ -1,6 +1,7 @@
 import Coordination
 import Foundation
 import Model
+import Sharding
 import Storage
 
 /// Clients that write, delete, search and look up points of a few collections, and hold every answer to what the log says.
@@ -14,6 +15,9 @@ final class Workload: @unchecked Sendable {  // one thread
     private(set) var acknowledged = 0
     private(set) var failed = 0
     private(set) var reads = 0
+    /// Snapshots of one moment of all shards that came about, and others.
+    private(set) var cuts = 0
+    private(set) var snapshots = 0
 
     struct Collection: Sendable {
         let tenant: TenantID
@@ -91,7 +95,8 @@ final class Workload: @unchecked Sendable {  // one thread
                 await coordinator.outlinesSettled()
                 await search(coordinator, collection, without: scheduler.pick(collection.shards))
             case 92..<95: await checkCount(coordinator, collection)
-            case 95..<98: await reshape(coordinator, collection, from: machine)
+            case 95..<97: await reshape(coordinator, collection, from: machine)
+            case 97..<99: await snapshot(collection, from: machine)
             default: _ = try? await coordinator.seal(collection.name, context: context(collection))
             }
         }
@@ -147,6 +152,7 @@ final class Workload: @unchecked Sendable {  // one thread
             }
         }
         let context = context(collection)
+        checker.begin(context.requestID)
         do {
             let outcome = try await coordinator.write(operations, to: collection.name, context: context)
             acknowledged += 1
@@ -185,6 +191,34 @@ final class Workload: @unchecked Sendable {  // one thread
         for (query, answer) in zip(queries, answers) { checker.checkSearch(query, answer, begun) }
     }
 
+    /// A snapshot beside everything else, made by a machine that everything may happen to.
+    private func snapshot(_ collection: Collection, from machine: Machine) async {
+        let isCausal = scheduler.chance(0.7)
+        let target = MemoryObjectStore()
+        defer { target.removeFiles() }
+        let begun = scheduler.elapsed
+        let writer = SnapshotWriter(
+            source: SimulatedStore(world.history, for: machine), tenant: collection.tenant, target: target, threads: 0, clock: machine.clock,
+            now: world.configuration.now)
+        do {
+            let record = try await writer.write([collection.name], id: "s", causal: isCausal)
+            if isCausal { cuts += 1 } else { snapshots += 1 }
+            let shards = record.collections[0].shards.map { collection.schema.shard($0, of: collection.tenant) }
+            let copy = world.coldNode(target)
+            let context = context(collection)
+            for (shard, position) in zip(shards, record.collections[0].positions) {
+                let request = FetchRequest(shard: shard, selection: .page(from: nil, limit: 10_000, filter: nil), withVector: false)
+                checker.check(copy: try await copy.fetch(request, context: context).points, of: shard, at: position)
+            }
+            await copy.close()
+            checker.checkCut(Dictionary(uniqueKeysWithValues: zip(shards, record.collections[0].positions)), of: collection, begun: begun, isCausal: isCausal)
+        } catch {
+            // Whatever happens to who makes it, it says so.
+            let code = (error as? ClusterError)?.code
+            if code == .dataLoss || code == .internal || code == nil { checker.report("a snapshot failed: \(error)") }
+        }
+    }
+
     private func checkCount(_ coordinator: Coordinator, _ collection: Collection) async {
         let begun = checker.begin(collection, .strong, now: scheduler.elapsed)
         guard let (count, coverage) = try? await coordinator.count(collection.name, partial: .degrade, context: context(collection)) else { return }
@@ -213,6 +247,7 @@ final class Workload: @unchecked Sendable {  // one thread
     private func readAll(_ coordinator: Coordinator, _ collection: Collection) async -> ClusterError? {
         do throws(ClusterError) {
             let context = context(collection)
+            checker.begin(context.requestID)
             let points = (0..<Self.ids).map { Point(id: .integer(UInt64($0 + 1_000)), vector: [1, 2, 3, 4], payload: ["tenant": .string(collection.tenant.rawValue)]) }
             let outcome = try await coordinator.write([.upsert(points)], to: collection.name, context: context)
             for result in outcome.results { checker.acknowledged(context.requestID, result.shard, result.position) }

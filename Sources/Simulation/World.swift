@@ -19,7 +19,7 @@ final class World: @unchecked Sendable {  // one thread
     /// The cluster's record, and what each process knows of it.
     private var record: ClusterRecord
     private var members: [NodeID: Members] = [:]
-    private let configuration: ShardConfiguration
+    let configuration: ShardConfiguration
     private(set) var faults = 0
     private var isCalm = false
     /// Searches that one shard does not answer, whoever keeps it.
@@ -41,6 +41,8 @@ final class World: @unchecked Sendable {  // one thread
         configuration.entryBytes = 2_048
         configuration.openShards = scheduler.pick([1, 2, 1_024])
         configuration.manifestsKept = scheduler.pick([1, 16])
+        configuration.now = { [scheduler] in 1_700_000_000 + scheduler.elapsed.components.seconds }
+        configuration.cutPatience = scheduler.pick([.milliseconds(300), .seconds(3)])
         configuration.lease = scheduler.pick([.zero, .milliseconds(300), .seconds(1)])
         self.configuration = configuration
     }
@@ -86,6 +88,14 @@ final class World: @unchecked Sendable {  // one thread
         machine.kill()
         nodes[machine.name] = nil
         coordinators[machine.name] = nil
+    }
+
+    /// A node that knows nothing, on a store that does not fail.
+    func coldNode(_ store: any ObjectStore) -> ShardNode {
+        var configuration = ShardConfiguration()
+        configuration.searchThreads = 0
+        configuration.now = self.configuration.now
+        return ShardNode(node: NodeID("cold"), store: store, configuration: configuration, clock: scheduler.clock(rate: 1), metrics: Metrics(), logger: quiet())
     }
 
     // MARK: - Faults

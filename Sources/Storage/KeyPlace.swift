@@ -7,6 +7,7 @@ package enum KeyPlace: Hashable, Sendable {
     case shard(Incarnation, index: Int, ShardObject)
     /// - Parameter part: The key below the file's folder.
     case file(id: String, part: String)
+    case cut(id: String)
     /// - Parameter part: The key within the snapshot.
     case snapshot(id: String, part: String)
 
@@ -34,6 +35,9 @@ package enum KeyPlace: Hashable, Sendable {
         case "files":
             guard parts.count >= 3 else { return nil }
             self = .file(id: parts[1], part: parts[2...].joined(separator: "/"))
+        case "cuts":
+            guard parts.count == 2, parts[1].utf8.count == 32, parts[1].utf8.allSatisfy({ "0123456789abcdef".utf8.contains($0) }) else { return nil }
+            self = .cut(id: parts[1])
         case "snapshots":
             guard parts.count >= 3 else { return nil }
             self = .snapshot(id: parts[1], part: parts[2...].joined(separator: "/"))

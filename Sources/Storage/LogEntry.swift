@@ -13,7 +13,7 @@ import Model
 /// | 8 | 8 | epoch of the writer |
 /// | 16 | 8 | incarnation of the writer: random, new for each opening of a shard (H7) |
 /// | 24 | 16 | nonce of this entry: tells one's own entry from a foreign one (H5) |
-/// | 40 | 1 | kind: 0 data, 1 claim, 2 release, 3 terminal, 4 bulk, 5 split, 6 promise, 7 merge |
+/// | 40 | 1 | kind: 0 data, 1 claim, 2 release, 3 terminal, 4 bulk, 5 split, 6 promise, 7 merge, 8 barrier |
 /// | 41 | 1 + n | node: its name, length first |
 /// | | 4 | data and bulk: dimension d of the vectors |
 /// | | 4 | data only: number of requests, then for each: |
@@ -25,6 +25,7 @@ import Model
 /// | | 1 + n, 8, 4 | – name, bytes, checksum as ``BulkRecord`` has them |
 /// | | 4 + n, twice | split only: what the lower and the upper half begin with, each a ``Manifest`` of version 0 |
 /// | | 8 | promise and merge only: index of the other half |
+/// | | 16, 8 | barrier only: id of the ``Cut``; when it was begun |
 package struct LogEntry: Hashable, Sendable {
     package var position: UInt64
     package var epoch: UInt64
@@ -48,6 +49,8 @@ package struct LogEntry: Hashable, Sendable {
         case promise(with: Int)
         /// The shard is over, and the one that it is merged into with the other half keeps its points: who opens that one replays both logs.
         case merge(with: Int)
+        /// A snapshot's, not the owner's: the place of a ``Cut`` in this log (protocol, H23). Whoever writes next waits until that is decided.
+        case barrier(Cut)
     }
 
     package init(position: UInt64, epoch: UInt64, writer: LogWriterID, nonce: Nonce, content: Content) {
@@ -58,10 +61,11 @@ package struct LogEntry: Hashable, Sendable {
         self.content = content
     }
 
-    /// Claims and terminal entries are never deleted while the shard exists (protocol, H2).
+    /// Claims and terminal entries are never deleted while the shard exists (protocol, H2). Nor are barriers: the next position of an owner that slept
+    /// may be one's, and the claim of who replaced it comes after.
     package var isFence: Bool {
         switch content {
-        case .claim, .terminal, .split, .merge: true
+        case .claim, .terminal, .split, .merge, .barrier: true
         case .data, .bulk, .release, .promise: false
         }
     }
@@ -114,6 +118,7 @@ extension LogEntry {
         case .split: writer.append(UInt8(5))
         case .promise: writer.append(UInt8(6))
         case .merge: writer.append(UInt8(7))
+        case .barrier: writer.append(UInt8(8))
         }
         writer.append(short: self.writer.node.rawValue)
         switch content {
@@ -131,6 +136,10 @@ extension LogEntry {
                 writer.append(bytes: bytes)
             }
         case .promise(let other), .merge(let other): writer.append(UInt64(other))
+        case .barrier(let cut):
+            writer.append(cut.id.high)
+            writer.append(cut.id.low)
+            writer.append(UInt64(bitPattern: cut.begunAt))
         case .claim, .release, .terminal: break
         }
         return Self.frame.wrap(writer.bytes)
@@ -166,6 +175,9 @@ extension LogEntry {
             let other: UInt64 = try reader.read()
             guard other < 1 << 53 else { throw .malformed("it names shard \(other)") }
             content = kind == 6 ? .promise(with: Int(other)) : .merge(with: Int(other))
+        case 8:
+            let id = Nonce(high: try reader.read(), low: try reader.read())
+            content = .barrier(Cut(id: id, begunAt: Int64(bitPattern: try reader.read())))
         default: throw .needsNewerReader(kind: "log entry of kind \(kind)", needs: Self.frame.version + 1, has: Self.frame.version)
         }
         guard reader.remaining == 0 else { throw .malformed("\(reader.remaining) bytes follow the last field") }

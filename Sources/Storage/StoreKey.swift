@@ -11,6 +11,7 @@ import Model
 /// | `c/<incarnation>/s/<shard>/bulk/<position>-<name>` | one ``BulkObject``; create-only |
 /// | `c/<incarnation>/s/<shard>/manifest/<max − version>` | one ``Manifest``; create-only; the newest lists first |
 /// | `c/<incarnation>/s/<shard>/segment/<name>` | one segment file; create-only |
+/// | `cuts/<id>` | the decision on a ``Cut``; create-only, never deleted |
 /// | `files/<file>/…` | an uploaded document |
 /// | `snapshots/<id>/…` | a snapshot: a store of its own |
 ///
@@ -48,6 +49,9 @@ package enum StoreKey {
 
     package static func files(of tenant: TenantID) -> String { Self.tenant(tenant) + "files/" }
     package static func file(_ file: String, of tenant: TenantID) -> String { files(of: tenant) + "\(file)/" }
+
+    package static func cuts(of tenant: TenantID) -> String { Self.tenant(tenant) + "cuts/" }
+    package static func cut(_ cut: Cut, of tenant: TenantID) -> String { cuts(of: tenant) + cut.idText }
 
     package static func snapshots(of tenant: TenantID) -> String { Self.tenant(tenant) + "snapshots/" }
     package static func snapshot(_ id: String, of tenant: TenantID) -> String { snapshots(of: tenant) + "\(id)/" }

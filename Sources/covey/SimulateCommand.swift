@@ -23,6 +23,7 @@ struct SimulateCommand: ParsableCommand {
             throw ValidationError("the program cannot be started again with a fixed hash seed: errno \(errno)")
         }
         var (clean, failed, faults, claims, splits, merges, acknowledged, reads, void) = (0, [UInt64](), 0, 0, 0, 0, 0, 0, 0)
+        var (snapshots, cuts) = (0, 0)
         var (judged, harmless) = (0, 0)
         for seed in try range() {
             let report = Simulation.run(seed: seed, operations: operations)
@@ -31,6 +32,8 @@ struct SimulateCommand: ParsableCommand {
             claims += report.claims
             splits += report.splits
             merges += report.merges
+            snapshots += report.snapshots
+            cuts += report.cuts
             void += report.void
             acknowledged += report.acknowledged
             reads += report.reads
@@ -39,12 +42,12 @@ struct SimulateCommand: ParsableCommand {
             if verbose || !report.violations.isEmpty || self.seed != nil {
                 print(
                     "seed \(seed): \(report.violations.isEmpty ? "clean" : "FAILED"), \(report.operations) operations, \(report.acknowledged) writes acknowledged, "
-                        + "\(report.failed) not, \(report.reads) reads checked, \(report.faults) faults, \(report.claims) claims, \(report.splits) splits, \(report.merges) merges, \(report.elapsed.components.seconds) s simulated, "
+                        + "\(report.failed) not, \(report.reads) reads checked, \(report.faults) faults, \(report.claims) claims, \(report.splits) splits, \(report.merges) merges, \(report.snapshots) snapshots, \(report.elapsed.components.seconds) s simulated, "
                         + "trace \(String(report.trace, radix: 16))")
                 for violation in report.violations { print("    \(violation)") }
             }
         }
-        print("\(clean) seeds clean, \(failed.count) failed; \(acknowledged) writes acknowledged, \(reads) reads checked, \(faults) faults, \(claims) claims, \(splits) splits, \(merges) merges, \(void) void entries, \(judged) gaps judged, \(harmless) harmless")
+        print("\(clean) seeds clean, \(failed.count) failed; \(acknowledged) writes acknowledged, \(reads) reads checked, \(faults) faults, \(claims) claims, \(splits) splits, \(merges) merges, \(snapshots) snapshots, \(cuts) of them causal, \(void) void entries, \(judged) gaps judged, \(harmless) harmless")
         guard failed.isEmpty else { throw ExitCode(1) }
     }
 

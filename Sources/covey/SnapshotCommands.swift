@@ -39,10 +39,12 @@ struct SnapshotMakeCommand: AsyncParsableCommand {
         discussion: """
             Works on the store itself, beside a running cluster or without one. The copy holds every write that was acknowledged before it began, \
             and some of the later ones. It is opened and counted before it counts as whole. Points deleted later stay in it: erasing them means \
-            deleting the snapshot.
+            deleting the snapshot. With --causal it is of one moment of all shards: with a write it holds all that was acknowledged, or could be read, \
+            before that write began. Writes wait for that moment: for some requests to the store.
             """)
     @Argument(help: "The collection; none with --all.") var collection: String?
     @Flag(help: "All collections of the tenant.") var all = false
+    @Flag(help: "One moment of all shards, and of all collections with --all.") var causal = false
     @Option(help: "An empty folder or s3://bucket/prefix (of the store's service) instead of the store itself.") var to: String?
     @OptionGroup var options: SnapshotOptions
 
@@ -55,8 +57,8 @@ struct SnapshotMakeCommand: AsyncParsableCommand {
             let names = try collection.map { [try CollectionName($0)] }
             let what: [String: JSONValue] = ["collection": .string(collection ?? "all"), "to": .string(to ?? "store")]
             let record = try await options.node.recorded("snapshot.create", tenant: tenant, what) {
-                guard let elsewhere else { return try await SnapshotShelf(store: store, tenant: tenant).make(names) }
-                return try await SnapshotWriter(source: store, tenant: tenant, target: elsewhere).write(names, id: SnapshotShelf.newID())
+                guard let elsewhere else { return try await SnapshotShelf(store: store, tenant: tenant).make(names, causal: causal) }
+                return try await SnapshotWriter(source: store, tenant: tenant, target: elsewhere).write(names, id: SnapshotShelf.newID(), causal: causal)
             }
             options.show("snapshot \(to ?? record.id): \(record.summary)", record.json)
         }
@@ -135,7 +137,7 @@ extension SnapshotRecord {
     fileprivate var summary: String {
         let held = collections.map { "\($0.schema.name) (\($0.points) points, \($0.schema.shardCount) shards)" }.joined(separator: ", ")
         let time = Date(timeIntervalSince1970: TimeInterval(createdAt)).formatted(.iso8601)
-        return "\(held); \(objects.count) objects, \(byteCount) bytes; begun \(time)"
+        return "\(held)\(cut == nil ? "" : ", all of one moment"); \(objects.count) objects, \(byteCount) bytes; begun \(time)"
     }
 
     fileprivate var json: JSONValue {
@@ -146,7 +148,7 @@ extension SnapshotRecord {
         }
         return [
             "id": .string(id), "whole": true, "tenant": .string(tenant), "created_at": .integer(createdAt), "collections": .array(collections),
-            "objects": .integer(Int64(objects.count)), "bytes": .integer(Int64(byteCount)),
+            "causal": .bool(cut != nil), "objects": .integer(Int64(objects.count)), "bytes": .integer(Int64(byteCount)),
         ]
     }
 }

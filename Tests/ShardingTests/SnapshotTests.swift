@@ -256,4 +256,120 @@ struct SnapshotTests {
         await node.close()
         #expect(snapshots > 1)
     }
+
+    @Test("H23: a causal snapshot has no write without those that were acknowledged or seen before it began", arguments: 1...8 as ClosedRange<UInt64>)
+    func causal(seed: UInt64) async throws {
+        let random = Mutex(SeededRandom(seed: seed))
+        let faults = FaultObjectStore(MemoryObjectStore()) { _ in
+            for _ in 0..<random.withLock({ Int.random(in: 0..<6, using: &$0) }) { await Task.yield() }
+            return .none
+        }
+        let fixture = try await Fixture(store: faults, shardCount: 3)
+        let schema = fixture.schema
+        let node = try await fixture.node(seals: 40)
+        // One point of each shard: step after step goes from one to the next.
+        let ids = (0..<3).map { shard in (0...).lazy.map(PointID.integer).first { schema.firstShardIndex(of: $0) == shard }! }
+        let isWriting = Mutex(true)
+        func point(_ shard: Int, _ step: Int) -> Point { Point(id: ids[shard], vector: Array(repeating: Float(step), count: 8)) }
+        async let writing: Void = {
+            defer { isWriting.withLock { $0 = false } }
+            for step in 1...60 {
+                try await Fixture.write([.upsert([point(0, step)])], schema, node)
+                // Who saw it, not who wrote it, goes on.
+                async let second: Void = {
+                    let read = FetchRequest(shard: schema.firstShards(of: .default)[1], selection: .page(from: nil, limit: 1, filter: nil), withVector: true)
+                    for _ in 0..<1_000_000 {
+                        guard try await node.fetch(read, context: CallContext(requestID: .random(), tenant: .default)).points.first?.vector[0] == Float(step) else {
+                            await Task.yield()
+                            continue
+                        }
+                        return try await Fixture.write([.upsert([point(2, step)])], schema, node)
+                    }
+                }()
+                try await Fixture.write([.upsert([point(1, step)])], schema, node)
+                try await second
+            }
+        }()
+        var snapshots = 0
+        while isWriting.withLock({ $0 }) || snapshots == 0 {
+            let target = MemoryObjectStore()
+            let record = try await SnapshotWriter(source: faults, tenant: .default, target: target).write([fixture.name], id: "s", causal: true)
+            #expect(record.cut != nil && record.collections[0].shards == [0, 1, 2])
+            let copy = try await fixture.node(target)
+            let points = try await Self.contents(schema, copy)
+            let steps = ids.map { id in points.first { $0.id == id }?.vector[0] ?? 0 }
+            #expect(steps[0] >= steps[1] && steps[1] >= steps[2], "\(steps)")
+            await copy.close()
+            snapshots += 1
+        }
+        try await writing
+        await node.close()
+        #expect(snapshots > 1)
+    }
+
+    @Test("H23: a causal snapshot is whole, is served and restored as others are, and a shard that is sealed between its barrier and the copy makes it begin anew")
+    func causalAndSealed() async throws {
+        let root = FileManager.default.temporaryDirectory.path + "/covey-snapshot-\(UInt64.random(in: .min ... .max))"
+        defer { try? FileManager.default.removeItem(atPath: root) }
+        let store = try LocalObjectStore(root: root)
+        let (fixture, node) = try await filled(store)
+        let schema = fixture.schema
+        let late = FaultObjectStore(store)
+        let isFirst = Atomic(true)
+        let added = Point(id: .integer(1_000_000), vector: Array(repeating: 1, count: 8))
+        late.follow { call in
+            guard case .put(let key) = call, key.hasPrefix(StoreKey.cuts(of: .default)), isFirst.exchange(false, ordering: .relaxed) else { return }
+            for shard in schema.firstShards(of: .default) {
+                _ = try? await node.append(AppendRequest(shard: shard, operations: [.delete([.integer(0)])]), context: CallContext(requestID: .random(), tenant: .default))
+                _ = try? await node.seal(SealRequest(shard: shard), context: CallContext(requestID: .random(), tenant: .default))
+            }
+        }
+        let shelf = SnapshotShelf(store: store, tenant: .default)
+        let record = try await SnapshotWriter(source: late, tenant: .default, target: try shelf.snapshot("one")).write(nil, id: "one", causal: true)
+        let wasSealed = !isFirst.load(ordering: .relaxed)
+        #expect(wasSealed)
+        // The first attempt's cut was made, too: owners went on.
+        #expect(try await store.listAll(prefix: StoreKey.cuts(of: .default)).count == 2)
+        #expect(record.collections[0].points == fixture.model.points.count - 1)
+        // What comes after it is not in it.
+        try await Fixture.write([.upsert([added])], schema, node)
+        let found = Mutex<[StoreFinding]>([])
+        for audited in [store, try shelf.snapshot("one")] as [any ObjectStore] {
+            let outside = try await StoreAudit(store: audited, pause: {}).run { tenant in found.withLock { $0 += tenant.allFindings } }
+            #expect((outside + found.withLock { $0 }).filter(\.isProblem).isEmpty)
+        }
+        let served = try await fixture.node(try shelf.snapshot("one"))
+        #expect(try await Self.contents(schema, served).count == record.collections[0].points)
+        await served.close()
+        let target = MemoryObjectStore()
+        let restorer = try await SnapshotRestorer(snapshot: try shelf.snapshot("one"), store: target, tenant: .default, threads: 1)
+        for (name, shards) in [("same", nil), ("wide", 5)] as [(String, Int?)] {
+            let schema = try await restorer.restore(record.collections[0], as: try CollectionName(name), shardCount: shards)
+            let restored = try await fixture.node(target)
+            try await Fixture.write([.upsert([added])], schema, restored)
+            #expect(try await Self.contents(schema, restored).count == record.collections[0].points + 1)
+            await restored.close()
+        }
+        await node.close()
+    }
+
+    @Test("H23: a causal snapshot that finds no moment in time says why, and leaves nothing that stops a writer")
+    func noMoment() async throws {
+        let memory = MemoryObjectStore()
+        let fixture = try await Fixture(store: memory)
+        let node = try await fixture.node()
+        try await Fixture.write([.upsert((0..<30).map { Point(id: .integer($0), vector: Array(repeating: 1, count: 8)) })], fixture.schema, node)
+        // Every decision comes too late.
+        let late = FaultObjectStore(memory) { call in
+            if case .put(let key) = call, key.hasPrefix(StoreKey.cuts(of: .default)) { try? await memory.put(key, Cut.Decision.abandoned.encoded(), ifAbsent: true) }
+            return .none
+        }
+        let clock = DeadlineClock(now: { ContinuousClock.now }, sleep: { _ in })
+        let writer = SnapshotWriter(source: late, tenant: .default, target: MemoryObjectStore(), clock: clock)
+        let error = await #expect(throws: ClusterError.self) { try await writer.write([fixture.name], id: "s", causal: true) }
+        #expect(error?.code == .unavailable && error?.message.contains("waited too long") == true, "\(error?.message ?? "")")
+        try await Fixture.write([.delete([.integer(1)])], fixture.schema, node)
+        #expect(try await Self.contents(fixture.schema, node).count == 29)
+        await node.close()
+    }
 }

@@ -70,7 +70,7 @@ struct FormatTests {
 
     @Test("entries of every kind are read as they were written")
     func entries() throws {
-        for content in [Self.data.content, .bulk(dimension: 2, Self.bulkRequest), .claim, .release, .terminal, .promise(with: 7), .merge(with: 1 << 42)] {
+        for content in [Self.data.content, .bulk(dimension: 2, Self.bulkRequest), .claim, .release, .terminal, .promise(with: 7), .merge(with: 1 << 42), .barrier(Cut(id: Nonce(high: 5, low: 6), begunAt: 7))] as [LogEntry.Content] {
             var entry = Self.data
             entry.content = content
             #expect(try LogEntry(decoding: entry.encoded()) == entry)

@@ -108,7 +108,7 @@ struct ShardWalk {
             switch entries[position] {
             case .good(let entry):
                 if position <= covered {
-                    if !entry.isFence { report.findings.append(StoreFinding(.damaged, key(position), "the manifest calls it a claim, and it is none")) }
+                    if !entry.isFence { report.findings.append(StoreFinding(.damaged, key(position), "the manifest calls it a fence, and it is none")) }
                     continue
                 }
                 report.logEntries += 1

@@ -6,9 +6,11 @@ import Storage
 struct ObjectCopier: Sendable {
     let source: any ObjectStore
     let target: any ObjectStore
-    private let threads = WorkerThreads(name: "copy", count: 1, limit: 1_024)
+    private let threads: WorkerThreads
 
-    init(from source: any ObjectStore, to target: any ObjectStore) {
+    /// - Parameter threads: That copy files; 0 for the caller's.
+    init(from source: any ObjectStore, to target: any ObjectStore, threads: Int = 1) {
+        self.threads = WorkerThreads(name: "copy", count: threads, limit: 1_024)
         self.source = source
         self.target = target
     }

@@ -11,7 +11,8 @@ package struct SnapshotRecord: Hashable, Sendable, Codable {
         package var schema: CollectionSchema
         /// Live points, counted by opening the copy.
         package var points: Int
-        /// By shard: position in the log up to which it holds everything.
+        /// Indexes of the shards that keep points, and for each the position in its log up to which the copy holds everything.
+        package var shards: [Int]
         package var positions: [UInt64]
     }
     package struct Object: Hashable, Sendable, Codable {
@@ -26,6 +27,8 @@ package struct SnapshotRecord: Hashable, Sendable, Codable {
     package var createdAt: Int64
     package var collections: [Collection]
     package var objects: [Object]
+    /// The ``Cut`` that it is of, if it is of one moment of all shards.
+    package var cut: String?
 
     package static let key = "covey-snapshot"
     private static let frame = Frame(kind: "snapshot record", magic: 0x4e53_5643, version: 1)
@@ -75,10 +78,10 @@ package struct SnapshotShelf: Sendable {
 
     /// Makes a snapshot; what is there of one that fails is deleted.
     ///
-    /// - Throws: as ``SnapshotWriter/write(_:id:)``.
-    package func make(_ names: [CollectionName]?) async throws(ClusterError) -> SnapshotRecord {
+    /// - Throws: as ``SnapshotWriter/write(_:id:causal:)``.
+    package func make(_ names: [CollectionName]?, causal: Bool = false) async throws(ClusterError) -> SnapshotRecord {
         let id = Self.newID()
-        do throws(ClusterError) { return try await SnapshotWriter(source: store, tenant: tenant, target: try snapshot(id)).write(names, id: id) } catch {
+        do throws(ClusterError) { return try await SnapshotWriter(source: store, tenant: tenant, target: try snapshot(id)).write(names, id: id, causal: causal) } catch {
             try? await delete(id)
             throw error
         }

@@ -67,6 +67,11 @@ package struct SnapshotRestorer: Sendable {
 
     private func copyShards(of old: CollectionSchema, _ source: TenantID, to new: CollectionSchema) async throws(ClusterError) {
         let copier = ObjectCopier(from: snapshot, to: store)
+        // The logs that are copied have its barriers.
+        let cuts = StoreKey.cuts(of: source)
+        for cut in record.objects where cut.key.hasPrefix(cuts) {
+            _ = try await copier.copy(cut.key, to: StoreKey.cuts(of: tenant) + cut.key.dropFirst(cuts.count), expecting: cut)
+        }
         let (oldPrefix, newPrefix) = (StoreKey.collection(old.incarnation, of: source), StoreKey.collection(new.incarnation, of: tenant))
         for object in record.objects where object.key.hasPrefix(oldPrefix) {
             guard case .shard(_, _, let part) = KeyPlace(object.key, of: source) else { continue }

@@ -1,37 +1,51 @@
 import Foundation
-import Logging
 import Model
-import Observability
 import Storage
 
 /// Makes a snapshot of collections from their store alone, beside a running cluster or without one.
 ///
-/// It holds every write that was acknowledged before it began, and of later ones some (protocol, H23): there is no one moment over several shards.
+/// It holds every write that was acknowledged before it began, and of later ones some (protocol, H23): there is no one moment over several shards, unless
+/// one is asked for, a ``Cut``.
 /// No pin holds the owner back (H17): if a seal deletes what is being copied, the shard's newest manifest is read again and only what is new is
 /// copied. What was copied stays good, as nothing changes under its key.
 package struct SnapshotWriter: Sendable {
     let source: any ObjectStore
     let target: any ObjectStore
     let tenant: TenantID
+    let clock: DeadlineClock
+    /// Seconds since 1970.
+    let now: @Sendable () -> Int64
     private let copier: ObjectCopier
+    private let threads: Int
 
-    /// - Parameter target: An empty place for the snapshot.
-    package init(source: any ObjectStore, tenant: TenantID, target: any ObjectStore) {
+    /// - Parameters:
+    ///   - target: An empty place for the snapshot.
+    ///   - threads: That copy files and read the copy; 0 for the caller's.
+    package init(
+        source: any ObjectStore, tenant: TenantID, target: any ObjectStore, threads: Int = 1, clock: DeadlineClock = .continuous,
+        now: @escaping @Sendable () -> Int64 = ShardConfiguration().now
+    ) {
         self.source = source
         self.target = target
         self.tenant = tenant
-        copier = ObjectCopier(from: source, to: target)
+        self.clock = clock
+        self.now = now
+        self.threads = threads
+        copier = ObjectCopier(from: source, to: target, threads: threads)
     }
 
     /// Copies the collections, opens the copy, and calls it whole.
     ///
-    /// - Parameter names: `nil` for all of the tenant's collections.
+    /// - Parameters:
+    ///   - names: `nil` for all of the tenant's collections.
+    ///   - causal: Whether it is to be of one moment of all shards: with a write it holds everything that was acknowledged or seen before that write began.
+    ///     Writes wait for that moment, for some requests to the store; what was copied before is not copied again.
     /// - Throws: `notFound` for a name that stands for no collection; `dataLoss` naming an object that cannot be read; `alreadyExists`
-    ///   if the target holds a snapshot.
-    package func write(_ names: [CollectionName]?, id: String) async throws(ClusterError) -> SnapshotRecord {
+    ///   if the target holds a snapshot; `unavailable` if no moment is found that lasts until the copy is made.
+    package func write(_ names: [CollectionName]?, id: String, causal: Bool = false) async throws(ClusterError) -> SnapshotRecord {
         let taken = try await stored { () throws(StoreError) in try await target.list(prefix: "", after: nil, limit: 1) }
         guard taken.isEmpty else { throw ClusterError(.alreadyExists, "the place for snapshot \(id) is not empty: it holds \(taken[0])") }
-        let began = Int64(Date().timeIntervalSince1970)
+        let began = now()
         var schemas: [CollectionSchema] = []
         if let names {
             for name in names {
@@ -46,33 +60,23 @@ package struct SnapshotWriter: Sendable {
             schemas = found.filter { !$0.record.isDropped }.map(\.record.schema)
         }
         var record = SnapshotRecord(id: id, tenant: tenant.rawValue, createdAt: began, collections: [], objects: [])
-        for schema in schemas {
-            // Which shards there are may change while they are copied.
-            var copies: [ShardID: ShardCopy] = [:]
-            var waiting = Array(schema.firstShards(of: tenant).reversed())
-            while let shard = waiting.popLast() {
-                let copy = try await copy(shard, of: schema)
-                if let old = copies.updateValue(copy, forKey: shard) { try await remove(Set(old.objects).subtracting(copy.objects)) }
-                switch copy.end {
-                case .split?:
-                    let halves = shard.halves(in: schema)
-                    waiting += [halves.upper, halves.lower]
-                case .merged(let other)?:
-                    guard let merge = ShardMerge(of: shard, with: other, in: schema), shard == merge.upper else { continue }
-                    // The lower half has ended, too: perhaps since it was copied.
-                    waiting.append(merge.merged)
-                    if copies[merge.lower]?.end == nil { waiting.append(merge.lower) }
-                case .dropped?, nil: break
-                }
-            }
+        var copies: [[ShardID: ShardCopy]] = []
+        for schema in schemas { copies.append(try await copyShards(of: schema, [:])) }
+        if causal {
+            let cut = try await align(&copies, of: schemas)
+            record.cut = cut.idText
+            if let decision = try await copier.copy(StoreKey.cut(cut, of: tenant)) { record.objects.append(decision) }
+        }
+        for (schema, copies) in zip(schemas, copies) {
             let order = copies.sorted { $0.key.index < $1.key.index }
             record.objects += order.flatMap(\.value.objects)
-            let positions = order.filter { $0.value.end == nil }.map(\.value.position)
+            let kept = order.filter { keepsPoints($0.key, $0.value, copies, schema) }
             record.objects += try await copyFiles(attachedTo: schema.incarnation)
             try await copySchema(schema, &record)
             // Opened like any other collection: what cannot be restored is found now.
-            let points = try await SnapshotReader(snapshot: target, tenant: tenant, schema: schema).count()
-            record.collections.append(SnapshotRecord.Collection(schema: schema, points: points, positions: positions))
+            let points = try await SnapshotReader(snapshot: target, tenant: tenant, schema: schema, threads: threads, clock: clock).count()
+            record.collections.append(
+                SnapshotRecord.Collection(schema: schema, points: points, shards: kept.map(\.key.index), positions: kept.map(\.value.position)))
         }
         let bytes: [UInt8]
         do throws(FormatError) { bytes = try record.stored() } catch { throw ClusterError(.internal, "\(error)") }
@@ -91,11 +95,42 @@ package struct SnapshotWriter: Sendable {
 
     // MARK: - Shards
 
-    private struct ShardCopy {
+    struct ShardCopy {
         var objects: [SnapshotRecord.Object]
         /// They hold everything up to here.
         var position: UInt64
         var end: LogCursor.End?
+    }
+
+    func log(of shard: ShardID) -> LogStore { LogStore(shard: shard, store: source, retryDelay: .milliseconds(20), clock: clock) }
+
+    /// - Parameter made: What is copied already.
+    func copyShards(of schema: CollectionSchema, _ made: [ShardID: ShardCopy]) async throws(ClusterError) -> [ShardID: ShardCopy] {
+        // Which shards there are may change while they are copied.
+        var copies: [ShardID: ShardCopy] = [:]
+        var waiting = Array(schema.firstShards(of: tenant).reversed())
+        while let shard = waiting.popLast() {
+            guard let copy = try await copy(shard, of: schema, copies[shard] ?? made[shard]) else { continue }
+            copies[shard] = copy
+            switch copy.end {
+            case .split?:
+                let halves = shard.halves(in: schema)
+                waiting += [halves.upper, halves.lower]
+            case .merged(let other)?:
+                guard let merge = ShardMerge(of: shard, with: other, in: schema), shard == merge.upper else { continue }
+                // The lower half has ended, too: perhaps since it was copied.
+                waiting.append(merge.merged)
+                if copies[merge.lower]?.end == nil { waiting.append(merge.lower) }
+            case .dropped?, nil: break
+            }
+        }
+        return copies
+    }
+
+    /// A lower half that has ended by a merge keeps its points until the upper half has ended.
+    private func keepsPoints(_ shard: ShardID, _ copy: ShardCopy, _ copies: [ShardID: ShardCopy], _ schema: CollectionSchema) -> Bool {
+        guard case .merged(let other) = copy.end else { return copy.end == nil }
+        return ShardMerge(of: shard, with: other, in: schema).map { copies[$0.merged] == nil } ?? false
     }
 
     private func remove(_ objects: some Collection<SnapshotRecord.Object>) async throws(ClusterError) {
@@ -104,7 +139,7 @@ package struct SnapshotWriter: Sendable {
 
     /// The fences of a shard that was split or merged: the last of them says so.
     private func copyEnd(of shard: ShardID) async throws(ClusterError) -> [SnapshotRecord.Object] {
-        let log = LogStore(shard: shard, store: source, retryDelay: .milliseconds(20))
+        let log = log(of: shard)
         var copies: [SnapshotRecord.Object] = []
         for position in try await log.fences() {
             guard let copy = try await copier.copy(StoreKey.log(shard, position: position)) else {
@@ -117,57 +152,71 @@ package struct SnapshotWriter: Sendable {
 
     /// Of a shard that was split the fences are copied; of one that was merged too, once the one that it was merged into is sealed: before, that one
     /// needs everything.
-    private func copy(_ shard: ShardID, of schema: CollectionSchema) async throws(ClusterError) -> ShardCopy {
-        let log = LogStore(shard: shard, store: source, retryDelay: .milliseconds(20))
-        var copies: [String: SnapshotRecord.Object] = [:]
+    ///
+    /// - Parameters:
+    ///   - made: What is copied of it already.
+    ///   - limit: The last position that is wanted.
+    /// - Returns: `nil` if the store does not hold any more what the shard was at that position.
+    func copy(_ shard: ShardID, of schema: CollectionSchema, _ made: ShardCopy?, upTo limit: UInt64 = .max) async throws(ClusterError) -> ShardCopy? {
+        let log = log(of: shard)
+        var copies = Dictionary(uniqueKeysWithValues: (made?.objects ?? []).map { ($0.key, $0) })
         var previous: UInt64?
         while true {
-            let end = try await log.end()
+            let end = limit < .max ? nil : try await log.end()
             if try await log.isOnlyEnd(end, in: schema) {
                 try await remove(copies.values)
                 return ShardCopy(objects: try await copyEnd(of: shard), position: 0, end: end)
             }
-            // A shard that was never sealed has none; what it begins with is in others' logs.
-            var manifest = try await log.newestManifest()
-            if manifest == nil {
-                switch try await log.origin(in: schema) {
-                case .first: break
-                case .half(let beginning): manifest = beginning
-                case .merged(let merge):
-                    let ends = (try await log.log(of: merge.lower).positions(from: 0).last ?? 0, try await log.log(of: merge.upper).positions(from: 0).last ?? 0)
-                    manifest = Manifest(beginningAt: max(ends.0, ends.1))
-                }
-            }
+            let manifest = try await beginning(of: log, in: schema)
+            guard manifest?.position ?? 0 <= limit else { return nil }
             var needed: Set<String> = []
             var missing: String?
-            let position = try await copy(shard, manifest, log, &copies, &needed, &missing)
+            let position = try await copy(shard, manifest, log, limit, &copies, &needed, &missing)
             guard let missing else {
                 let superfluous = copies.keys.filter { !needed.contains($0) }
                 try await stored { () throws(StoreError) in try await target.delete(superfluous) }
                 return ShardCopy(objects: needed.sorted().compactMap { copies[$0] }, position: position, end: end)
             }
             let version = manifest?.version ?? 0
-            guard previous != version else { throw ClusterError(.dataLoss, "\(missing) is missing: `covey verify` says more") }
+            guard previous != version else {
+                // It has ended since, and was erased.
+                if limit < .max, try await log.end() != nil { return nil }
+                throw ClusterError(.dataLoss, "\(missing) is missing: `covey verify` says more")
+            }
             previous = version
+        }
+    }
+
+    /// The newest manifest. A shard that was never sealed has none; what it begins with is in others' logs.
+    func beginning(of log: LogStore, in schema: CollectionSchema) async throws(ClusterError) -> Manifest? {
+        if let newest = try await log.newestManifest() { return newest }
+        switch try await log.origin(in: schema) {
+        case .first: return nil
+        case .half(let beginning): return beginning
+        case .merged(let merge):
+            let ends = (try await log.log(of: merge.lower).positions(from: 0).last ?? 0, try await log.log(of: merge.upper).positions(from: 0).last ?? 0)
+            return Manifest(beginningAt: max(ends.0, ends.1))
         }
     }
 
     /// Copies what a manifest and the log after it need.
     ///
     /// - Parameters:
+    ///   - limit: The last position that is wanted.
     ///   - copies: What is copied, by key.
     ///   - needed: Keys that belong together, if nothing is missing.
     ///   - missing: The first object that was not there.
     private func copy(
-        _ shard: ShardID, _ manifest: Manifest?, _ log: LogStore, _ copies: inout [String: SnapshotRecord.Object], _ needed: inout Set<String>,
+        _ shard: ShardID, _ manifest: Manifest?, _ log: LogStore, _ limit: UInt64, _ copies: inout [String: SnapshotRecord.Object], _ needed: inout Set<String>,
         _ missing: inout String?
     ) async throws(ClusterError) -> UInt64 {
         let covered = manifest?.position ?? 0
         var keys = manifest.flatMap { $0.version > 0 ? [StoreKey.manifest(shard, version: $0.version)] : nil } ?? []
         keys += (manifest?.segments ?? []).map { StoreKey.segment(shard, name: $0.name) }
         // Nothing acknowledged before this listing is missing from it.
-        let positions = try await log.positions(from: 0)
+        let positions = try await log.positions(from: 0).filter { $0 <= limit }
         let last = max(positions.last ?? 0, covered)
+        if limit < .max, last < limit { missing = StoreKey.log(shard, position: limit) }
         let fences = Set(manifest?.fences ?? []).filter { $0 <= covered }
         // The log's last entry shows a reader that its listing is whole.
         var wanted = fences.sorted() + (covered < last ? Array(covered + 1...last) : [])
@@ -211,37 +260,5 @@ package struct SnapshotWriter: Sendable {
             if let copy = try await copier.copy(key) { copies.append(copy) }
         }
         return copies
-    }
-}
-
-/// A collection in a snapshot, opened as a node opens it.
-struct SnapshotReader {
-    let snapshot: any ObjectStore
-    let tenant: TenantID
-    let schema: CollectionSchema
-
-    func count() async throws(ClusterError) -> Int {
-        var points = 0
-        for shard in try await ShardTree(snapshot, schema, tenant).leaves { points += try await open(shard).snapshot.pointCount }
-        return points
-    }
-
-    /// - Throws: `dataLoss` if anything of the shard cannot be read.
-    func open(_ shard: ShardID) async throws(ClusterError) -> Shard {
-        let open = try await Shard.open(shard, environment: environment)
-        if let damage = open.state.withLock({ $0.damage.first }) { throw ClusterError(.dataLoss, damage) }
-        return open
-    }
-
-    let environment: ShardEnvironment
-
-    init(snapshot: any ObjectStore, tenant: TenantID, schema: CollectionSchema) {
-        self.snapshot = snapshot
-        self.tenant = tenant
-        self.schema = schema
-        environment = ShardEnvironment(
-            node: NodeID("snapshot"), store: snapshot, configuration: ShardConfiguration(), followers: Followers(of: NodeID("snapshot")),
-            clock: .continuous, metrics: Metrics(),
-            logger: Logger(label: "snapshot") { _ in SwiftLogNoOpLogHandler() })
     }
 }
