@@ -8,7 +8,7 @@ struct Winners {
     /// Candidates for the places that are left.
     fileprivate var rest: ArraySlice<RankedHit>
     /// Of the last round.
-    fileprivate var wanted: ArraySlice<RankedHit> = []
+    fileprivate var wanted: [RankedHit] = []
 }
 
 extension Coordinator {
@@ -30,12 +30,14 @@ extension Coordinator {
         }
         var found = found
         for index in found.indices { found[index].take(found[index].hits[...]) }
-        // Each round uses candidates up, and those of a shard that fails are used up at once.
+        // By place: shards that did not hand out what some of the searches wanted are not asked again.
+        var silent: [Int: Coverage.Gap] = [:]
+        // Each round uses candidates up.
         while !Task.isCancelled {
             var byShard: [Int: [PointVersion]] = [:]
             var seen: Set<PointVersion> = []
             for (index, query) in queries.enumerated() {
-                winners[index].choose(query, from: &found[index], plan)
+                winners[index].choose(query, from: &found[index], plan, without: silent)
                 for candidate in winners[index].wanted {
                     let point = PointVersion(candidate.hit)
                     if seen.insert(point).inserted { byShard[candidate.place, default: []].append(point) }
@@ -49,16 +51,15 @@ extension Coordinator {
                 return try await target.service.fetch(request, context: context)
             }
             var points: [PointVersion: StoredPoint] = [:]
-            var gaps: [Int: Coverage.Gap] = [:]
             for (target, result) in zip(targets, replies) {
                 switch result {
                 case .success(let reply):
                     for point in reply.points { points[PointVersion(id: point.id, version: point.version)] = point }
                 case .failure(let error):
-                    gaps[target.place] = plan.gap(target, ClusterError(error.code, "fetching payloads: \(error.message)", successor: error.successor))
+                    silent[target.place] = plan.gap(target, ClusterError(error.code, "fetching payloads: \(error.message)", successor: error.successor))
                 }
             }
-            for index in winners.indices { winners[index].take(points, gaps) }
+            for index in winners.indices { winners[index].take(points, silent) }
         }
         return winners
     }
@@ -66,27 +67,36 @@ extension Coordinator {
 
 extension Winners {
     /// Puts into ``wanted`` as many candidates as there are places left.
-    fileprivate mutating func choose(_ query: SearchQuery, from found: inout Found, _ plan: CollectionPlan) {
+    ///
+    /// - Parameter silent: Shards that are not asked: one that has a candidate for one of the places is a gap.
+    fileprivate mutating func choose(_ query: SearchQuery, from found: inout Found, _ plan: CollectionPlan, without silent: [Int: Coverage.Gap]) {
         let places = query.limit - hits.count
-        if places > 0, rest.isEmpty, !gaps.isEmpty, !query.collapseDuplicates {
-            // The spare ones were not enough for the places of whole shards.
-            rest = found.rest(without: Set(gaps.map(\.shard)), plan)[...]
+        wanted = []
+        while wanted.count < places {
+            if rest.isEmpty, wanted.isEmpty, !gaps.isEmpty, !query.collapseDuplicates {
+                // The spare ones were not enough for the places of whole shards.
+                rest = found.rest(without: Set(gaps.map(\.shard)), plan)[...]
+            }
+            guard let candidate = rest.popFirst() else { break }
+            if let gap = silent[candidate.place] { add(gap) } else { wanted.append(candidate) }
         }
-        wanted = rest.prefix(places)
-        rest = rest.dropFirst(wanted.count)
     }
 
-    /// - Parameter failed: Of the shards that were asked and said nothing, by place: their candidates are used up.
-    fileprivate mutating func take(_ points: [PointVersion: StoredPoint], _ failed: [Int: Coverage.Gap]) {
-        for place in Set(wanted.map(\.place)).sorted() { if let gap = failed[place] { gaps.append(gap) } }
+    private mutating func add(_ gap: Coverage.Gap) {
+        if !gaps.contains(where: { $0.shard == gap.shard }) { gaps.append(gap) }
+    }
+
+    /// - Parameter silent: Of the shards that were asked and said nothing, by place.
+    fileprivate mutating func take(_ points: [PointVersion: StoredPoint], _ silent: [Int: Coverage.Gap]) {
         for candidate in wanted {
             if let point = points[PointVersion(candidate.hit)] {
                 hits.append(ScoredPoint(point: point, score: candidate.hit.score))
-            } else if failed[candidate.place] == nil {
+            } else if let gap = silent[candidate.place] {
+                add(gap)
+            } else {
                 superseded += 1
             }
         }
-        if !failed.isEmpty { rest = rest.filter { failed[$0.place] == nil }[...] }
     }
 }
 

@@ -121,19 +121,6 @@ extension Shard {
     }
 
     static func read(_ positions: [UInt64], log: LogStore) async throws(ClusterError) -> [LogStore.Found] {
-        let found = await withTaskGroup(of: (UInt64, Result<LogStore.Found, ClusterError>).self) { group in
-            for position in positions { group.addTask { (position, await log.result(at: position)) } }
-            return await group.reduce(into: [UInt64: Result<LogStore.Found, ClusterError>]()) { $0[$1.0] = $1.1 }
-        }
-        return try positions.map { position throws(ClusterError) in try found[position]!.get() }
-    }
-}
-
-extension LogStore {
-    fileprivate func result(at position: UInt64) async -> Result<Found, ClusterError> {
-        do throws(ClusterError) {
-            let found = try await entry(at: position)
-            return .success(found)
-        } catch { return .failure(error) }
+        try await concurrently(positions, atMost: readAhead) { position throws(ClusterError) in try await log.entry(at: position) }
     }
 }

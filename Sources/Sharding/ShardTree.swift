@@ -115,12 +115,16 @@ extension LogStore {
     func log(of shard: ShardID) -> LogStore { LogStore(shard: shard, store: store, retryDelay: retryDelay, clock: clock) }
 
     private func lastEntry() async throws(ClusterError) -> LogEntry? {
-        guard let last = try await positions(from: 0).last else { return nil }
-        switch try await bareResult(at: last).get() {
-        case .entry(let entry, _): return entry
-        case .missing: return nil  // truncated meanwhile: the log goes on
-        case .damaged(let key, let reason): throw ClusterError(.dataLoss, "\(key): \(reason)")
+        // Deleted between the listing and the reading, it is not the last any more: list again.
+        for _ in 0..<8 {
+            guard let last = try await positions(from: 0).last else { return nil }
+            switch try await bareResult(at: last).get() {
+            case .entry(let entry, _): return entry
+            case .missing: continue
+            case .damaged(let key, let reason): throw ClusterError(.dataLoss, "\(key): \(reason)")
+            }
         }
+        throw ClusterError(.unavailable, "the log of shard \(shard) keeps changing")
     }
 }
 

@@ -7,9 +7,12 @@ final class SimulatedStore: ObjectStore, @unchecked Sendable {  // one thread
     private let machine: Machine
     private let process: Int
     private let history: StoreHistory
+    /// Longest time that each request takes besides.
+    private let lag: Duration
     private var scheduler: Scheduler { machine.scheduler }
 
-    init(_ history: StoreHistory, for machine: Machine) {
+    init(_ history: StoreHistory, for machine: Machine, lag: Duration = .zero) {
+        self.lag = lag
         self.history = history
         self.machine = machine
         process = machine.process
@@ -27,7 +30,7 @@ final class SimulatedStore: ObjectStore, @unchecked Sendable {  // one thread
     ) async throws(StoreError) -> Value {
         try await checkProcess()
         history.requests += 1
-        await scheduler.pass(scheduler.duration(.milliseconds(1), .milliseconds(40)))
+        await scheduler.pass(scheduler.duration(.milliseconds(1), .milliseconds(40) + lag))
         try await checkProcess()
         guard machine.reachesStore else {
             // What was sent before the cut may arrive long after it.

@@ -197,8 +197,10 @@ final class Workload: @unchecked Sendable {  // one thread
         let target = MemoryObjectStore()
         defer { target.removeFiles() }
         let begun = scheduler.elapsed
+        // So that barriers are far from each other.
+        let lag: Duration = scheduler.pick([.zero, .milliseconds(300), .milliseconds(900)])
         let writer = SnapshotWriter(
-            source: SimulatedStore(world.history, for: machine), tenant: collection.tenant, target: target, threads: 0, clock: machine.clock,
+            source: SimulatedStore(world.history, for: machine, lag: lag), tenant: collection.tenant, target: target, threads: 0, clock: machine.clock,
             now: world.configuration.now)
         do {
             let record = try await writer.write([collection.name], id: "s", causal: isCausal)

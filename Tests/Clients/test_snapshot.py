@@ -97,6 +97,60 @@ def test_a_snapshot_made_beside_writers_is_restored_into_another_shape(make_clus
     assert missing.returncode == 1 and "no snapshot" in missing.stderr
 
 
+@pytest.mark.parametrize("store", ["folder", "s3"])
+def test_a_causal_snapshot_has_no_point_without_those_that_were_acknowledged_before_it(make_cluster, request, tmp_path, store):
+    settings = {"shard.seal_points": 40}
+    if store == "s3":
+        settings |= request.getfixturevalue("seaweedfs").store("cuts", tmp_path / "cache")
+    cluster = make_cluster(settings=settings)
+    points = make_points(22, 3_000)
+    fill(cluster, "chain", points[:1], shards=5)
+    over = threading.Event()
+    count, failures = [1], []
+
+    def write():
+        # One after the other, each to the shard of its id: what a snapshot may hold is the first so many.
+        while not over.is_set() and count[0] < len(points):
+            status, reply = cluster.json("PUT", "/collections/chain/points?wait=true", {"points": [points[count[0]]]})
+            if status != 200:
+                failures.append(reply)
+                return
+            count[0] += 1
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    records = []
+    try:
+        for number in range(4):
+            before = count[0]
+            if number < 3:
+                record = run(cluster, "snapshot", "chain", "--causal")
+                assert record["causal"]
+            else:
+                status, reply = cluster.json("POST", "/collections/chain/snapshots?causal=true")
+                assert status == 200, reply
+                record = next(s for s in run(cluster, "snapshot", "list") if s["id"] == reply["result"]["name"])
+            records.append((before, record, count[0]))
+    finally:
+        over.set()
+        writer.join()
+    assert failures == []
+    status, reply = cluster.json("POST", "/collections/chain/snapshots?causal=maybe")
+    assert status == 400 and "causal" in json.dumps(reply), reply
+    for number, (before, record, after) in enumerate(records):
+        name = f"again-{number}"
+        run(cluster, "restore", record["id"], "--collection", "chain", "--as", name)
+        _, reply = cluster.json("POST", f"/collections/{name}/points/scroll", {"limit": 10_000})
+        found = [p["id"] for p in reply["result"]["points"]]
+        assert before <= len(found) <= after + 1
+        assert sorted(found) == sorted(p["id"] for p in points[: len(found)])
+        # It takes writes at once.
+        status, reply = cluster.json("PUT", f"/collections/{name}/points?wait=true", {"points": points[-3:]})
+        assert status == 200, reply
+    reply = cluster.covey("verify", "--config", str(cluster.configuration))
+    assert reply.returncode == 0 and " 0 orphans" in reply.stdout, reply.stdout
+
+
 def test_a_restored_collection_of_documents_lists_and_answers(make_cluster, tmp_path):
     cluster = make_cluster(serve=True)
     (tmp_path / "birds.md").write_text("# Coveys\n\nA covey is a small flock of partridges. It moves as one.\n")

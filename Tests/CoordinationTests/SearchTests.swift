@@ -123,6 +123,28 @@ import Testing
         #expect(answers.contains { !$0.coverage.gaps.isEmpty })
     }
 
+    @Test("a shard that did not hand out another search's hits is a gap where its own would have come next, and none where they would not")
+    func gapsOfSpareHits() async throws {
+        let cluster = try FakeCluster(nodes: 2)
+        let name = try await cluster.make("line", shards: 2)
+        let schema = try await cluster.coordinator.schema(of: name, context: cluster.context)
+        // Of the first shard 0 and 2, of the second 1 and 3 are the nearest to the origin; the second hands nothing out.
+        let ids = (0..<2).map { shard in (0...).lazy.map(PointID.integer).filter { schema.firstShardIndex(of: $0) == shard }.prefix(2) }.map(Array.init)
+        let points = [(0, 0), (1, 0), (0, 1), (1, 1)].enumerated().map { Point(id: ids[$1.0][$1.1], vector: [Float($0), 0]) }
+        try await cluster.coordinator.write([.upsert(points)], to: name, context: cluster.context)
+        cluster.nodes[1].fail { method, _ in method == "fetch" ? .error(ClusterError(.unavailable, "no")) : nil }
+        // The second search overwrites nothing of the first: it wants one point, which changed since, and the next is the silent shard's.
+        cluster.nodes[0].afterSearch.withLock { hook in
+            hook = { node, shard in node.state.withLock { $0.rows[shard]![ids[0][0]]?.version = 9 } }
+        }
+        let answers = try await cluster.coordinator.search(
+            [SearchQuery(vector: [3, 0], limit: 1), SearchQuery(vector: [0, 0], limit: 1)], in: name, context: cluster.context)
+        for answer in answers {
+            #expect(answer.hits.map(\.point.id) == [ids[0][1]] && answer.coverage.gaps.count == 1)
+        }
+        #expect(answers[1].superseded == 1)
+    }
+
     @Test("without payload and vector nothing is fetched")
     func noFetch() async throws {
         let cluster = try FakeCluster()

@@ -88,7 +88,12 @@ private func bulk() -> BulkObject {
 private func logEntries() -> [[UInt8]] {
     let request = LoggedRequest(id: RequestID("r1"), bodyHash: Nonce(high: 5, low: 6), operations: bulk().operations)
     let bulkRequest = BulkRequest(id: RequestID("r1"), bodyHash: Nonce(high: 5, low: 6), objects: [BulkRecord(name: "p-e-i-1", byteCount: 9_000, checksum: 8)])
-    let contents: [LogEntry.Content] = [.data(dimension: 2, [request]), .bulk(dimension: 2, bulkRequest), .claim, .release, .terminal]
+    var half = manifest()
+    half.version = 0
+    let contents: [LogEntry.Content] = [
+        .data(dimension: 2, [request]), .bulk(dimension: 2, bulkRequest), .claim, .release, .terminal, .split(lower: half, upper: half), .promise(with: 7),
+        .merge(with: 7), .barrier(Cut(id: Nonce(high: 3, low: 4), begunAt: 1_700_000_000)),
+    ]
     return contents.map { LogEntry(position: 42, epoch: 3, writer: writer, nonce: Nonce(high: 1, low: 2), content: $0).encoded() }
 }
 

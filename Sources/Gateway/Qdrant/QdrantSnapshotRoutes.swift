@@ -25,16 +25,16 @@ struct QdrantSnapshotRoutes: Sendable {
     }
 
     @Sendable private func create(_ request: Request, _ context: GatewayContext) async throws -> Response {
-        try checkWait(request)
+        let isCausal = try choices(request, ["wait": ["true"], "causal": ["true", "false"]])["causal"] == "true"  // not Qdrant's
         let name = try await collection(context)
         try await quota.admitSnapshot(context.call)
-        let record = try await shelf(context).make([name])
+        let record = try await shelf(context).make([name], causal: isCausal)
         context.note["snapshot"] = .string(record.id)
         return QdrantReply.ok(Self.description(record), context)
     }
 
     @Sendable private func delete(_ request: Request, _ context: GatewayContext) async throws -> Response {
-        try checkWait(request)
+        _ = try choices(request, ["wait": ["true"]])
         let name = try await collection(context)
         let id = try context.parameter("snapshot")
         guard try await snapshots(of: name, context).contains(where: { $0.id == id }) else {
@@ -66,9 +66,11 @@ struct QdrantSnapshotRoutes: Sendable {
         return ["name": .string(record.id), "creation_time": .string(String(time.prefix(19))), "size": .integer(record.byteCount), "checksum": .null]
     }
 
-    private func checkWait(_ request: Request) throws {
+    private func choices(_ request: Request, _ choices: [String: [String]]) throws -> [String: String] {
         var parameters = try QueryParameters(request)
-        _ = try parameters.choice("wait", of: ["true"])
+        var chosen: [String: String] = [:]
+        for (name, values) in choices { chosen[name] = try parameters.choice(name, of: values) }
         try parameters.finish()
+        return chosen
     }
 }

@@ -7,6 +7,8 @@ extension SnapshotWriter {
     private static let attempts = 20
     /// Shards whose barriers are written at once.
     private static let breadth = 32
+    /// Shards that are copied at once, after them.
+    private static let copiedShards = 4
     /// Positions that others take before a barrier gets one.
     private static let tries = 16
 
@@ -30,13 +32,15 @@ extension SnapshotWriter {
                 let decision = try await anyLog.decide(cut, .made)
                 guard decision == .made else { throw ClusterError(.aborted, "writes have waited too long for it") }
                 for (index, schema) in schemas.enumerated() {
-                    for (shard, made) in copies[index] {
-                        guard let barrier = barriers[shard] else { continue }
-                        guard let copy = try await copy(shard, of: schema, made, upTo: barrier) else {
+                    let made = copies[index]
+                    let limits = made.keys.compactMap { shard in barriers[shard].map { (shard, $0) } }
+                    let limited = try await concurrently(limits, atMost: Self.copiedShards) { (shard, barrier) throws(ClusterError) in
+                        guard let copy = try await copy(shard, of: schema, made[shard], upTo: barrier) else {
                             throw ClusterError(.aborted, "shard \(shard) was sealed before it was copied")
                         }
-                        copies[index][shard] = copy
+                        return copy
                     }
+                    for ((shard, _), copy) in zip(limits, limited) { copies[index][shard] = copy }
                 }
                 return cut
             } catch {
@@ -51,31 +55,8 @@ extension SnapshotWriter {
     /// - Returns: The barriers' positions.
     /// - Throws: `aborted` if a shard ended meanwhile, or was sealed past its barrier.
     private func place(_ cut: Cut, in logs: [(LogStore, CollectionSchema)]) async throws(ClusterError) -> [ShardID: UInt64] {
-        let results = await withTaskGroup(of: (ShardID, Result<UInt64, ClusterError>).self) { group in
-            var waiting = logs[...]
-            var results: [ShardID: Result<UInt64, ClusterError>] = [:]
-            func addNext() {
-                guard let (log, schema) = waiting.popFirst() else { return }
-                group.addTask { (log.shard, await barrier(of: cut, in: log, schema)) }
-            }
-            for _ in 0..<Self.breadth { addNext() }
-            while let (shard, result) = await group.next() {
-                results[shard] = result
-                if case .failure = result { waiting = [] }
-                addNext()
-            }
-            return results
-        }
-        var positions: [ShardID: UInt64] = [:]
-        for (shard, result) in results { positions[shard] = try result.get() }
-        return positions
-    }
-
-    private func barrier(of cut: Cut, in log: LogStore, _ schema: CollectionSchema) async -> Result<UInt64, ClusterError> {
-        do throws(ClusterError) {
-            let position = try await place(cut, in: log, schema)
-            return .success(position)
-        } catch { return .failure(error) }
+        let positions = try await concurrently(logs, atMost: Self.breadth) { (log, schema) throws(ClusterError) in try await place(cut, in: log, schema) }
+        return Dictionary(uniqueKeysWithValues: zip(logs.map(\.0.shard), positions))
     }
 
     private func place(_ cut: Cut, in log: LogStore, _ schema: CollectionSchema) async throws(ClusterError) -> UInt64 {

@@ -17,6 +17,8 @@ package struct SnapshotWriter: Sendable {
     let now: @Sendable () -> Int64
     private let copier: ObjectCopier
     private let threads: Int
+    /// Objects that are read or copied at once, of each shard.
+    private static let requests = 16
 
     /// - Parameters:
     ///   - target: An empty place for the snapshot.
@@ -67,6 +69,7 @@ package struct SnapshotWriter: Sendable {
             record.cut = cut.idText
             if let decision = try await copier.copy(StoreKey.cut(cut, of: tenant)) { record.objects.append(decision) }
         }
+        try await removeAll(of: schemas, but: copies)
         for (schema, copies) in zip(schemas, copies) {
             let order = copies.sorted { $0.key.index < $1.key.index }
             record.objects += order.flatMap(\.value.objects)
@@ -133,8 +136,13 @@ package struct SnapshotWriter: Sendable {
         return ShardMerge(of: shard, with: other, in: schema).map { copies[$0.merged] == nil } ?? false
     }
 
-    private func remove(_ objects: some Collection<SnapshotRecord.Object>) async throws(ClusterError) {
-        try await stored { () throws(StoreError) in try await target.delete(objects.map(\.key)) }
+    /// Deletes copies of what was superseded meanwhile.
+    private func removeAll(of schemas: [CollectionSchema], but copies: [[ShardID: ShardCopy]]) async throws(ClusterError) {
+        let kept = Set(copies.joined().flatMap(\.value.objects).map(\.key))
+        for schema in schemas {
+            let prefix = StoreKey.collection(schema.incarnation, of: tenant)
+            try await stored { () throws(StoreError) in try await target.delete(try await target.listAll(prefix: prefix).filter { !kept.contains($0) }) }
+        }
     }
 
     /// The fences of a shard that was split or merged: the last of them says so.
@@ -160,30 +168,27 @@ package struct SnapshotWriter: Sendable {
     func copy(_ shard: ShardID, of schema: CollectionSchema, _ made: ShardCopy?, upTo limit: UInt64 = .max) async throws(ClusterError) -> ShardCopy? {
         let log = log(of: shard)
         var copies = Dictionary(uniqueKeysWithValues: (made?.objects ?? []).map { ($0.key, $0) })
-        var previous: UInt64?
+        var previous: (version: UInt64?, end: LogCursor.End?)?
         while true {
-            let end = limit < .max ? nil : try await log.end()
-            if try await log.isOnlyEnd(end, in: schema) {
-                try await remove(copies.values)
+            // In this order: what is deleted for an end that is not seen here was deleted after the manifest was read.
+            let manifest = try await beginning(of: log, in: schema)
+            let end = try await log.end()
+            if limit == .max, try await log.isOnlyEnd(end, in: schema) {
                 return ShardCopy(objects: try await copyEnd(of: shard), position: 0, end: end)
             }
-            let manifest = try await beginning(of: log, in: schema)
             guard manifest?.position ?? 0 <= limit else { return nil }
             var needed: Set<String> = []
             var missing: String?
             let position = try await copy(shard, manifest, log, limit, &copies, &needed, &missing)
             guard let missing else {
-                let superfluous = copies.keys.filter { !needed.contains($0) }
-                try await stored { () throws(StoreError) in try await target.delete(superfluous) }
-                return ShardCopy(objects: needed.sorted().compactMap { copies[$0] }, position: position, end: end)
+                return ShardCopy(objects: needed.sorted().compactMap { copies[$0] }, position: position, end: limit < .max ? nil : end)
             }
-            let version = manifest?.version ?? 0
-            guard previous != version else {
-                // It has ended since, and was erased.
-                if limit < .max, try await log.end() != nil { return nil }
+            // Only what a newer manifest or an end made superfluous may be gone.
+            if let previous, previous == (manifest?.version, end) {
+                if limit < .max, end != nil { return nil }
                 throw ClusterError(.dataLoss, "\(missing) is missing: `covey verify` says more")
             }
-            previous = version
+            previous = (manifest?.version, end)
         }
     }
 
@@ -221,8 +226,9 @@ package struct SnapshotWriter: Sendable {
         // The log's last entry shows a reader that its listing is whole.
         var wanted = fences.sorted() + (covered < last ? Array(covered + 1...last) : [])
         if let anchor = positions.last, anchor == covered, !fences.contains(anchor) { wanted.append(anchor) }
-        for position in wanted {
-            switch try await log.bareResult(at: position).get() {
+        let found = try await concurrently(wanted, atMost: Self.requests) { position throws(ClusterError) in try await log.bareResult(at: position).get() }
+        for (position, found) in zip(wanted, found) {
+            switch found {
             case .entry(let entry, _):
                 if case .terminal = entry.content { throw ClusterError(.notFound, "shard \(shard) was dropped") }
                 if case .bulk(_, let request) = entry.content, position > covered {
@@ -233,14 +239,15 @@ package struct SnapshotWriter: Sendable {
             case .damaged(let key, let reason): throw ClusterError(.dataLoss, "\(key): \(reason)")
             }
         }
-        for key in keys where missing == nil {
-            needed.insert(key)
-            if copies[key] != nil { continue }
-            guard let copy = try await copier.copy(key, isFile: key.hasPrefix(StoreKey.segments(shard))) else {
-                missing = key
-                break
-            }
+        guard missing == nil else { return last }
+        needed = Set(keys)
+        let new = needed.filter { copies[$0] == nil }.sorted()
+        let copied = try await concurrently(new, atMost: Self.requests) { key throws(ClusterError) in
+            try await copier.copy(key, isFile: key.hasPrefix(StoreKey.segments(shard)))
+        }
+        for (key, copy) in zip(new, copied) {
             copies[key] = copy
+            if copy == nil { missing = key }
         }
         return last
     }
