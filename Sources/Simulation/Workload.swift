@@ -202,8 +202,14 @@ final class Workload: @unchecked Sendable {  // one thread
         let writer = SnapshotWriter(
             source: SimulatedStore(world.history, for: machine, lag: lag), tenant: collection.tenant, target: target, threads: 0, clock: machine.clock,
             now: world.configuration.now)
+        let over = Flag()
+        async let chase: Void = writeUntil(over, collection)
+        let result: Result<SnapshotRecord, any Error>
+        do { result = .success(try await writer.write([collection.name], id: "s", causal: isCausal)) } catch { result = .failure(error) }
+        over.isRaised = true
+        await chase
         do {
-            let record = try await writer.write([collection.name], id: "s", causal: isCausal)
+            let record = try result.get()
             if isCausal { cuts += 1 } else { snapshots += 1 }
             let shards = record.collections[0].shards.map { collection.schema.shard($0, of: collection.tenant) }
             let copy = world.coldNode(target)
@@ -218,6 +224,18 @@ final class Workload: @unchecked Sendable {  // one thread
             // Whatever happens to who makes it, it says so.
             let code = (error as? ClusterError)?.code
             if code == .dataLoss || code == .internal || code == nil { checker.report("a snapshot failed: \(error)") }
+        }
+    }
+
+    private final class Flag: @unchecked Sendable {  // one thread
+        var isRaised = false
+    }
+
+    /// Writes one after the other, here and there, while a snapshot is made: what comes after another must not be in it without that one.
+    private func writeUntil(_ over: Flag, _ collection: Collection) async {
+        for _ in 0..<20 where !over.isRaised {
+            guard let coordinator = world.coordinator(scheduler.pick(world.coordinatorMachines)) else { return }
+            await write(coordinator, collection)
         }
     }
 

@@ -128,21 +128,22 @@ import Testing
         let cluster = try FakeCluster(nodes: 2)
         let name = try await cluster.make("line", shards: 2)
         let schema = try await cluster.coordinator.schema(of: name, context: cluster.context)
-        // Of the first shard 0 and 2, of the second 1 and 3 are the nearest to the origin; the second hands nothing out.
+        // Along the line: two of shard 0, then two of shard 1, which hands nothing out.
         let ids = (0..<2).map { shard in (0...).lazy.map(PointID.integer).filter { schema.firstShardIndex(of: $0) == shard }.prefix(2) }.map(Array.init)
-        let points = [(0, 0), (1, 0), (0, 1), (1, 1)].enumerated().map { Point(id: ids[$1.0][$1.1], vector: [Float($0), 0]) }
+        let points = ids.joined().enumerated().map { Point(id: $1, vector: [4 - Float($0), 0]) }
         try await cluster.coordinator.write([.upsert(points)], to: name, context: cluster.context)
-        cluster.nodes[1].fail { method, _ in method == "fetch" ? .error(ClusterError(.unavailable, "no")) : nil }
-        // The second search overwrites nothing of the first: it wants one point, which changed since, and the next is the silent shard's.
-        cluster.nodes[0].afterSearch.withLock { hook in
-            hook = { node, shard in node.state.withLock { $0.rows[shard]![ids[0][0]]?.version = 9 } }
+        let shards = schema.firstShards(of: cluster.context.tenant)
+        let (good, bad) = (try #require(cluster.node(of: shards[0])), try #require(cluster.node(of: shards[1])))
+        bad.fail { method, _ in method == "fetch" ? .error(ClusterError(.unavailable, "no")) : nil }
+        // The last one of the good shard changes between search and fetch, so that the silent shard's would have its place.
+        good.afterSearch.withLock { hook in
+            hook = { node, shard in if shard == shards[0] { node.state.withLock { $0.rows[shard]![ids[0][1]]!.version = 9 } } }
         }
-        let answers = try await cluster.coordinator.search(
-            [SearchQuery(vector: [3, 0], limit: 1), SearchQuery(vector: [0, 0], limit: 1)], in: name, context: cluster.context)
-        for answer in answers {
-            #expect(answer.hits.map(\.point.id) == [ids[0][1]] && answer.coverage.gaps.count == 1)
-        }
-        #expect(answers[1].superseded == 1)
+        let queries = [SearchQuery(vector: [1, 0], limit: 1), SearchQuery(vector: [1, 0], limit: 2), SearchQuery(vector: [-1, 0], limit: 1)]
+        let answers = try await cluster.coordinator.search(queries, in: name, context: cluster.context)
+        #expect(answers.map { $0.hits.map(\.point.id) } == [[ids[0][0]], [ids[0][0]], []])
+        #expect(answers.map { $0.coverage.gaps.map(\.shard) } == [[], [shards[1]], [shards[1]]])
+        #expect(answers.map(\.superseded) == [0, 1, 1])
     }
 
     @Test("without payload and vector nothing is fetched")
