@@ -57,7 +57,7 @@ final class Workload: @unchecked Sendable {  // one thread
                 guard let coordinator = world.coordinator(world.coordinatorMachines[0]) else { return }
                 do {
                     let schema = try await coordinator.createCollection(
-                        name, dimension: 4, metric: .euclid, shardCount: scheduler.number(1..<3), context: context)
+                        name, dimension: 4, metric: .euclid, shardCount: scheduler.number(1..<4), context: context)
                     add(tenant, name, schema)
                     break
                 } catch where error.code == .alreadyExists {
@@ -136,9 +136,9 @@ final class Workload: @unchecked Sendable {  // one thread
 
     private func vector() -> [Float] { (0..<4).map { _ in Float(scheduler.number(0..<64)) } }
 
-    private func write(_ coordinator: Coordinator, _ collection: Collection) async {
+    private func write(_ coordinator: Coordinator, _ collection: Collection, operations count: Int? = nil, points: Int? = nil) async {
         var operations: [AppendRequest.Operation] = []
-        for _ in 0..<scheduler.pick([1, 1, 1, 3]) {
+        for _ in 0..<(count ?? scheduler.pick([1, 1, 1, 3])) {
             switch scheduler.number(0..<20) {
             case 0..<14:
                 nextValue += 1
@@ -146,7 +146,7 @@ final class Workload: @unchecked Sendable {  // one thread
                 // Larger than an entry: its operations lie in objects beside the log.
                 if scheduler.chance(0.1) { payload["filler"] = .string(String(repeating: "x", count: 600)) }
                 let (vector, payload2) = (vector(), payload)
-                operations.append(.upsert((0..<scheduler.pick([1, 1, 4])).map { _ in Point(id: id(), vector: vector, payload: payload2) }))
+                operations.append(.upsert((0..<(points ?? scheduler.pick([1, 1, 4]))).map { _ in Point(id: id(), vector: vector, payload: payload2) }))
             case 14..<18: operations.append(.delete([id(), id()]))
             default: operations.append(.deleteWhere(Filter(must: [.match(key: "k", anyOf: [.integer(Int64(scheduler.number(0..<3)))])])))
             }
@@ -198,7 +198,7 @@ final class Workload: @unchecked Sendable {  // one thread
         defer { target.removeFiles() }
         let begun = scheduler.elapsed
         // So that barriers are far from each other.
-        let lag: Duration = scheduler.pick([.zero, .milliseconds(300), .milliseconds(900)])
+        let lag: Duration = scheduler.pick([.zero, .milliseconds(900), .milliseconds(900)])
         let writer = SnapshotWriter(
             source: SimulatedStore(world.history, for: machine, lag: lag), tenant: collection.tenant, target: target, threads: 0, clock: machine.clock,
             now: world.configuration.now)
@@ -235,7 +235,7 @@ final class Workload: @unchecked Sendable {  // one thread
     private func writeUntil(_ over: Flag, _ collection: Collection) async {
         for _ in 0..<20 where !over.isRaised {
             guard let coordinator = world.coordinator(scheduler.pick(world.coordinatorMachines)) else { return }
-            await write(coordinator, collection)
+            await write(coordinator, collection, operations: 1, points: 1)
         }
     }
 
