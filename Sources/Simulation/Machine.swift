@@ -20,6 +20,8 @@ final class Machine: @unchecked Sendable {  // one thread
     var isFull = false
     /// Probability that a call to the store goes wrong.
     var storeTrouble = 0.0
+    /// Longest time that each of its calls to the store takes besides.
+    var storeLag = Duration.zero
 
     init(_ name: NodeID, scheduler: Scheduler) {
         self.name = name

@@ -30,7 +30,7 @@ final class SimulatedStore: ObjectStore, @unchecked Sendable {  // one thread
     ) async throws(StoreError) -> Value {
         try await checkProcess()
         history.requests += 1
-        await scheduler.pass(scheduler.duration(.milliseconds(1), .milliseconds(40) + lag))
+        await scheduler.pass(scheduler.duration(.milliseconds(1), .milliseconds(40) + lag + machine.storeLag))
         try await checkProcess()
         guard machine.reachesStore else {
             // What was sent before the cut may arrive long after it.

@@ -33,6 +33,7 @@ final class World: @unchecked Sendable {  // one thread
         let first = shardMachines.filter { _ in scheduler.chance(0.8) }
         record = ClusterRecord(version: 1, replicas: scheduler.pick([2, 2, 3]), members: (first.count < 2 ? shardMachines : first).map { ClusterMember(node: $0.name) })
         coordinatorMachines = (0..<2).map { Machine(NodeID("coordinator-\($0)"), scheduler: scheduler) }
+        if scheduler.chance(0.3) { for machine in shardMachines + coordinatorMachines { machine.storeLag = scheduler.pick([.zero, .milliseconds(200), .milliseconds(800)]) } }
         var configuration = ShardConfiguration()
         configuration.searchThreads = 0
         configuration.sealPoints = scheduler.pick([8, 25, 1_000])
@@ -190,6 +191,7 @@ final class World: @unchecked Sendable {  // one thread
             machine.reachesStore = true
             machine.isFull = false
             machine.storeTrouble = 0
+            machine.storeLag = .zero
         }
         try start()
     }
