@@ -151,7 +151,7 @@ package struct Bench {
     }
 
     private func search(_ index: SegmentIndex, _ query: [Float], _ effort: SearchEffort, _ isScan: Bool, _ scratch: inout SearchScratch) -> SegmentSearchResult {
-        if isScan { return index.searchExactly(query.span, limit: options.k, usesBytes: false, scratch: &scratch) }
+        if isScan { return index.searchExactly(query.span, limit: options.k, bytesFrom: .max, scratch: &scratch) }
         // Threshold 0: what is measured are the codes, however few the vectors.
         return index.search(query.span, limit: options.k, effort: effort, exactBelow: 0, scratch: &scratch)
     }

@@ -43,7 +43,7 @@ struct BenchFilters {
                 let exactly = Self.rate(queries.count) { _ = search(queries[$0], bitmaps[$0], SearchEffort(exact: true), &scratch) }
                 let scan = Self.rate(queries.count) {
                     let query = queries[$0]
-                    _ = index.searchExactly(query.span, limit: limit, admits: bitmaps[$0], usesBytes: false, scratch: &scratch)
+                    _ = index.searchExactly(query.span, limit: limit, admits: bitmaps[$0], bytesFrom: .max, scratch: &scratch)
                 }
                 try emit([
                     "share": share, "place": place.rawValue, "admitted": admitted, "recall": Bench.rounded(recall, 4),

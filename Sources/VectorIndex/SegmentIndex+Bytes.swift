@@ -15,13 +15,17 @@ enum ExactRows {
 extension SegmentIndex {
     /// Rows between two looks at `shouldStop`, in bytes of them: tens of microseconds.
     private static let stretchByteCount = 1 << 18
-    /// Rows below which bounds cost more than they save.
-    private static let leastRows = 256
+    /// Bytes of full vectors below which bounds cost more than they save: these stay in a core's cache.
+    package static let leastByteCount = 2 << 20
+    /// Rows of which it is looked how many the bounds leave. Measured in full segments or parts of them, aimed at 10 hits: 4 to 36 % where bounds pay, 6 to 83 % of
+    /// the half of the rows that is farthest, 85 to 100 % of the tenth, where they do not.
+    private static let judgedRows = 128
     /// Dimensions below which a row's bounds cost about what its full vector does. Measured as exact searches over scans of all full vectors, in full segments
     /// or half of one: 1.2 with 50 dimensions, 1.6 with 128, 7 with 384; where all rows are alike 0.5 with 50.
     private static let leastDimension = 128
-    /// Share of the rows from which on it is cheaper to score all: those chosen are read here and there, and the others' bytes for nothing.
-    private static let mostChosen = 0.8
+    /// Share of the rows from which on it is cheaper to score all: those chosen are read here and there, and the others' bytes for nothing. Where few are
+    /// admitted, their bytes are read here and there, too.
+    private static let (mostChosen, mostChosenOfFew) = (0.8, 0.6)
 
     /// Finds the rows that may be among the `limit` best. A row's bytes bound its similarity from both sides, so that the others surely are not.
     ///
@@ -29,11 +33,13 @@ extension SegmentIndex {
     func rowsToScore(
         _ query: Span<Float>, limit: Int, admits: RowBitmap?, of total: Int, scratch: inout SearchScratch, shouldStop: () -> Bool
     ) -> ExactRows {
-        guard datatype == .float32, dimension >= Self.leastDimension, total >= Self.leastRows, limit < total / 4 else { return .all }
+        guard datatype == .float32, dimension >= Self.leastDimension, limit < total / 4 else { return .all }
         let prepared = prepare(query, scratch: &scratch)
         guard let bounds = ByteBounds(self, query, scratch.query, scratch.byteQuery) else { return .all }
         let stretch = max(64, Self.stretchByteCount / dimension / 64 * 64)
         var floor = -Float.infinity
+        let most = Self.areFew(total, of: count) ? Self.mostChosenOfFew : Self.mostChosen
+        let judgedAt = max(Self.judgedRows, min(12 * limit, total / 16))
         var (kept, seen, cutAt, isJudged) = (0, 0, max(1_024, 4 * limit), false)
         scratch.rowKeys.removeAll(keepingCapacity: true)
         for start in stride(from: 0, to: count, by: stretch) {
@@ -42,7 +48,7 @@ extension SegmentIndex {
             seen += scratch.rowKeys.count - kept
             rows.score(&scratch.rowKeys, kept..<scratch.rowKeys.count, query: scratch.byteQuery, weight: prepared.weight, kernels: kernels)
             keep(from: kept, atLeast: floor, bounds, in: &scratch.rowKeys)
-            let isEnough = !isJudged && 16 * seen >= total
+            let isEnough = !isJudged && seen >= judgedAt
             if scratch.rowKeys.count >= cutAt || isEnough {
                 floor = max(floor, self.floor(limit, bounds, &scratch))
                 keep(from: 0, atLeast: floor, bounds, in: &scratch.rowKeys)
@@ -50,12 +56,12 @@ extension SegmentIndex {
             }
             kept = scratch.rowKeys.count
             // Rows that are all about as far from the query.
-            if isEnough, Double(kept) > Self.mostChosen * Double(seen) { return .all }
+            if isEnough, Double(kept) > most * Double(seen) { return .all }
             isJudged = isJudged || isEnough
         }
         floor = max(floor, self.floor(limit, bounds, &scratch))
         keep(from: 0, atLeast: floor, bounds, in: &scratch.rowKeys)
-        guard Double(scratch.rowKeys.count) <= Self.mostChosen * Double(total) else { return .all }
+        guard Double(scratch.rowKeys.count) <= most * Double(total) else { return .all }
         scratch.chosen.removeAll(keepingCapacity: true)
         for key in scratch.rowKeys { scratch.chosen.append(RankKey.row(key)) }
         return .chosen

@@ -8,27 +8,27 @@ extension SegmentIndex {
     /// The best rows: every admitted one is scored with its full vector, or its bytes show that it is none of them.
     ///
     /// - Parameters: As for ``search(_:limit:effort:exactBelow:admits:scratch:precedes:shouldStop:)``.
-    ///   - usesBytes: `false`: all full vectors are scored. It does not change the hits.
+    ///   - bytesFrom: Bytes of admitted full vectors from which on rows' bytes are looked at first; `.max`: all full vectors are scored. It does not change the hits.
     /// - Complexity: O(admitted rows · `dimension`), at the speed of memory.
     package func searchExactly(
-        _ query: Span<Float>, limit: Int, admits: RowBitmap? = nil, usesBytes: Bool = true, scratch: inout SearchScratch,
+        _ query: Span<Float>, limit: Int, admits: RowBitmap? = nil, bytesFrom: Int = SegmentIndex.leastByteCount, scratch: inout SearchScratch,
         precedes: (Int, Int) -> Bool = { $0 < $1 }, shouldStop: () -> Bool = { false }
     ) -> SegmentSearchResult {
         compareAll(
-            query, limit: limit, admits: admits, of: admits?.count ?? count, usesBytes: usesBytes, scratch: &scratch, precedes: precedes, shouldStop: shouldStop)
+            query, limit: limit, admits: admits, of: admits?.count ?? count, bytesFrom: bytesFrom, scratch: &scratch, precedes: precedes, shouldStop: shouldStop)
     }
 
     /// - Parameter admitted: How many rows are.
     func compareAll(
-        _ query: Span<Float>, limit: Int, admits: RowBitmap?, of admitted: Int, usesBytes: Bool = true, scratch: inout SearchScratch,
+        _ query: Span<Float>, limit: Int, admits: RowBitmap?, of admitted: Int, bytesFrom: Int = SegmentIndex.leastByteCount, scratch: inout SearchScratch,
         precedes: (Int, Int) -> Bool, shouldStop: () -> Bool
     ) -> SegmentSearchResult {
         check(query, admits)
         var result = SegmentSearchResult()
         guard limit > 0 else { return result }
-        var rows = usesBytes ? rowsToScore(query, limit: limit, admits: admits, of: admitted, scratch: &scratch, shouldStop: shouldStop) : .all
-        // Rows in a row are read by the memory's prefetcher; below a quarter of the rows it is cheaper to skip the others.
-        if case .all = rows, let admits, admitted < count / 4 {
+        var rows = admitted * 4 * dimension >= bytesFrom
+            ? rowsToScore(query, limit: limit, admits: admits, of: admitted, scratch: &scratch, shouldStop: shouldStop) : .all
+        if case .all = rows, let admits, Self.areFew(admitted, of: count) {
             scratch.chosen.removeAll(keepingCapacity: true)
             admits.forEach { scratch.chosen.append(UInt32($0)) }
             rows = .chosen
@@ -64,6 +64,9 @@ extension SegmentIndex {
         }
         return result
     }
+
+    /// Rows in a row are read by the memory's prefetcher; below a quarter of the rows it is cheaper to skip the others.
+    static func areFew(_ admitted: Int, of count: Int) -> Bool { admitted < count / 4 }
 
     /// Scores rows with their full vectors.
     ///

@@ -131,7 +131,7 @@ package struct RowHit: Hashable, Sendable {
 package struct SegmentSearchResult: Hashable, Sendable {
     /// Best first; equal scores in the order of the search's `precedes`.
     package var hits: [RowHit] = []
-    /// Whether codes chose the candidates; otherwise every admitted row was compared, see ``SegmentIndex/searchExactly(_:limit:admits:usesBytes:scratch:precedes:shouldStop:)``.
+    /// Whether codes chose the candidates; otherwise every admitted row was compared, see ``SegmentIndex/searchExactly(_:limit:admits:bytesFrom:scratch:precedes:shouldStop:)``.
     package var byCode = false
     /// Lists that were looked into.
     package var listsScanned = 0

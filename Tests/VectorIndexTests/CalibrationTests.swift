@@ -139,7 +139,7 @@ struct CalibrationTests {
         let query = like[0]
         let result = index.search(query.span, limit: 10, effort: SearchEffort(targetRecall: 1), exactBelow: 0, scratch: &scratch)
         #expect(!result.byCode && result.codesScanned == 0 && result.recall == 1)
-        #expect(result.hits == index.searchExactly(query.span, limit: 10, usesBytes: false, scratch: &scratch).hits)
+        #expect(result.hits == index.searchExactly(query.span, limit: 10, bytesFrom: .max, scratch: &scratch).hits)
     }
 
     @Test("a segment too small for a calibration is searched whole", arguments: [1, 40, 400])

@@ -14,11 +14,11 @@ struct ExactSearchTests {
         var scratch = SearchScratch()
         var random = SplitMix64(seed: 9)
         var scored: [Int] = []
-        func hits(_ query: [Float], _ limit: Int, _ admits: RowBitmap?, usesBytes: Bool = true) -> SegmentSearchResult {
-            segment.index.searchExactly(query.span, limit: limit, admits: admits, usesBytes: usesBytes, scratch: &scratch)
+        func hits(_ query: [Float], _ limit: Int, _ admits: RowBitmap?, bytesFrom: Int = 0) -> SegmentSearchResult {
+            segment.index.searchExactly(query.span, limit: limit, admits: admits, bytesFrom: bytesFrom, scratch: &scratch)
         }
         for query in queries {
-            let ranked = hits(query, segment.count, nil, usesBytes: false).hits.map(\.row)
+            let ranked = hits(query, segment.count, nil, bytesFrom: .max).hits.map(\.row)
             var filters: [RowBitmap?] = [nil]
             for share in [2, 10, 50] {
                 for rows in [random.sample(segment.count / share, below: segment.count), Array(ranked.prefix(segment.count / share)), Array(ranked.suffix(segment.count / share))] {
@@ -29,7 +29,7 @@ struct ExactSearchTests {
             }
             for limit in limits {
                 for filter in filters {
-                    let (found, wanted) = (hits(query, limit, filter), hits(query, limit, filter, usesBytes: false))
+                    let (found, wanted) = (hits(query, limit, filter), hits(query, limit, filter, bytesFrom: .max))
                     #expect(found.hits == wanted.hits && found.recall == 1 && !found.byCode, words)
                     #expect(found.rescored <= wanted.rescored, words)
                     if filter == nil && limit == 10 { scored.append(found.rescored) }
