@@ -114,7 +114,8 @@ extension LogStore {
 
     func log(of shard: ShardID) -> LogStore { LogStore(shard: shard, store: store, retryDelay: retryDelay, clock: clock) }
 
-    private func lastEntry() async throws(ClusterError) -> LogEntry? {
+    /// `nil` for an empty log.
+    func lastEntry() async throws(ClusterError) -> LogEntry? {
         // Deleted between the listing and the reading, it is not the last any more: list again.
         for _ in 0..<8 {
             guard let last = try await positions(from: 0).last else { return nil }

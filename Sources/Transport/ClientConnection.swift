@@ -112,10 +112,12 @@ final class ClientConnection: HTTP2Side {
         case .streamClosed(let stream, let code):
             guard let call = calls.removeValue(forKey: stream) else { break }
             // A node that stops at the deadline, and cannot say so as its reader stays away, may be heard before the timer here.
-            let isLate = code == .cancel && call.context.deadline.map { $0 <= .now } ?? false
-            let error = isLate
-                ? ClusterError(.deadlineExceeded, "the deadline passed waiting for \(authority)")
-                : code == .noError ? ClusterError(.internal, "the reply to \(call.path) ended without a status") : GRPC.error(code)
+            let isLate = call.context.deadline.map { $0 <= .now } ?? false
+            let error = switch code {
+            case .noError: ClusterError(.internal, "the reply to \(call.path) ended without a status")
+            case .cancel where isLate: ClusterError(.deadlineExceeded, "the deadline passed waiting for \(authority)")
+            default: GRPC.error(code)
+            }
             finish(call, .failure(error))
         case .goAway: retire(ClusterError(.unavailable, "\(authority) is stopping"))
         case .dataEnded, .sentEnd, .pingAcknowledged, .terminated: break

@@ -8,6 +8,7 @@ struct TenantWalk {
     private let audit: StoreAudit
     private var report: TenantAudit
     private var unknown: [String] = []
+    private var cuts: [String] = []
     private var recordKeys: [String] = []
     private var incarnations: Set<Incarnation> = []
     /// Shards that have objects, by life of a collection.
@@ -32,7 +33,7 @@ struct TenantWalk {
                 shards[incarnation, default: []].insert(index)
             case .file(let id, let part): files[id, default: []].insert(part)
             case .snapshot(let id, let part): snapshots[id, default: []].insert(part)
-            case .cut: break  // it says one word, and nothing refers to it for long
+            case .cut: cuts.append(key)
             case nil: unknown.append(key)
             }
         }
@@ -40,6 +41,10 @@ struct TenantWalk {
 
     mutating func run() async throws(ClusterError) -> TenantAudit {
         for key in unknown { report.findings.append(StoreFinding(.orphan, key, "nothing that Covey puts there")) }
+        for key in cuts {
+            guard let bytes = try await get(key) else { continue }
+            do throws(FormatError) { _ = try Cut.Decision(decoding: bytes) } catch { report.findings.append(StoreFinding(.damaged, key, error.description)) }
+        }
         try await readRecords(recordKeys)
         for incarnation in incarnations.union(records.keys).sorted(by: { $0.rawValue < $1.rawValue }) {
             if let collection = try await check(incarnation) { report.collections.append(collection) }

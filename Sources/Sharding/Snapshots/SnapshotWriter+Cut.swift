@@ -44,9 +44,10 @@ extension SnapshotWriter {
                 }
                 return cut
             } catch {
+                // Who has met a barrier need not wait for nothing.
+                _ = try? await anyLog.decide(cut, .abandoned)
                 guard error.code == .aborted || error.code == .unavailable else { throw error }
                 reason = error
-                _ = try? await anyLog.decide(cut, .abandoned)
             }
         }
         throw ClusterError(.unavailable, "no moment of all shards was found in \(Self.attempts) attempts; at last: \(reason.message)")
@@ -63,18 +64,10 @@ extension SnapshotWriter {
         let writer = LogWriterID(node: NodeID("snapshot"), incarnation: cut.id.low)
         for _ in 0..<Self.tries {
             // After the last entry, never above a hole (H4), and not after an end: those who look for one look at the last entry.
-            let position: UInt64
-            if let last = try await log.positions(from: 0).last {
-                switch try await log.bareResult(at: last).get() {
-                case .missing: continue  // truncated meanwhile: the log goes on
-                case .damaged(let key, let reason): throw ClusterError(.dataLoss, "\(key): \(reason)")
-                case .entry(let entry, _):
-                    guard LogCursor.End(entry.content) == nil else { throw ClusterError(.aborted, "shard \(log.shard) has ended") }
-                    position = last + 1
-                }
-            } else {
-                position = (try await beginning(of: log, in: schema)?.position ?? 0) + 1
-            }
+            let last = try await log.lastEntry()
+            guard last.flatMap({ LogCursor.End($0.content) }) == nil else { throw ClusterError(.aborted, "shard \(log.shard) has ended") }
+            var position: UInt64 = 1
+            if let last { position += last.position } else { position += try await beginning(of: log, in: schema)?.position ?? 0 }
             let entry = LogEntry(position: position, epoch: 0, writer: writer, nonce: .random(), content: .barrier(cut))
             switch await log.append(entry, bytes: entry.encoded()) {
             case .committed:

@@ -172,8 +172,8 @@ package struct SnapshotWriter: Sendable {
         while true {
             // In this order: what is deleted for an end that is not seen here was deleted after the manifest was read.
             let manifest = try await beginning(of: log, in: schema)
-            let end = try await log.end()
-            if limit == .max, try await log.isOnlyEnd(end, in: schema) {
+            let end = limit < .max ? nil : try await log.end()
+            if try await log.isOnlyEnd(end, in: schema) {
                 return ShardCopy(objects: try await copyEnd(of: shard), position: 0, end: end)
             }
             guard manifest?.position ?? 0 <= limit else { return nil }
@@ -181,11 +181,12 @@ package struct SnapshotWriter: Sendable {
             var missing: String?
             let position = try await copy(shard, manifest, log, limit, &copies, &needed, &missing)
             guard let missing else {
-                return ShardCopy(objects: needed.sorted().compactMap { copies[$0] }, position: position, end: limit < .max ? nil : end)
+                return ShardCopy(objects: needed.sorted().compactMap { copies[$0] }, position: position, end: end)
             }
             // Only what a newer manifest or an end made superfluous may be gone.
             if let previous, previous == (manifest?.version, end) {
-                if limit < .max, end != nil { return nil }
+                // Or by an end, which is not asked for here: who copies all of it says what is missing.
+                if limit < .max { return nil }
                 throw ClusterError(.dataLoss, "\(missing) is missing: `covey verify` says more")
             }
             previous = (manifest?.version, end)
