@@ -218,7 +218,7 @@ extension Coordinator {
         return Coverage(
             shardsAsked: plan.targets.count, shardsAnswered: plan.targets.count - gaps.count, work: sum,
             gaps: gaps.sorted { $0.shard.index < $1.shard.index },
-            unverified: unverified.filter { !silent.contains($0.shard) }.sorted { $0.shard.index < $1.shard.index })
+            unverified: unverified.sorted { $0.shard.index < $1.shard.index })
     }
 
     func log(_ coverage: Coverage, of name: CollectionName, _ context: CallContext) {

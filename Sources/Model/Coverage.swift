@@ -5,7 +5,8 @@ package struct Coverage: Hashable, Sendable {
     /// What the answering shards did, and what they hold together with the last known counts of the silent ones.
     package var work: SearchWork
     package var gaps: [Gap]
-    /// Shards that answered with what they have, as nobody could say what is current.
+    /// Shards that answered with what they have, as nobody could say what is current. One that handed out some hits, and then no more, is among
+    /// ``gaps``, too.
     package var unverified: [Unverified]
 
     package init(shardsAsked: Int, shardsAnswered: Int, work: SearchWork, gaps: [Gap] = [], unverified: [Unverified] = []) {

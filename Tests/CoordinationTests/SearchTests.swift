@@ -146,6 +146,27 @@ import Testing
         #expect(answers.map(\.superseded) == [0, 1, 1])
     }
 
+    @Test("a shard that could not tell what is current says so also when it does not hand out all its hits: some of them were handed out")
+    func unverifiedGap() async throws {
+        let cluster = try FakeCluster(nodes: 2)
+        let name = try await cluster.make("line", shards: 2)
+        let schema = try await cluster.coordinator.schema(of: name, context: cluster.context)
+        // Along the line: one of shard 0, one of shard 1, one of shard 0.
+        let ids = (0..<2).map { shard in (0...).lazy.map(PointID.integer).filter { schema.firstShardIndex(of: $0) == shard }.prefix(2) }.map(Array.init)
+        let points = [ids[0][0], ids[1][0], ids[0][1]].enumerated().map { Point(id: $1, vector: [4 - Float($0), 0]) }
+        try await cluster.coordinator.write([.upsert(points)], to: name, context: cluster.context)
+        let shards = schema.firstShards(of: cluster.context.tenant)
+        let (unsure, changing) = (try #require(cluster.node(of: shards[0])), try #require(cluster.node(of: shards[1])))
+        unsure.isCutOff.withLock { $0 = true }
+        unsure.fail { method, earlier in method == "fetch" && earlier > 0 ? .error(ClusterError(.unavailable, "no")) : nil }
+        changing.afterSearch.withLock { hook in
+            hook = { node, shard in if shard == shards[1] { node.state.withLock { $0.rows[shard]![ids[1][0]]!.version = 9 } } }
+        }
+        let answer = try await cluster.coordinator.search(SearchQuery(vector: [1, 0], limit: 2), in: name, context: cluster.context)
+        #expect(answer.hits.map(\.point.id) == [ids[0][0]] && answer.superseded == 1)
+        #expect(answer.coverage.gaps.map(\.shard) == [shards[0]] && answer.coverage.unverified.map(\.shard) == [shards[0]])
+    }
+
     @Test("without payload and vector nothing is fetched")
     func noFetch() async throws {
         let cluster = try FakeCluster()
