@@ -9,6 +9,8 @@ struct FaultPlan {
     var latency: Duration = .milliseconds(4)
     /// Probability that a call to the store goes wrong.
     var storeTrouble = 0.0
+    /// Probability that a machine stops for a while as it is about to write what decides on who does what next, or has just written it.
+    var stalls = 0.0
     /// Mean time between faults of machines.
     var interval: Duration = .seconds(3)
     var kinds: [Fault] = []
@@ -25,6 +27,7 @@ struct FaultPlan {
         if scheduler.chance(0.5) { duplication = scheduler.pick([0.01, 0.1]) }
         if scheduler.chance(0.3) { latency = scheduler.pick([.milliseconds(50), .milliseconds(400)]) }
         if scheduler.chance(0.6) { storeTrouble = scheduler.pick([0.01, 0.05, 0.2]) }
+        if scheduler.chance(0.4) { stalls = scheduler.pick([0.02, 0.1, 0.3]) }
         interval = scheduler.pick([.milliseconds(700), .seconds(2), .seconds(5)])
         kinds = Fault.allCases.filter { _ in scheduler.chance(0.6) }
     }

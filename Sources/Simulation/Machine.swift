@@ -22,6 +22,8 @@ final class Machine: @unchecked Sendable {  // one thread
     var storeTrouble = 0.0
     /// Longest time that each of its calls to the store takes besides.
     var storeLag = Duration.zero
+    /// Probability that it stops before, or after, it writes what decides on who does what next.
+    var stalls = 0.0
 
     init(_ name: NodeID, scheduler: Scheduler) {
         self.name = name
@@ -49,6 +51,13 @@ final class Machine: @unchecked Sendable {  // one thread
         let resumed = unsafe waiting
         unsafe waiting = []
         for unsafe continuation in unsafe resumed { unsafe continuation.resume() }
+    }
+
+    /// Stops for a while, perhaps: at the moments that time alone seldom picks.
+    func stall() {
+        guard scheduler.chance(stalls) else { return }
+        pause()
+        scheduler.after(scheduler.duration(.milliseconds(500), .seconds(15))) { [self] in resume() }
     }
 
     /// Returns when the machine is not stopped.

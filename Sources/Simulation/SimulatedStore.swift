@@ -83,9 +83,21 @@ final class SimulatedStore: ObjectStore, @unchecked Sendable {  // one thread
     }
     func put(_ key: String, _ bytes: [UInt8], ifAbsent: Bool) async throws(StoreError) {
         let (history, machine) = (history, machine)
+        let isTurn = Self.isTurn(key, bytes)
+        if isTurn { machine.stall() }
         try await through(isWrite: true) { store throws(StoreError) in
             try await store.put(key, bytes, ifAbsent: ifAbsent)
             history.note(key, bytes, by: machine)
+            if isTurn { machine.stall() }
+        }
+    }
+
+    /// Whether an object decides on who does what next, or is a part of such an object: all but requests in the log.
+    private static func isTurn(_ key: String, _ bytes: [UInt8]) -> Bool {
+        guard key.contains("/log/") else { return !key.contains("/bulk/") }
+        return switch (try? LogEntry(decoding: bytes))?.content {
+        case .data, .bulk, nil: false
+        case .claim, .release, .terminal, .split, .promise, .merge, .barrier: true
         }
     }
     func list(prefix: String, after: String?, limit: Int) async throws(StoreError) -> [String] {
@@ -100,6 +112,7 @@ final class SimulatedStore: ObjectStore, @unchecked Sendable {  // one thread
     }
     func scratchPath() async throws(StoreError) -> String { try await history.store.scratchPath() }
     func putFile(_ key: String, from path: String) async throws(StoreError) {
+        machine.stall()
         // A file that went astray is gone for good: only the answer is lost.
         try await through { store throws(StoreError) in try await store.putFile(key, from: path) }
     }

@@ -15,6 +15,8 @@ final class Workload: @unchecked Sendable {  // one thread
     private(set) var acknowledged = 0
     private(set) var failed = 0
     private(set) var reads = 0
+    /// Writes of which nobody knows what became of them: some are sent again.
+    private var unsettled: [(request: RequestID, operations: [AppendRequest.Operation], collection: Collection)] = []
     /// Snapshots of one moment of all shards that came about, and others.
     private(set) var cuts = 0
     private(set) var snapshots = 0
@@ -86,7 +88,8 @@ final class Workload: @unchecked Sendable {  // one thread
             operations += 1
             let collection = scheduler.pick(collections)
             switch scheduler.number(0..<100) {
-            case 0..<45: await write(coordinator, collection)
+            case 0..<45:
+                if !unsettled.isEmpty, scheduler.chance(0.5) { await writeAgain(coordinator) } else { await write(coordinator, collection) }
             case 45..<70: await retrieve(coordinator, collection)
             case 70..<92:
                 await search(coordinator, collection)
@@ -159,8 +162,21 @@ final class Workload: @unchecked Sendable {  // one thread
             for result in outcome.results { checker.acknowledged(context.requestID, result.shard, result.position) }
         } catch {
             failed += 1
-            if error.code == .resourceExhausted || error.code == .invalidArgument { checker.refused(context.requestID, collection.shards) }
+            if error.code == .resourceExhausted || error.code == .invalidArgument {
+                checker.refused(context.requestID, collection.shards)
+            } else {
+                unsettled.append((context.requestID, operations, collection))
+            }
         }
+    }
+
+    /// Sends a request once more whose outcome was not known, as clients do, perhaps after shards were split and merged (protocol, H19).
+    private func writeAgain(_ coordinator: Coordinator) async {
+        let write = unsettled.remove(at: scheduler.number(0..<unsettled.count))
+        let context = CallContext(requestID: write.request, tenant: write.collection.tenant)
+        guard let outcome = try? await coordinator.write(write.operations, to: write.collection.name, context: context) else { return unsettled.append(write) }
+        acknowledged += 1
+        for result in outcome.results { checker.acknowledged(context.requestID, result.shard, result.position) }
     }
 
     private func consistency() -> Consistency { scheduler.pick([.strong, .strong, .strong, .bounded(milliseconds: 500), .eventual]) }

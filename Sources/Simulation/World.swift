@@ -44,7 +44,7 @@ final class World: @unchecked Sendable {  // one thread
         configuration.manifestsKept = scheduler.pick([1, 16])
         configuration.now = { [scheduler] in 1_700_000_000 + scheduler.elapsed.components.seconds }
         configuration.cutPatience = scheduler.pick([.milliseconds(300), .seconds(3)])
-        configuration.lease = scheduler.pick([.zero, .milliseconds(300), .seconds(1)])
+        configuration.lease = scheduler.pick([.zero, .milliseconds(300), .seconds(1), .seconds(5)])
         self.configuration = configuration
     }
 
@@ -64,6 +64,7 @@ final class World: @unchecked Sendable {  // one thread
     private func start(_ machine: Machine) throws {
         machine.start()
         machine.storeTrouble = isCalm ? 0 : plan.storeTrouble
+        machine.stalls = isCalm ? 0 : plan.stalls
         let store = SimulatedStore(history, for: machine)
         var peers: [NodeID: any ShardService] = [:]
         for other in shardMachines where other !== machine { peers[other.name] = SimulatedPeer(from: machine, to: other, in: self) }
@@ -191,6 +192,7 @@ final class World: @unchecked Sendable {  // one thread
             machine.reachesStore = true
             machine.isFull = false
             machine.storeTrouble = 0
+            machine.stalls = 0
             machine.storeLag = .zero
         }
         try start()
