@@ -5,7 +5,7 @@ import VectorMath
 
 /// Measures searches that a filter restricts: `covey bench --filters`.
 ///
-/// A filter admits a share of the rows: scattered over all, or those nearest to the query, or those farthest from it. Deleted rows are left out in the
+/// A filter admits a share of the rows: scattered over all, or those nearest to the query, or to another query, or those farthest from it. Deleted rows are left out in the
 /// same way, so half of the rows scattered is half of the points deleted, too.
 struct BenchFilters {
     let index: SegmentIndex
@@ -13,7 +13,7 @@ struct BenchFilters {
     let limit: Int
     let effort: SearchEffort
 
-    private enum Place: String, CaseIterable { case scattered, near, far }
+    private enum Place: String, CaseIterable { case scattered, near, elsewhere, far }
     private static let shares = [0.5, 0.1, 0.01, 0.001, 0.0001]
     /// Each query near to or far from what is admitted has a bitmap of its own, so there are few.
     private static let queryCount = 100
@@ -28,7 +28,7 @@ struct BenchFilters {
         for share in Self.shares {
             let admitted = max(1, Int(Double(index.count) * share))
             for place in Place.allCases {
-                let bitmaps = queries.indices.map { bitmap(place, admitted, ranked[$0]) }
+                let bitmaps = queries.indices.map { bitmap(place, admitted, ranked[place == .elsewhere ? ($0 + 1) % ranked.count : $0]) }
                 var (recall, expected, byCode, rescored, scanned) = (0.0, 0.0, 0, 0, 0)
                 for (query, bitmap) in zip(queries, bitmaps) {
                     let truth = Set(search(query, bitmap, SearchEffort(exact: true), &scratch).hits.map(\.row))
@@ -72,7 +72,7 @@ struct BenchFilters {
         case .scattered:
             var random = SplitMix64(seed: UInt64(admitted))
             for row in random.sample(admitted, below: index.count) { bitmap.insert(row) }
-        case .near: for row in ranked.prefix(admitted) { bitmap.insert(Int(row)) }
+        case .near, .elsewhere: for row in ranked.prefix(admitted) { bitmap.insert(Int(row)) }
         case .far: for row in ranked.suffix(admitted) { bitmap.insert(Int(row)) }
         }
         return bitmap

@@ -126,10 +126,13 @@ extension Calibration.Step {
 }
 
 /// About the logarithm to base 2 of a number of at least 1, linear between powers of 2: of the same bits on every machine, as a library's need not be.
-private func octaves(_ number: Float) -> Float { Float(number.exponent) + number.significand - 1 }
+private func octaves(_ number: Float) -> Float {
+    let bits = number.bitPattern
+    return Float(Int32(bits >> 23) - 127) + Float(bitPattern: bits & 0x7f_ffff | 0x3f80_0000) - 1
+}
 
 /// The number that has so many octaves.
 private func fromOctaves(_ octaves: Float) -> Float {
     let whole = octaves.rounded(.down)
-    return Float(sign: .plus, exponent: Int(whole), significand: 1 + octaves - whole)
+    return Float(bitPattern: UInt32(max(-126, min(127, whole)) + 127) << 23) * (1 + octaves - whole)
 }

@@ -22,7 +22,9 @@ struct SearchPlan {
     /// Decides which rows codes choose; `nil`: a number of candidates alone.
     var step: Calibration.Step?
     /// Under a filter, the work in nanoseconds from which it had been better to score all admitted rows.
-    var mostWork = Int.max
+    private(set) var mostWork = Int.max
+    /// Share of the rows that a filter admits.
+    private var share: Float = 1
     /// Admitted rows that are scanned at least, if there are so many.
     var admittedRows: Int
     /// Candidates kept: rows that codes choose to be scored by their bytes, each counted twice where it may be in two lists.
@@ -56,6 +58,7 @@ struct SearchPlan {
             self.step = effort.candidates == nil ? step : nil
             // A third of what scoring them takes.
             mostWork = admitted * (10 + index.dimension / 6) / 3
+            share = Float(admitted) / Float(index.count)
             recall = step?.recall
             rankedLists = Self.rankedLists
             admittedRows = min(admitted, 4 * limit)
@@ -91,6 +94,19 @@ struct SearchPlan {
         guard let marginStep else { return .infinity }
         guard let admitted, admitted > 0, let calibration = index.calibration else { return marginStep.margin(after: lists) }
         return calibration.step(recall: target, limit: limit, depth: Double(limit) * Double(seen) / Double(admitted)).margin(after: lists)
+    }
+
+    /// The work in nanoseconds after which all admitted rows are scored rather.
+    ///
+    /// Where the lists nearest to the query hold far less of what is admitted than others do, codes seldom tell the admitted rows apart: a tenth of it is
+    /// enough to find that out.
+    ///
+    /// - Parameters:
+    ///   - seen: Rows of the lists scanned so far.
+    ///   - admitted: How many of them a filter admits.
+    func allowedWork(seen: Int, admitted: Int) -> Int {
+        let expected = share * Float(seen)
+        return expected >= 16 && 4 * Float(admitted) < expected ? mostWork / 10 : mostWork
     }
 
     /// What is aimed at: a little above the target, since calibrations of different segments of the same vectors differ by about that much, and a

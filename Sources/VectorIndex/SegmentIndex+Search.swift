@@ -117,7 +117,7 @@ extension SegmentIndex {
             let near = gatherLists(above: bound, &ranking, scratch: &scratch)
             // With what is near as things stand, where there is something to tell by.
             let ahead = bound > -.infinity ? near * count / listCount : 0
-            if admits != nil && Self.work(lists: ranking.considered, rows: rowsSeen + ahead) > plan.mostWork {
+            if admits != nil && Self.work(lists: ranking.considered, rows: rowsSeen + ahead) > plan.allowedWork(seen: rowsSeen, admitted: admittedSeen) {
                 result.byCode = false
                 return true
             }

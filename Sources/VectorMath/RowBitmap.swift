@@ -4,12 +4,15 @@ package struct RowBitmap: Hashable, Sendable {
     package let rowCount: Int
     /// Bit i of word w is row 64·w + i; bits past the last row are 0.
     package private(set) var words: [UInt64]
+    /// Rows in the set: kept, as each search under a filter asks for it.
+    package private(set) var count: Int
 
     /// - Parameter filled: Whether all rows are in the set at first.
     package init(rowCount: Int, filled: Bool = false) {
         precondition(rowCount >= 0, "\(rowCount) rows")
         self.rowCount = rowCount
         words = [UInt64](repeating: filled ? .max : 0, count: (rowCount + 63) / 64)
+        count = filled ? rowCount : 0
         clearPastEnd()
     }
 
@@ -20,17 +23,19 @@ package struct RowBitmap: Hashable, Sendable {
 
     package mutating func insert(_ row: Int) {
         precondition(row >= 0 && row < rowCount, "row \(row) of \(rowCount)")
-        words[row >> 6] |= 1 << UInt64(row & 63)
+        let (before, bit) = (words[row >> 6], 1 << UInt64(row & 63) as UInt64)
+        words[row >> 6] = before | bit
+        if before & bit == 0 { count += 1 }
     }
 
     package mutating func remove(_ row: Int) {
         precondition(row >= 0 && row < rowCount, "row \(row) of \(rowCount)")
-        words[row >> 6] &= ~(1 << UInt64(row & 63))
+        let (before, bit) = (words[row >> 6], 1 << UInt64(row & 63) as UInt64)
+        words[row >> 6] = before & ~bit
+        if before & bit != 0 { count -= 1 }
     }
 
-    /// Rows in the set.
-    package var count: Int { words.reduce(0) { $0 + $1.nonzeroBitCount } }
-    package var isEmpty: Bool { words.allSatisfy { $0 == 0 } }
+    package var isEmpty: Bool { count == 0 }
 
     /// Rows of `range` in the set.
     package func count(in range: Range<Int>) -> Int {
@@ -47,23 +52,21 @@ package struct RowBitmap: Hashable, Sendable {
     }
 
     package mutating func formIntersection(_ other: RowBitmap) {
-        precondition(rowCount == other.rowCount, "bitmaps of \(rowCount) and \(other.rowCount) rows")
-        for index in words.indices { words[index] &= other.words[index] }
+        combine(other) { $0 & $1 }
     }
 
     package mutating func formUnion(_ other: RowBitmap) {
-        precondition(rowCount == other.rowCount, "bitmaps of \(rowCount) and \(other.rowCount) rows")
-        for index in words.indices { words[index] |= other.words[index] }
+        combine(other) { $0 | $1 }
     }
 
     package mutating func subtract(_ other: RowBitmap) {
-        precondition(rowCount == other.rowCount, "bitmaps of \(rowCount) and \(other.rowCount) rows")
-        for index in words.indices { words[index] &= ~other.words[index] }
+        combine(other) { $0 & ~$1 }
     }
 
     /// Replaces the set by the rows that are not in it.
     package mutating func invert() {
         for index in words.indices { words[index] = ~words[index] }
+        count = rowCount - count
         clearPastEnd()
     }
 
@@ -91,6 +94,18 @@ package struct RowBitmap: Hashable, Sendable {
                 rest &= rest - 1
             }
         }
+    }
+
+    @inline(__always)
+    private mutating func combine(_ other: RowBitmap, _ operation: (UInt64, UInt64) -> UInt64) {
+        precondition(rowCount == other.rowCount, "bitmaps of \(rowCount) and \(other.rowCount) rows")
+        var sum = 0
+        for index in words.indices {
+            let word = operation(words[index], other.words[index])
+            words[index] = word
+            sum += word.nonzeroBitCount
+        }
+        count = sum
     }
 
     private mutating func clearPastEnd() {

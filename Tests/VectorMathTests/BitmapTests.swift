@@ -9,8 +9,12 @@ struct BitmapTests {
         var bitmap = RowBitmap(rowCount: rowCount)
         var set = Set<Int>()
         for row in 0..<rowCount where random.next() % 3 == 0 {
-            bitmap.insert(row)
+            for _ in 0..<2 { bitmap.insert(row) }
             set.insert(row)
+        }
+        for row in 0..<rowCount where random.next() % 5 == 0 {
+            for _ in 0..<2 { bitmap.remove(row) }
+            set.remove(row)
         }
         #expect(bitmap.count == set.count)
         for lower in stride(from: 0, through: rowCount, by: 13) {
@@ -20,6 +24,10 @@ struct BitmapTests {
         var rows: [Int] = []
         bitmap.forEach { rows.append($0) }
         #expect(rows == set.sorted())
+        var odd = RowBitmap(rowCount: rowCount)
+        for row in stride(from: 1, to: rowCount, by: 2) { odd.insert(row) }
+        odd.formIntersection(bitmap)
+        #expect(odd.count == set.count { $0 % 2 == 1 })
         bitmap.invert()
         #expect(bitmap.count == rowCount - set.count)
         bitmap.formUnion(RowBitmap(rowCount: rowCount, filled: true))

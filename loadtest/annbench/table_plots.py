@@ -48,7 +48,7 @@ def filters(rows, path):
     figures = (("recall@10", "recall@10", "linear", 0.95), ("over scoring the admitted", "queries/s × of scoring the admitted", "log", 1), ("over no filter", "queries/s × of no filter", "log", 0.5))
     for name, row_of_panels in zip(names, panels):
         for axes, (column, label, scale, promised) in zip(row_of_panels, figures):
-            for place in ("scattered", "near", "far"):
+            for place in ("scattered", "near", "elsewhere", "far"):
                 points = sorted((number(row["admitted"]), number(row[column])) for row in rows if row["set"] == name and row["where"] == place)
                 axes.plot(*zip(*points), marker=".", label=place)
             axes.axhline(promised, color="black", linewidth=0.8, linestyle="--")
