@@ -34,7 +34,7 @@ struct Part: Sendable {
     let count: Int
     /// Of `count` rows, or of a block's capacity.
     let live: RowBitmap
-    let liveCount: Int
+    var liveCount: Int { live.count }
 }
 
 extension Part {
@@ -45,7 +45,7 @@ extension Part {
             if rows.version(row) <= position || !range.contains(rows.id(row).hash) { live.remove(row) }
             return true
         }
-        return Part(rows: rows, count: count, live: live, liveCount: live.count)
+        return Part(rows: rows, count: count, live: live)
     }
 }
 

@@ -44,7 +44,7 @@ struct ShardState {
         /// Whether the object is not there: so it is with one that a newer manifest no longer names.
         let isMissing: Bool
         fileprivate(set) var live: RowBitmap
-        fileprivate(set) var liveCount: Int
+        var liveCount: Int { live.count }
 
         init(record: SegmentRecord, content: OpenSegment?, damage: String? = nil, isMissing: Bool = false) {
             self.record = record
@@ -53,11 +53,10 @@ struct ShardState {
             self.isMissing = isMissing
             live = RowBitmap(rowCount: record.rowCount, filled: true)
             for row in record.deletedRows { live.remove(row) }
-            liveCount = record.rowCount - record.deletedRows.count
         }
 
         var part: Part? {
-            content.map { Part(rows: $0.rows, count: record.rowCount, live: live, liveCount: liveCount) }
+            content.map { Part(rows: $0.rows, count: record.rowCount, live: live) }
         }
 
         /// As the next manifest names it.
@@ -172,7 +171,6 @@ struct ShardState {
         for index in segments.indices.reversed() {
             guard let row = segments[index].content?.rows.row(of: id), segments[index].live.contains(row) else { continue }
             segments[index].live.remove(row)
-            segments[index].liveCount -= 1
             return true
         }
         return false
@@ -269,7 +267,6 @@ struct ShardState {
             for id in touched ?? [] {
                 guard let row = segment.content?.rows.row(of: id) else { continue }
                 segment.live.remove(row)
-                segment.liveCount -= 1
             }
             segments.append(segment)
         }

@@ -9,15 +9,14 @@ import VectorMath
 struct Tail {
     private let schema: CollectionSchema
     private var blocks: [Block] = []
-    /// Where each id's newest version here lies, live or not.
+    /// Where the live rows lie.
     private var places: [PointID: Place] = [:]
-    private(set) var liveCount = 0
+    var liveCount: Int { places.count }
 
     private struct Block {
         let rows: TailBlock
         var count = 0
         var live: RowBitmap
-        var liveCount = 0
     }
     private struct Place {
         let block: Int32
@@ -33,7 +32,7 @@ struct Tail {
 
     /// The rows at this moment.
     var parts: [Part] {
-        blocks.map { Part(rows: $0.rows, count: $0.count, live: $0.live, liveCount: $0.liveCount) }
+        blocks.map { Part(rows: $0.rows, count: $0.count, live: $0.live) }
     }
 
     mutating func append(_ point: LoggedPoint, version: UInt64) {
@@ -47,9 +46,7 @@ struct Tail {
         blocks[last].rows.append(point, version: version)
         blocks[last].count += 1
         blocks[last].live.insert(row)
-        blocks[last].liveCount += 1
         places[point.id] = Place(block: Int32(last), row: Int32(row))
-        liveCount += 1
         count += 1
         byteCount += point.byteCount
     }
@@ -58,8 +55,6 @@ struct Tail {
     mutating func remove(_ id: PointID) -> Bool {
         guard let place = places.removeValue(forKey: id) else { return false }
         blocks[Int(place.block)].live.remove(Int(place.row))
-        blocks[Int(place.block)].liveCount -= 1
-        liveCount -= 1
         return true
     }
 
