@@ -166,15 +166,23 @@ VK_TARGET static void nearest(
     }
 }
 
+VK_INLINE void fetch(const char *line, int streams) {
+    if (streams) __builtin_prefetch(line, 0, 0);
+    else __builtin_prefetch(line);
+}
+
 // Groups whose tables fit into registers, two each of 32.
 #define VK_HELD_GROUPS 8
 
 // The sums of a block's rows, `width` of them, from `sums` on. One instruction looks up 64 nibbles in a table of 4 subspaces (VPERMB), one adds
 // the four that belong to a row (VPDPBUSD). Meanwhile a line of what comes later is fetched for each one read.
 //
+// `streams`: Within a span longer than what is fetched ahead of it, lines pass the outer caches by: each line that they take in drives another out, which costs a tenth of
+// the bandwidth. Rows of the spans of a search are short, and asked for again.
+//
 // `groups` and `held`, where they are constants, let the compiler keep all tables in registers: three loads a group, of two halves each, are more than the rest of the work.
 VK_INLINE __m512i add_codes(
-    const uint8_t *tables, const __m512i *held, size_t groups, const uint8_t *from, size_t width, __m512i sums, const char *ahead) {
+    const uint8_t *tables, const __m512i *held, size_t groups, const uint8_t *from, size_t width, __m512i sums, const char *ahead, int streams) {
     const __m512i nibble = _mm512_set1_epi8(15), ones = _mm512_set1_epi8(1);
     const __m512i quarter = _mm512_set1_epi32(0x30201000);  // byte t of a row looks into quarter t of the table
     const __mmask16 there = (__mmask16)((1u << width) - 1);
@@ -182,7 +190,7 @@ VK_INLINE __m512i add_codes(
     __m512i sum[4] = {sums, _mm512_setzero_si512(), _mm512_setzero_si512(), _mm512_setzero_si512()};
 #pragma clang loop unroll_count(VK_HELD_GROUPS)
     for (size_t group = 0; group < groups; group++, from += 4 * width, ahead += 64) {
-        __builtin_prefetch(ahead);
+        fetch(ahead, streams);
         __m512i pair = width == VK_BLOCK ? _mm512_loadu_si512(from) : _mm512_maskz_loadu_epi32(there, from);
         // 0xEA: (a and b) or c.
         __m512i l = _mm512_ternarylogic_epi32(pair, nibble, quarter, 0xEA);
@@ -195,14 +203,14 @@ VK_INLINE __m512i add_codes(
 }
 
 // The same of two whole blocks, one behind the other, where tables do not stay in registers: each is loaded once for both.
-VK_INLINE void add_codes_twice(const uint8_t *tables, size_t groups, const uint8_t *from, __m512i sums[2], const char *ahead) {
+VK_INLINE void add_codes_twice(const uint8_t *tables, size_t groups, const uint8_t *from, __m512i sums[2], const char *ahead, int streams) {
     const __m512i nibble = _mm512_set1_epi8(15), ones = _mm512_set1_epi8(1), quarter = _mm512_set1_epi32(0x30201000);
     __m512i low[2] = {sums[0], sums[1]}, high[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
     const uint8_t *second = from + 64 * groups;
 #pragma clang loop unroll_count(4)
     for (size_t group = 0; group < groups; group++, from += 64, second += 64, tables += 128, ahead += 128) {
-        __builtin_prefetch(ahead);
-        __builtin_prefetch(ahead + 64);
+        fetch(ahead, streams);
+        fetch(ahead + 64, streams);
         const __m512i low_table = _mm512_loadu_si512(tables), high_table = _mm512_loadu_si512(tables + 64);
         for (size_t block = 0; block < 2; block++) {
             const __m512i pair = _mm512_loadu_si512(block ? second : from);
@@ -240,54 +248,72 @@ VK_INLINE size_t report(__m512i sums, uint32_t mask, uint32_t first, uint64_t *k
 #define VK_ROWS_AHEAD 64
 #define VK_BYTES_AHEAD 8192
 
+// The rows of one span; those of `next` are fetched meanwhile.
+//
+// `is_long`: whether the span is longer than what is fetched ahead within one.
+VK_INLINE size_t scan_span(
+    const vk_codes *codes, size_t groups, const __m512i *held, vk_span span, vk_span next, int is_long, int32_t floor, uint64_t *keys) {
+    const __m512i least = _mm512_set1_epi32(floor), weight = _mm512_set1_epi32(codes->bias_weight), base = _mm512_set1_epi32(span.base);
+    const size_t row_size = 4 * groups, block_size = VK_BLOCK * row_size;
+    const uint32_t begin = span.begin, end = span.end;
+    const uint64_t *admitted = begin < codes->admitted_rows ? codes->admitted : 0;
+    const uint8_t *span_codes = codes->codes + span.place * row_size, *span_biases = codes->biases + span.place;
+    const uint8_t *span_end = span_codes + (end - begin) * row_size;
+    const uint32_t next_rows = next.end - next.begin < VK_ROWS_AHEAD ? next.end - next.begin : VK_ROWS_AHEAD;
+    const uint8_t *ahead = codes->codes + next.place * row_size, *ahead_end = ahead + next_rows * row_size;
+    __builtin_prefetch(codes->biases + next.place);
+    __builtin_prefetch(codes->biases + next.place + next_rows);
+    size_t found = 0;
+    int streams = 0;
+    for (uint32_t first = begin; first < end; first += VK_BLOCK) {
+        const uint32_t width = end - first < VK_BLOCK ? end - first : VK_BLOCK;
+        uint32_t mask = (1u << width) - 1;
+        const uint8_t *from = span_codes + (first - begin) * row_size, *biases = span_biases + (first - begin);
+        if (ahead >= ahead_end) {
+            streams = is_long && span_end - from > VK_BYTES_AHEAD;
+            ahead = ahead_end = streams ? from + VK_BYTES_AHEAD : from;
+        }
+        if (streams) fetch((const char *)biases + VK_BYTES_AHEAD / row_size, 1);
+        if (!held && !admitted && end - first >= 2 * VK_BLOCK) {
+            __m512i sums[2];
+            for (size_t block = 0; block < 2; block++) {
+                const __m512i bias = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(biases + block * VK_BLOCK)));
+                sums[block] = _mm512_sub_epi32(base, _mm512_srai_epi32(_mm512_mullo_epi32(bias, weight), 12));
+            }
+            if (streams) add_codes_twice(codes->tables, groups, from, sums, (const char *)ahead, 1);
+            else add_codes_twice(codes->tables, groups, from, sums, (const char *)ahead, 0);
+            ahead += 2 * block_size;
+            for (size_t block = 0; block < 2; block++) {
+                const __mmask16 above = _mm512_cmpgt_epi32_mask(sums[block], least);
+                if (above) found += report(sums[block], above, first + (uint32_t)block * VK_BLOCK, keys + found);
+            }
+            first += VK_BLOCK;
+            continue;
+        }
+        __m512i bias = _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8((__mmask16)mask, biases));
+        if (admitted && !(mask &= vk_admitted(admitted, first, width))) continue;
+        __m512i sums = _mm512_sub_epi32(base, _mm512_srai_epi32(_mm512_mullo_epi32(bias, weight), 12));
+        sums = width != VK_BLOCK ? add_codes(codes->tables, held, groups, from, width, sums, (const char *)ahead, 0)
+               : streams         ? add_codes(codes->tables, held, groups, from, VK_BLOCK, sums, (const char *)ahead, 1)
+                                 : add_codes(codes->tables, held, groups, from, VK_BLOCK, sums, (const char *)ahead, 0);
+        ahead += block_size;
+        mask &= _mm512_cmpgt_epi32_mask(sums, least);
+        if (mask) found += report(sums, mask, first, keys + found);
+    }
+    return found;
+}
+
 VK_INLINE size_t scan_spans(
     const vk_codes *codes, size_t groups, int holds, const vk_span *spans, size_t span_count, int32_t floor, uint64_t *keys) {
     __m512i tables[2 * VK_HELD_GROUPS];
     const __m512i *held = holds ? tables : 0;
     if (holds)
         for (size_t half = 0; half < 2 * groups; half++) tables[half] = _mm512_loadu_si512(codes->tables + 64 * half);
-    const __m512i least = _mm512_set1_epi32(floor), weight = _mm512_set1_epi32(codes->bias_weight);
-    const size_t row_size = 4 * groups, block_size = VK_BLOCK * row_size;
     size_t found = 0;
     for (size_t s = 0; s < span_count; s++) {
-        const uint32_t begin = spans[s].begin, end = spans[s].end;
-        const __m512i base = _mm512_set1_epi32(spans[s].base);
-        const vk_span next = spans[s + VK_SPANS_AHEAD < span_count ? s + VK_SPANS_AHEAD : s];
-        const uint64_t *admitted = begin < codes->admitted_rows ? codes->admitted : 0;
-        const uint8_t *span_codes = codes->codes + spans[s].place * row_size, *span_biases = codes->biases + spans[s].place;
-        const uint8_t *span_end = span_codes + (end - begin) * row_size;
-        const uint8_t *ahead = codes->codes + next.place * row_size;
-        const uint8_t *ahead_end = ahead + (next.end - next.begin < VK_ROWS_AHEAD ? next.end - next.begin : VK_ROWS_AHEAD) * row_size;
-        __builtin_prefetch(codes->biases + next.place);
-        for (uint32_t first = begin; first < end; first += VK_BLOCK) {
-            const uint32_t width = end - first < VK_BLOCK ? end - first : VK_BLOCK;
-            uint32_t mask = (1u << width) - 1;
-            const uint8_t *from = span_codes + (first - begin) * row_size, *biases = span_biases + (first - begin);
-            if (ahead >= ahead_end) ahead = ahead_end = span_end - from > VK_BYTES_AHEAD ? from + VK_BYTES_AHEAD : from;
-            if (!holds && !admitted && end - first >= 2 * VK_BLOCK) {
-                __m512i sums[2];
-                for (size_t block = 0; block < 2; block++) {
-                    const __m512i bias = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(biases + block * VK_BLOCK)));
-                    sums[block] = _mm512_sub_epi32(base, _mm512_srai_epi32(_mm512_mullo_epi32(bias, weight), 12));
-                }
-                add_codes_twice(codes->tables, groups, from, sums, (const char *)ahead);
-                ahead += 2 * block_size;
-                for (size_t block = 0; block < 2; block++) {
-                    const __mmask16 above = _mm512_cmpgt_epi32_mask(sums[block], least);
-                    if (above) found += report(sums[block], above, first + (uint32_t)block * VK_BLOCK, keys + found);
-                }
-                first += VK_BLOCK;
-                continue;
-            }
-            __m512i bias = _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8((__mmask16)mask, biases));
-            if (admitted && !(mask &= vk_admitted(admitted, first, width))) continue;
-            __m512i sums = _mm512_sub_epi32(base, _mm512_srai_epi32(_mm512_mullo_epi32(bias, weight), 12));
-            sums = width == VK_BLOCK ? add_codes(codes->tables, held, groups, from, VK_BLOCK, sums, (const char *)ahead)
-                                     : add_codes(codes->tables, held, groups, from, width, sums, (const char *)ahead);
-            ahead += block_size;
-            mask &= _mm512_cmpgt_epi32_mask(sums, least);
-            if (mask) found += report(sums, mask, first, keys + found);
-        }
+        const vk_span span = spans[s], next = spans[s + VK_SPANS_AHEAD < span_count ? s + VK_SPANS_AHEAD : s];
+        found += (span.end - span.begin) * 4 * groups > VK_BYTES_AHEAD ? scan_span(codes, groups, held, span, next, 1, floor, keys + found)
+                                                                       : scan_span(codes, groups, held, span, next, 0, floor, keys + found);
     }
     return found;
 }
