@@ -1,6 +1,7 @@
 import Model
 import Sharding
 import Storage
+import Synchronization
 import Testing
 
 @Suite("Splitting a shard (H13)") struct SplitTests {
@@ -174,6 +175,34 @@ import Testing
         for half in halves(harness) { #expect(try await harness.keys(StoreKey.shard(half)).isEmpty) }
         await a.close()
         await b.close()
+    }
+
+    @Test("H16: a split does not come about if the shard had another owner since it began: that one may have erased what was built")
+    func anotherOwner() async throws {
+        let faults = FaultObjectStore(MemoryObjectStore())
+        let harness = try await Harness(store: faults)
+        let (a, b) = (harness.node("a"), harness.node("b"))
+        try await harness.upsert((0..<50).map { harness.point($0) }, on: a)
+        let upper = halves(harness)[1]
+        let isFirst = Mutex(true)
+        faults.replace { call in
+            // The lower half's segment is in the store: another owner comes, erases it, and goes.
+            guard case .putFile(let key) = call, key.hasPrefix(StoreKey.segments(upper)), isFirst.withLock({ first in defer { first = false }; return first }) else { return .none }
+            await #expect(throws: Never.self) {
+                try await harness.upsert([harness.point(50)], on: b)
+                // The same opening goes on: it reads what the other wrote.
+                #expect(try await harness.contents(a).count == 51)
+                try await harness.seal(b)
+                try await harness.upsert([harness.point(51)], on: a)
+            }
+            return .none
+        }
+        #expect(await failure { try await a.seal(SealRequest(shard: harness.shard, split: true), context: harness.context()) } == .aborted)
+        #expect(isFirst.withLock { !$0 })
+        for reader in [a, b, harness.node("c")] {
+            #expect(try await harness.contents(reader).count == 52)
+            await reader.close()
+        }
     }
 
     @Test("H13, erasure: what was deleted leaves no byte in a shard that was split nor in its halves")
