@@ -16,6 +16,8 @@ struct LogCursor {
     private(set) var promise: Int?
     /// Whose claim stands, unless it was released.
     private(set) var holder: LogWriterID?
+    /// What was so before each claim that no entry of its writer has followed yet.
+    private var unconfirmed: [(epoch: UInt64, holder: LogWriterID?)] = []
     /// Whether an entry was stepped over: it may have been the claim of a later epoch.
     private var hasGap = false
     /// This opening of the shard.
@@ -82,7 +84,7 @@ struct LogCursor {
 
     enum Verdict: Equatable {
         case valid
-        /// Written by an owner that had lost the shard already: no reader applies it (protocol, H4).
+        /// Written by an owner that had lost the shard already: no reader applies it (protocol, H4). With one put in flight there are none.
         case void
     }
 
@@ -100,8 +102,10 @@ struct LogCursor {
             position += 1
             return .valid
         }
+        takeBackClaims(before: entry)
         if case .claim = entry.content, !isOver, entry.epoch > epoch {
             position += 1
+            unconfirmed.append((epoch, holder))
             epoch = entry.epoch
             holder = entry.writer
             return .valid
@@ -115,6 +119,7 @@ struct LogCursor {
         }
         position += 1
         guard !isOver, entry.epoch == epoch, entry.writer == holder else { return .void }
+        unconfirmed = []
         switch entry.content {
         case .data, .bulk: return .valid
         case .claim, .barrier: return .void  // the same writer claims each epoch once
@@ -123,6 +128,18 @@ struct LogCursor {
         case .terminal, .split, .merge: end = End(entry.content)
         }
         return .valid
+    }
+
+    /// Claims that the next entry shows to be void: it is what follows the log as it was before them. They came to positions that had been truncated, in a
+    /// log that has ended and keeps its fences only (protocol, H3).
+    private mutating func takeBackClaims(before entry: LogEntry) {
+        func follows(_ epoch: UInt64, _ holder: LogWriterID?) -> Bool {
+            if case .claim = entry.content { return entry.epoch > epoch }
+            return entry.epoch == epoch && entry.writer == holder
+        }
+        guard !isOver, !follows(epoch, holder), let first = unconfirmed.lastIndex(where: { follows($0.epoch, $0.holder) }) else { return }
+        (epoch, holder) = unconfirmed[first]
+        unconfirmed.removeSubrange(first...)
     }
 
     /// Steps over an entry that cannot be read. Afterwards the log must not be written: the lost entry may have been a claim.

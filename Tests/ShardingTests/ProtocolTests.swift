@@ -215,6 +215,57 @@ struct ProtocolTests {
         await owner.close()
     }
 
+    @Test("H3: a claim at a truncated position of a shard that was split is void, for who put it and for whoever opens the shard")
+    func claimInAnEndedLog() async throws {
+        let gate = Gate()
+        let memory = MemoryObjectStore()
+        let (slow, faults) = (FaultObjectStore(memory), FaultObjectStore(memory))
+        let (late, harness) = (try await Harness(store: faults), try await Harness(store: slow))
+        let (owner, candidate) = (harness.node("owner"), late.node("candidate"))
+        // The candidate has seen the owner's claim, and nothing behind it, and sleeps before it claims position 2.
+        slow.replace { call in
+            if case .put(let key) = call, StoreKey.number(at: key) == 2 { await gate.wait() }
+            return .none
+        }
+        let first = Task { try await harness.upsert([harness.point(1)], on: owner) }
+        await gate.reached()
+        #expect(try await late.contents(candidate).isEmpty)
+        let sleep = Gate()
+        faults.replace { call in
+            if case .put = call { await sleep.wait() }
+            return .none
+        }
+        let write = Task { try await late.upsert([late.point(50)], on: candidate) }
+        await sleep.reached()
+        gate.open()
+        try await first.value
+        _ = try await owner.seal(SealRequest(shard: harness.shard, takeover: true, split: true), context: harness.context())
+        #expect(try await harness.positions() == [1, 3])
+        // It does not even learn what came after its claim.
+        faults.replace { call in
+            if case .list = call { .lost } else { .none }
+        }
+        sleep.open()
+        await #expect(throws: ClusterError.self) { try await write.value }
+        #expect(try await harness.positions() == [1, 2, 3])
+        faults.replace { _ in .none }
+        for node in [candidate, owner, harness.node("cold")] {
+            let error = await #expect(throws: ClusterError.self) { try await harness.upsert([harness.point(51)], on: node) }
+            #expect(error?.code == .outOfRange, "\(String(describing: error))")
+            await node.close()
+        }
+        #expect(try await harness.positions() == [1, 2, 3])
+        let cold = harness.node("cold")
+        let halves = ShardLayout.children(of: 0, firstCount: 1)
+        var found: [StoredPoint] = []
+        for half in [halves.lower, halves.upper] {
+            let request = FetchRequest(shard: harness.schema.shard(half, of: .default), selection: .page(from: nil, limit: 10, filter: nil), withVector: true)
+            found += try await cold.fetch(request, context: harness.context()).points
+        }
+        #expect(found.map(\.id) == [.integer(1)])
+        await cold.close()
+    }
+
     @Test("H5: a put whose reply was lost is recognized as one's own; one that was lost is repeated")
     func lostReplies() async throws {
         let count = Atomic(0)
