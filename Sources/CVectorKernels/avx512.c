@@ -243,10 +243,10 @@ VK_INLINE size_t report(__m512i sums, uint32_t mask, uint32_t first, uint64_t *k
     return found;
 }
 
-// How many spans ahead of the one that is scanned rows are fetched, and how many of their rows; and how far ahead within a long one.
-#define VK_SPANS_AHEAD 4
-#define VK_ROWS_AHEAD 64
+// How far ahead rows are fetched within a long span, in bytes; so many spans, too, that they are about as long, but at most a few; and how many of their rows.
 #define VK_BYTES_AHEAD 8192
+#define VK_SPANS_AHEAD 4
+#define VK_ROWS_AHEAD 256
 
 // The rows of one span; those of `next` are fetched meanwhile.
 //
@@ -309,9 +309,10 @@ VK_INLINE size_t scan_spans(
     const __m512i *held = holds ? tables : 0;
     if (holds)
         for (size_t half = 0; half < 2 * groups; half++) tables[half] = _mm512_loadu_si512(codes->tables + 64 * half);
-    size_t found = 0;
+    size_t found = 0, step = 0, bytes = 0;
+    while (step < VK_SPANS_AHEAD && step < span_count && bytes < VK_BYTES_AHEAD) bytes += (spans[step].end - spans[step].begin) * 4 * groups, step++;
     for (size_t s = 0; s < span_count; s++) {
-        const vk_span span = spans[s], next = spans[s + VK_SPANS_AHEAD < span_count ? s + VK_SPANS_AHEAD : s];
+        const vk_span span = spans[s], next = spans[s + step < span_count ? s + step : s];
         found += (span.end - span.begin) * 4 * groups > VK_BYTES_AHEAD ? scan_span(codes, groups, held, span, next, 1, floor, keys + found)
                                                                        : scan_span(codes, groups, held, span, next, 0, floor, keys + found);
     }

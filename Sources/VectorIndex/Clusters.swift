@@ -27,7 +27,7 @@ struct Clusters {
     /// - Complexity: n · (400 · `iterations` + 800 + 6 · √(n / `listSize`)) · `dimension` multiplications of bytes, about; memory of 1/8 of the
     ///   vectors' and of 24 bytes a row.
     init(_ vectors: ByteVectors, heldOut: [Int], parameters: IndexParameters, random: inout SplitMix64, work: BuildWork) throws(SegmentError) {
-        let listCount = max(1, vectors.count / parameters.listSize)
+        let listCount = max(1, vectors.count / parameters.listSize(count: vectors.count))
         let regionCount = max(1, min(listCount, Int(Self.regionRoots * Double(listCount).squareRoot().rounded())))
         let sample = random.sample(min(vectors.count, regionCount * parameters.samplePerRegion), below: vectors.count).map(UInt32.init)
         let centres = try KMeans(

@@ -2,10 +2,8 @@ import VectorMath
 
 /// How a segment's index is built. The defaults serve all data; see `covey bench` for what they cost.
 package struct IndexParameters: Hashable, Sendable {
-    /// Rows of a list on average. Default: 48: the finer the lists, the fewer rows a search has to look at, and the more lists it has to
-    /// find. Measured at recall@10 0.95, queries/s with 24, 40, 48, 64 rows: 22,000, 26,100, 25,100, 21,900 on `ann-minilm-384`; 17,400, 21,700,
-    /// 25,200, 27,500 on `ann-glove-50`; at 0.99: 9,200, 12,800, 13,000, 11,700; 8,400, 14,200, 14,100, 13,600.
-    package var listSize = 48
+    /// Rows of a list on average; `nil` chooses, see ``automaticListSize(count:)``.
+    package var listSize: Int?
     /// 4-bit codes per vector, a multiple of 8; `nil` chooses, see ``automaticSubspaces(dimension:count:)``.
     package var subspaces: Int?
     /// Whether each row is in a second list, too; `nil`: where that pays, see ``Spills``.
@@ -18,6 +16,18 @@ package struct IndexParameters: Hashable, Sendable {
     package var quantizerSample = 16_384
 
     package init() {}
+
+    /// 48, and of more than 250,000 rows as many more as the fourth root of their number: the finer the lists, the fewer rows a search has to look at, and the more lists
+    /// it has to find.
+    ///
+    /// Measured at recall@10 0.95, queries/s with 24, 40, 48, 64 rows: 22,000, 26,100, 25,100, 21,900 on `ann-minilm-384`; 17,400, 21,700,
+    /// 25,200, 27,500 on `ann-glove-50`; at 0.99: 9,200, 12,800, 13,000, 11,700; 8,400, 14,200, 14,100, 13,600. Of many rows, whose codes come from memory, which likes long spans (2026-11-30), at 0.95, 0.99:
+    /// a million with 48, 72: 55,000, 38,000; 67,000, 49,000; three millions with 48, 96, 144: 34,000, 19,900; 35,800, 22,800 (beside the run with 48); 32,500, 18,500 (less than 96 in that run, too); ten millions with 48, 80, 128: 18,300, 9,000; 19,900, 9,300; 20,500, 9,700.
+    package static func automaticListSize(count: Int) -> Int {
+        Int(48 * max(1, (Double(count) / 250_000).squareRoot().squareRoot()))
+    }
+
+    func listSize(count: Int) -> Int { listSize ?? Self.automaticListSize(count: count) }
 
     /// Dimensions up to which every element gets 4 bits of its own.
     private static let fineDimension = 64
