@@ -25,8 +25,6 @@ struct LogModel {
     /// Index of the other half that it ended in favour of merging with.
     private(set) var mergedWith: Int?
     private(set) var epoch: UInt64 = 0
-    /// Entries that count for nobody: their writer had been replaced.
-    private(set) var void = 0
     /// Things that must not be.
     private(set) var faults: [String] = []
 
@@ -62,7 +60,6 @@ struct LogModel {
             }
             guard !isOver, entry.epoch == epoch, entry.writer == holder else {
                 // With one put in flight no owner's entry gets in behind the claim that replaced it.
-                void += 1
                 faults.append("entry \(last) of \(entry.writer) in epoch \(entry.epoch) counts for nobody")
                 continue
             }

@@ -23,8 +23,6 @@ package struct Simulation: Sendable {
         /// Snapshots that came about, and those of them that are of one moment of all shards.
         package var snapshots = 0
         package var cuts = 0
-        /// Entries that no reader counts, as their writer had been replaced.
-        package var void = 0
         /// Time in the simulation.
         package var elapsed: Duration = .zero
         /// Equal for equal runs.
@@ -58,7 +56,6 @@ package struct Simulation: Sendable {
             report.claims = workload.collections.flatMap(\.allShards).reduce(0) { $0 + world.history.model(of: $1).claims }
             report.splits = workload.collections.flatMap(\.allShards).count { world.history.model(of: $0).isSplit }
             report.merges = workload.collections.flatMap(\.allShards).count { world.history.model(of: $0).mergedWith != nil } / 2
-            report.void = workload.collections.flatMap(\.allShards).reduce(0) { $0 + world.history.model(of: $1).void }
         } catch { report.violations = ["the cluster cannot be made: \(error)"] }
         report.elapsed = scheduler.elapsed
         report.trace = scheduler.trace
