@@ -109,10 +109,10 @@ package struct WriteOutcome: Hashable, Sendable {
     /// The highest log position written, 0 if nothing was.
     package var position: UInt64 { results.map(\.position).max() ?? 0 }
 
-    /// The first failing shard's code with a message that says which shards failed and how many wrote; `nil` if all of them did.
+    /// The first failing shard's code and reason with a message that says which shards failed and how many wrote; `nil` if all of them did.
     package var error: ClusterError? {
         guard let first = failures.first else { return nil }
         let named = failures.prefix(8).map { "shard \($0.shard.index) on node \($0.node): \($0.error)" }.joined(separator: "; ")
-        return ClusterError(first.error.code, "\(results.count) of \(results.count + failures.count) shards of \"\(collection)\" wrote; \(named)")
+        return ClusterError(first.error.code, "\(results.count) of \(results.count + failures.count) shards of \"\(collection)\" wrote; \(named)", reason: first.error.reason)
     }
 }

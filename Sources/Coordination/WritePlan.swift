@@ -8,6 +8,8 @@ struct WritePlan {
     /// What becomes one log entry of a shard.
     struct Entry {
         var operations: [AppendRequest.Operation]
+        /// Its place among those of a first shard, see ``AppendRequest/part``.
+        var part: Int
         /// See ``AppendRequest/bodyHash``.
         var bodyHash: UInt128?
     }
@@ -41,15 +43,15 @@ struct WritePlan {
         let places = Dictionary(grouping: layout.shards.indices) { ShardLayout.root(of: layout.shards[$0].index, firstCount: schema.shardCount) }
         for (first, part) in parts.enumerated() {
             let places = places[first]!
-            for operations in part.finished() {
+            for (number, operations) in part.finished().enumerated() {
                 guard places.count > 1 else {
-                    entries[places[0]].append(Entry(operations: operations))
+                    entries[places[0]].append(Entry(operations: operations, part: number))
                     continue
                 }
                 let bodyHash = try AppendRequest.hash(of: operations, schema: schema)
                 for place in places {
                     let own = operations.compactMap { $0.narrowed(to: layout.shards[place].range) }
-                    if !own.isEmpty { entries[place].append(Entry(operations: own, bodyHash: bodyHash)) }
+                    if !own.isEmpty { entries[place].append(Entry(operations: own, part: number, bodyHash: bodyHash)) }
                 }
             }
         }

@@ -127,7 +127,7 @@ package struct Generator: AnswerService {
         case .rateLimit: "at its rate limit"
         case .contextLength: "took the prompt for too long"
         case .modelServer: "not set up as configured"
-        case .contentFilter, nil: "unavailable"
+        case .contentFilter, .keyReused, .keyExpired, nil: "unavailable"
         }
     }
 

@@ -8,6 +8,8 @@ package struct CallContext: Sendable {
     package var deadline: ContinuousClock.Instant?
     /// Of a read; writes do not look at it.
     package var consistency: Consistency
+    /// What the caller says makes a write one, however often it is sent (protocol, H19); `nil`: each is one of its own.
+    package var idempotencyKey: RequestID?
     /// What the caller may touch of the tenant's. The coordinator looks at it; it is not sent to shard nodes.
     package var scope: CollectionScope
 

@@ -23,13 +23,17 @@ package struct ClusterError: Error, Hashable, Sendable, CustomStringConvertible 
         case unauthenticated = 16
     }
 
-    /// What went wrong more closely, where callers act on it: trouble with a server of models. Its words are those of OpenAI's API where that has some.
+    /// What went wrong more closely, where callers act on it. The words about servers of models are those of OpenAI's API where that has some.
     package enum Reason: String, Sendable, CaseIterable {
         case contentFilter = "content_filter"
         case contextLength = "context_length_exceeded"
         case rateLimit = "model_rate_limit"
         /// It is not set up as the configuration says: the operator's matter.
         case modelServer = "model_server"
+        /// An idempotency key stands for another write (protocol, H19).
+        case keyReused = "idempotency_key_reused"
+        /// An idempotency key is older than what the shard remembers, so whether its write was applied is not known (protocol, H19).
+        case keyExpired = "idempotency_key_expired"
     }
 
     package var code: Code

@@ -1,3 +1,5 @@
+import Foundation
+
 /// Names a tenant: the owner of collections, and the first part of every key in the store.
 ///
 /// 1–64 characters of `a–z A–Z 0–9 _ . -`, not starting with a dot, so that it is safe in keys, file names, logs and metrics.
@@ -81,11 +83,29 @@ package struct RequestID: Hashable, Sendable, CustomStringConvertible {
     package static let maximumLength = 128
 
     package init(_ rawValue: String) { self.rawValue = String(rawValue.prefix(Self.maximumLength)) }
+    /// Whether a client's may stand in a log line: visible ASCII, not too long.
+    package static func accepts(_ id: String) -> Bool {
+        !id.isEmpty && id.utf8.count <= maximumLength && id.utf8.allSatisfy { (0x21...0x7e).contains($0) }
+    }
     package static func random() -> RequestID {
         var entropy = Entropy()
         return RequestID(fixedHex(entropy.next()))
     }
     package var description: String { rawValue }
+
+    /// Milliseconds since 1970 at which it was made, if it is a UUID of version 7 (RFC 9562, section 5.7): such ids have an order.
+    package var time: UInt64? {
+        let bytes = Array(rawValue.utf8)
+        guard bytes.count == 36, bytes[14] == UInt8(ascii: "7"), UUID(uuidString: rawValue) != nil else { return nil }
+        return UInt64(rawValue.prefix(8) + rawValue.dropFirst(9).prefix(4), radix: 16)
+    }
+
+    /// A UUID of version 7.
+    package static func ordered(time milliseconds: UInt64) -> RequestID {
+        var entropy = Entropy()
+        let (high, low) = (fixedHex(milliseconds << 16 | 0x7000 | entropy.next() >> 52), fixedHex(0x8000_0000_0000_0000 | entropy.next() >> 2))
+        return RequestID("\(high.prefix(8))-\(high.dropFirst(8).prefix(4))-\(high.suffix(4))-\(low.prefix(4))-\(low.suffix(12))")
+    }
 }
 
 /// `value` as 16 lower-case hexadecimal digits.

@@ -33,11 +33,16 @@ package struct AppendRequest: Hashable, Sendable {
     package var operations: [Operation]
     /// Whether the node is to claim the shard from the owner that the log names, which does not answer.
     package var takeover: Bool
-    /// What the request is known by beside its id: the hash of the body of which this is one shard's part, so that it stays the same when the shard
-    /// is split between two attempts (protocol, H19). `nil`: the hash of these operations.
+    /// The write of a client that this belongs to, and which part of it this is: a shard applies a part once (protocol, H19).
+    package var id: RequestID
+    package var part: UInt64
+    /// Hash of the body of which this is one shard's part, so that it stays the same when the shard is split between two attempts.
+    /// `nil`: the hash of these operations.
     package var bodyHash: UInt128?
 
-    package init(shard: ShardID, operations: [Operation], takeover: Bool = false, bodyHash: UInt128? = nil) {
+    package init(shard: ShardID, operations: [Operation], takeover: Bool = false, id: RequestID = .random(), part: UInt64 = 0, bodyHash: UInt128? = nil) {
+        self.id = id
+        self.part = part
         self.bodyHash = bodyHash
         self.takeover = takeover
         self.shard = shard

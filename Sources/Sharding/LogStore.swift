@@ -71,7 +71,7 @@ struct LogStore: Sendable {
             }
             byteCount += bytes.count
         }
-        entry.content = .data(dimension: dimension, [LoggedRequest(id: request.id, bodyHash: request.bodyHash, operations: operations)])
+        entry.content = .data(dimension: dimension, [LoggedRequest(request.part, operations: operations)])
         return .entry(entry, byteCount: byteCount)
     }
 

@@ -24,7 +24,7 @@ final class PendingWrite: Sendable {
         case follow([(entry: LogEntry, byteCount: Int)])
     }
 
-    let key: RequestWindow.Key
+    let part: WritePart
     let work: Work
     let byteCount: Int
     let stop: StopSignal
@@ -37,9 +37,9 @@ final class PendingWrite: Sendable {
         case known(Result<AppendReply, ClusterError>)
     }
 
-    init(key: RequestWindow.Key, work: Work, byteCount: Int, stop: StopSignal, takeover: Bool = false) {
+    init(_ part: WritePart, work: Work, byteCount: Int, stop: StopSignal, takeover: Bool = false) {
         self.takeover = takeover
-        self.key = key
+        self.part = part
         self.work = work
         self.byteCount = byteCount
         self.stop = stop
@@ -48,7 +48,7 @@ final class PendingWrite: Sendable {
     /// Work of the shard's own.
     convenience init(_ work: Work, takeover: Bool = false, request: RequestID = RequestID("none"), byteCount: Int = 0) {
         self.init(
-            key: RequestWindow.Key(id: request, bodyHash: Nonce(high: 0, low: 0)), work: work, byteCount: byteCount, stop: StopSignal(), takeover: takeover)
+            WritePart(id: request, bodyHash: Nonce(high: 0, low: 0)), work: work, byteCount: byteCount, stop: StopSignal(), takeover: takeover)
     }
 
     func wait(with continuation: CheckedContinuation<Result<AppendReply, ClusterError>, Never>) {
@@ -88,7 +88,7 @@ extension PendingWrite {
     ///
     /// - Throws: `invalidArgument` naming what is wrong, and with which point.
     convenience init(
-        _ request: AppendRequest, id: RequestID, schema: CollectionSchema, configuration: ShardConfiguration, stop: StopSignal
+        _ request: AppendRequest, schema: CollectionSchema, configuration: ShardConfiguration, stop: StopSignal
     ) throws(ClusterError) {
         let limit = configuration.entryBytes - Self.entryOverhead - Self.requestOverhead
         var operations: [RequestedOperation] = []
@@ -115,7 +115,7 @@ extension PendingWrite {
         }
         let bodyHash = request.bodyHash ?? RequestedOperation.hash(of: operations)
         self.init(
-            key: RequestWindow.Key(id: id, bodyHash: Nonce(bodyHash)), work: .operations(operations), byteCount: byteCount, stop: stop,
+            WritePart(id: request.id, number: request.part, bodyHash: Nonce(bodyHash)), work: .operations(operations), byteCount: byteCount, stop: stop,
             takeover: request.takeover)
     }
 }

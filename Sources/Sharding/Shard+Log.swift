@@ -43,7 +43,7 @@ extension Shard {
             environment.bytesWritten.add(bytes.count)
             byteCount += bytes.count
         }
-        return (.bulk(dimension: schema.dimension, BulkRequest(id: request.id, bodyHash: request.bodyHash, objects: records)), byteCount)
+        return (.bulk(dimension: schema.dimension, BulkRequest(request.part, objects: records)), byteCount)
     }
 
     /// - Parameters:

@@ -88,7 +88,7 @@ extension Shard {
             segments.append(segment)
         }
         return try await replay(
-            after: ShardState(schema: schema, writer: writer, manifest: beginning, segments: segments), log: log, toleratesGaps: toleratesGaps)
+            after: ShardState(schema: schema, writer: writer, manifest: beginning, segments: segments, remembers: environment.configuration.rememberedWrites), log: log, toleratesGaps: toleratesGaps)
     }
 
     private static func replay(after beginning: ShardState, log: LogStore, toleratesGaps: Bool) async throws(ClusterError) -> ShardState? {

@@ -6,22 +6,32 @@ extension Shard {
     func writeOperations(_ group: [PendingWrite]) async throws(ClusterError) {
         var requests: [LoggedRequest] = []
         var waiting: [[PendingWrite]] = []
-        var indexes: [RequestWindow.Key: Int] = [:]
+        var indexes: [WritePart.Name: Int] = [:]
         for write in group {
             guard case .operations(let operations) = write.work else { preconditionFailure("a group of one kind") }
-            if let answer = state.withLock({ $0.window.answer(to: write.key) }) {
-                write.finish(.success(answer))  // it was applied before (protocol, H19)
-            } else if let index = indexes[write.key] {
-                waiting[index].append(write)  // the same request twice at once
-            } else {
-                indexes[write.key] = requests.count
-                waiting.append([write])
-                var resolved = try await resolve(operations, stop: write.stop)
-                // One of the halves applied it that were merged: the rest of it is left.
-                let ranges = state.withLock { $0.window.ranges(of: write.key) }
-                if !ranges.isEmpty { resolved = resolved.compactMap { $0.outside(ranges) } }
-                requests.append(LoggedRequest(id: write.key.id, bodyHash: write.key.bodyHash, operations: resolved))
+            if let index = indexes[write.part.name] {
+                // The same write twice at once.
+                if requests[index].part == write.part { waiting[index].append(write) } else { write.finish(.failure(RequestWindow.reused(write.part))) }
+                continue
             }
+            let applied: [HashRange]
+            do throws(ClusterError) {
+                switch try state.withLock({ state throws(ClusterError) in try state.window.verdict(on: write.part) }) {
+                case .applied(let answer):
+                    write.finish(.success(answer))
+                    continue
+                case .new(let ranges): applied = ranges
+                }
+            } catch {
+                write.finish(.failure(error))
+                continue
+            }
+            indexes[write.part.name] = requests.count
+            waiting.append([write])
+            var resolved = try await resolve(operations, stop: write.stop)
+            // One of the halves applied it that were merged: the rest of it is left.
+            if !applied.isEmpty { resolved = resolved.compactMap { $0.outside(applied) } }
+            requests.append(LoggedRequest(write.part, operations: resolved))
         }
         guard !requests.isEmpty else { return }
         if !isMarked, state.withLock({ $0.isSuperseded(by: requests) }) { try await markForErasure() }

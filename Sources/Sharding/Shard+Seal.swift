@@ -105,7 +105,7 @@ extension Shard {
             let segment = try await build(input.merged, of: id, from: input.from, to: input.position, epoch: input.epoch)
             manifest = Manifest(
                 version: input.previousVersion + 1, position: input.position, epoch: input.epoch, writer: writer, fences: input.fences,
-                segments: input.kept + (segment.map { [$0.record] } ?? []), requests: input.requests)
+                segments: input.kept + (segment.map { [$0.record] } ?? []), requests: input.window.remembered, forgotten: input.window.forgotten)
             guard try await log.add(manifest), try await log.newestManifest()?.version == manifest.version else {
                 throw fail(ClusterError(.aborted, "shard \(id): another writer has manifest \(manifest.version)"))
             }

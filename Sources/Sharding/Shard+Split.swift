@@ -128,7 +128,7 @@ extension Shard {
                 }
                 return Manifest(
                     version: 0, position: cursor.position + 1, epoch: cursor.epoch, writer: writer, fences: [], segments: records,
-                    requests: state.window.remembered(in: half.range))
+                    requests: state.window.remembered(in: half.range), forgotten: state.window.forgotten)
             }
         }
         return .split(lower: beginning(halves.lower), upper: beginning(halves.upper))

@@ -45,9 +45,12 @@ package struct ShardConfiguration: Sendable {
     package var searchQueue: Int = 1_024
     /// Manifests kept for readers that are behind. Default: 16 (protocol, H18).
     package var manifestsKept: Int = 16
-    /// Seconds since 1970, which erasure marks carry: a deadline is measured with it, nothing else. Default: the system's clock.
+    /// Writes that a shard remembers, so that one that comes again takes effect once (protocol, H19); the same on all nodes. Default: 4,096, some 300 kB
+    /// of a manifest where ids are UUIDs.
+    package var rememberedWrites: Int = 4_096
     /// Longest time that a write waits for a snapshot to decide on a cut, before it calls it off.
     package var cutPatience: Duration = .seconds(3)
+    /// Seconds since 1970, which erasure marks carry: a deadline is measured with it, nothing else. Default: the system's clock.
     package var now: @Sendable () -> Int64 = { Int64(Date().timeIntervalSince1970) }
 
     package init() {}
@@ -59,7 +62,7 @@ package struct ShardConfiguration: Sendable {
     package func validate() throws(ShardConfigurationError) {
         let positive = [
             ("seal points", sealPoints), ("seal bytes", sealBytes), ("seal entries", sealEntries), ("unsealed bytes", unsealedBytes), ("unsealed entries", unsealedEntries), ("entry bytes", entryBytes), ("request bytes", requestBytes), ("queue bytes", queueBytes),
-            ("open shards", openShards), ("search threads", searchThreads), ("search queue", searchQueue), ("manifests kept", manifestsKept),
+            ("open shards", openShards), ("search threads", searchThreads), ("search queue", searchQueue), ("manifests kept", manifestsKept), ("remembered writes", rememberedWrites),
         ]
         for (field, value) in positive where value < 1 { throw ShardConfigurationError("\(field) must be at least 1, found \(value)") }
         guard lease >= .zero else { throw ShardConfigurationError("lease must not be negative, found \(lease)") }

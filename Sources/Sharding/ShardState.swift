@@ -74,10 +74,10 @@ struct ShardState {
     }
 
     /// - Parameter segments: Those of `manifest`, opened or damaged.
-    init(schema: CollectionSchema, writer: LogWriterID, manifest: Manifest?, segments: [Segment]) {
+    init(schema: CollectionSchema, writer: LogWriterID, manifest: Manifest?, segments: [Segment], remembers limit: Int) {
         self.schema = schema
         cursor = manifest.map { LogCursor(writer: writer, after: $0) } ?? LogCursor(writer: writer)
-        window = RequestWindow(manifest?.requests ?? [])
+        window = RequestWindow(limit: limit, manifest)
         manifestVersion = manifest?.version ?? 0
         coveredPosition = manifest?.position ?? 0
         coveredEpoch = manifest?.epoch ?? 0
@@ -88,7 +88,7 @@ struct ShardState {
 
     /// A shard that others took the place of.
     init(schema: CollectionSchema, endedAt cursor: LogCursor) {
-        self.init(schema: schema, writer: cursor.writer, manifest: nil, segments: [])
+        self.init(schema: schema, writer: cursor.writer, manifest: nil, segments: [], remembers: 0)
         self.cursor = cursor
     }
 
@@ -141,7 +141,7 @@ struct ShardState {
                     for id in ids where remove(id) { superseded += 1 }
                 }
             }
-            return window.remember(RequestWindow.Key(id: request.id, bodyHash: request.bodyHash), position: entry.position, superseded: superseded)
+            return window.remember(request.part, position: entry.position, superseded: superseded)
         }
     }
 
@@ -218,7 +218,7 @@ struct ShardState {
         let position: UInt64
         let epoch: UInt64
         let fences: [UInt64]
-        let requests: [RememberedRequest]
+        let window: RequestWindow
         let previousVersion: UInt64
         /// Segments that stay, as they are at ``position``.
         let kept: [SegmentRecord]
@@ -252,7 +252,7 @@ struct ShardState {
         touched = []
         defer { tails.append(Tail(schema: schema)) }
         return SealInput(
-            position: cursor.position, epoch: cursor.epoch, fences: cursor.fences, requests: window.remembered,
+            position: cursor.position, epoch: cursor.epoch, fences: cursor.fences, window: window,
             previousVersion: manifestVersion, kept: kept.map(\.updatedRecord), merged: newest.compactMap(\.part) + tails.flatMap(\.parts),
             from: kept.last?.record.to ?? 0, tailCount: tails.count)
     }

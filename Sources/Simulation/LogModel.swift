@@ -69,7 +69,7 @@ struct LogModel {
             case .split: (isOver, isSplit) = (true, true)
             case .promise: break
             case .merge(let other): (isOver, mergedWith) = (true, other)
-            case .data(_, let requests): for request in requests { apply(request.operations, of: request.id, entry) }
+            case .data(_, let requests): for request in requests { apply(request.operations, of: request.part.id, entry) }
             case .bulk(_, let request):
                 var operations: [LoggedOperation] = []
                 for record in request.objects {
@@ -79,7 +79,7 @@ struct LogModel {
                     }
                     operations += object.operations
                 }
-                apply(operations, of: request.id, entry)
+                apply(operations, of: request.part.id, entry)
             case .claim, .barrier: break
             }
         }

@@ -23,6 +23,7 @@ package struct Simulation: Sendable {
         /// Snapshots that came about, and those of them that are of one moment of all shards.
         package var snapshots = 0
         package var cuts = 0
+        package var expired = 0
         /// Time in the simulation.
         package var elapsed: Duration = .zero
         /// Equal for equal runs.
@@ -52,6 +53,7 @@ package struct Simulation: Sendable {
             (report.judged, report.harmless) = (checker.judged, checker.harmless)
             (report.operations, report.acknowledged, report.failed, report.reads) = (workload.operations, workload.acknowledged, workload.failed, workload.reads)
             report.faults = world.faults
+            report.expired = workload.expired
             (report.snapshots, report.cuts) = (workload.snapshots + workload.cuts, workload.cuts)
             report.claims = workload.collections.flatMap(\.allShards).reduce(0) { $0 + world.history.model(of: $1).claims }
             report.splits = workload.collections.flatMap(\.allShards).count { world.history.model(of: $0).isSplit }

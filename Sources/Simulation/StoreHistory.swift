@@ -78,8 +78,8 @@ final class StoreHistory: @unchecked Sendable {  // one thread
         let entries = logs[StoreKey.log(shard)] ?? [:]
         return (max(position, 4) - 3...position + 3).compactMap { entries[$0] }.map { entry in
             let kind = switch entry.content {
-            case .data(_, let requests): "data \(requests.map { "\($0.id)" })"
-            case .bulk(_, let request): "bulk \(request.id)"
+            case .data(_, let requests): "data \(requests.map { "\($0.part.id)" })"
+            case .bulk(_, let request): "bulk \(request.part.id)"
             case .claim: "claim"
             case .release: "release"
             case .terminal: "terminal"

@@ -14,9 +14,11 @@ final class Workload: @unchecked Sendable {  // one thread
     private(set) var operations = 0
     private(set) var acknowledged = 0
     private(set) var failed = 0
+    /// Of them, and of those sent again, those that a shard no longer remembered, or their keys' clocks were behind what it had forgotten.
+    private(set) var expired = 0
     private(set) var reads = 0
     /// Writes of which nobody knows what became of them: some are sent again.
-    private var unsettled: [(request: RequestID, operations: [AppendRequest.Operation], collection: Collection)] = []
+    private var unsettled: [(context: CallContext, operations: [AppendRequest.Operation], collection: Collection)] = []
     /// Snapshots of one moment of all shards that came about, and others.
     private(set) var cuts = 0
     private(set) var snapshots = 0
@@ -135,6 +137,15 @@ final class Workload: @unchecked Sendable {  // one thread
         CallContext(requestID: .random(), tenant: collection.tenant, consistency: consistency)
     }
 
+    /// Of a write: its key has the time of a clock that may be wrong.
+    private func keyed(_ collection: Collection) -> CallContext {
+        let time = 1_700_000_000_000 + scheduler.elapsed.components.seconds * 1_000 + Int64(scheduler.number(0..<2_000)) - 1_000
+        let id = RequestID.ordered(time: UInt64(time))
+        var context = CallContext(requestID: id, tenant: collection.tenant)
+        context.idempotencyKey = id
+        return context
+    }
+
     private func id() -> PointID { .integer(UInt64(scheduler.number(0..<Self.ids))) }
 
     private func vector() -> [Float] { (0..<4).map { _ in Float(scheduler.number(0..<64)) } }
@@ -154,7 +165,7 @@ final class Workload: @unchecked Sendable {  // one thread
             default: operations.append(.deleteWhere(Filter(must: [.match(key: "k", anyOf: [.integer(Int64(scheduler.number(0..<3)))])])))
             }
         }
-        let context = context(collection)
+        let context = keyed(collection)
         checker.begin(context.requestID)
         do {
             let outcome = try await coordinator.write(operations, to: collection.name, context: context)
@@ -164,8 +175,12 @@ final class Workload: @unchecked Sendable {  // one thread
             failed += 1
             if error.code == .resourceExhausted || error.code == .invalidArgument {
                 checker.refused(context.requestID, collection.shards)
+            } else if error.reason == .keyExpired {
+                expired += 1
+            } else if error.reason == .keyReused {
+                checker.report("request \(context.requestID) was taken for another: \(error)")
             } else {
-                unsettled.append((context.requestID, operations, collection))
+                unsettled.append((context, operations, collection))
             }
         }
     }
@@ -173,10 +188,17 @@ final class Workload: @unchecked Sendable {  // one thread
     /// Sends a request once more whose outcome was not known, as clients do, perhaps after shards were split and merged (protocol, H19).
     private func writeAgain(_ coordinator: Coordinator) async {
         let write = unsettled.remove(at: scheduler.number(0..<unsettled.count))
-        let context = CallContext(requestID: write.request, tenant: write.collection.tenant)
-        guard let outcome = try? await coordinator.write(write.operations, to: write.collection.name, context: context) else { return unsettled.append(write) }
-        acknowledged += 1
-        for result in outcome.results { checker.acknowledged(context.requestID, result.shard, result.position) }
+        do {
+            let outcome = try await coordinator.write(write.operations, to: write.collection.name, context: write.context)
+            acknowledged += 1
+            for result in outcome.results { checker.acknowledged(write.context.requestID, result.shard, result.position) }
+        } catch {
+            switch error.reason {
+            case .keyExpired: expired += 1
+            case .keyReused: checker.report("request \(write.context.requestID) was taken for another: \(error)")
+            default: unsettled.append(write)
+            }
+        }
     }
 
     private func consistency() -> Consistency { scheduler.pick([.strong, .strong, .strong, .bounded(milliseconds: 500), .eventual]) }
@@ -282,7 +304,7 @@ final class Workload: @unchecked Sendable {  // one thread
 
     private func readAll(_ coordinator: Coordinator, _ collection: Collection) async -> ClusterError? {
         do throws(ClusterError) {
-            let context = context(collection)
+            let context = keyed(collection)
             checker.begin(context.requestID)
             let points = (0..<Self.ids).map { Point(id: .integer(UInt64($0 + 1_000)), vector: [1, 2, 3, 4], payload: ["tenant": .string(collection.tenant.rawValue)]) }
             let outcome = try await coordinator.write([.upsert(points)], to: collection.name, context: context)

@@ -45,6 +45,7 @@ final class World: @unchecked Sendable {  // one thread
         configuration.now = { [scheduler] in 1_700_000_000 + scheduler.elapsed.components.seconds }
         configuration.cutPatience = scheduler.pick([.milliseconds(300), .seconds(3)])
         configuration.lease = scheduler.pick([.zero, .milliseconds(300), .seconds(1), .seconds(5)])
+        configuration.rememberedWrites = scheduler.pick([4, 16, 4_096])
         self.configuration = configuration
     }
 
@@ -97,6 +98,7 @@ final class World: @unchecked Sendable {  // one thread
         var configuration = ShardConfiguration()
         configuration.searchThreads = 0
         configuration.now = self.configuration.now
+        configuration.rememberedWrites = self.configuration.rememberedWrites
         return ShardNode(node: NodeID("cold"), store: store, configuration: configuration, clock: scheduler.clock(rate: 1), metrics: Metrics(), logger: quiet())
     }
 

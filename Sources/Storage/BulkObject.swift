@@ -43,15 +43,12 @@ package struct BulkObject: Hashable, Sendable {
 
 /// What an entry says of a request whose operations are elsewhere.
 package struct BulkRequest: Hashable, Sendable {
-    package var id: RequestID
-    /// As ``LoggedRequest/bodyHash``.
-    package var bodyHash: Nonce
+    package var part: WritePart
     /// In the order of the operations.
     package var objects: [BulkRecord]
 
-    package init(id: RequestID, bodyHash: Nonce, objects: [BulkRecord]) {
-        self.id = id
-        self.bodyHash = bodyHash
+    package init(_ part: WritePart, objects: [BulkRecord]) {
+        self.part = part
         self.objects = objects
     }
 }
@@ -110,9 +107,7 @@ extension BulkObject {
 
 extension BulkRequest {
     func encode(into writer: inout ByteWriter) {
-        writer.append(short: id.rawValue)
-        writer.append(bodyHash.high)
-        writer.append(bodyHash.low)
+        part.encode(into: &writer)
         writer.append(UInt32(objects.count))
         for object in objects {
             writer.append(short: object.name)
@@ -122,8 +117,7 @@ extension BulkRequest {
     }
 
     init(decoding reader: inout ByteReader) throws(FormatError) {
-        id = RequestID(try reader.readShort())
-        bodyHash = Nonce(high: try reader.read(), low: try reader.read())
+        part = try WritePart(decoding: &reader)
         objects = []
         for _ in 0..<(try reader.readCount(of: 13)) {
             let name = try reader.readShort()

@@ -13,11 +13,14 @@ package struct Frame: Sendable {
     package let magic: UInt32
     /// The format that this release writes, and the highest it reads.
     package let version: UInt16
+    /// The lowest format that this release reads.
+    private let oldest: UInt16
 
-    package init(kind: String, magic: UInt32, version: UInt16) {
+    package init(kind: String, magic: UInt32, version: UInt16, oldest: UInt16 = 1) {
         self.kind = kind
         self.magic = magic
         self.version = version
+        self.oldest = oldest
     }
 
     /// Bytes around the body.
@@ -45,7 +48,7 @@ package struct Frame: Sendable {
         var reader = ByteReader(object)
         let foundMagic: UInt32 = try reader.read()
         guard foundMagic == magic else { throw .wrongMagic(found: foundMagic) }
-        _ = try reader.read(UInt16.self)
+        let written: UInt16 = try reader.read()
         let minimumReader: UInt16 = try reader.read()
         let count = Int(try reader.read(UInt32.self))
         guard reader.remaining >= count + 4 else { throw .truncated(missing: count + 4 - reader.remaining) }
@@ -56,6 +59,7 @@ package struct Frame: Sendable {
         guard found == expected else { throw .checksumMismatch(expected: expected, found: found) }
         // After the checksum: a flipped bit is damage, not a newer release.
         guard minimumReader <= version else { throw .needsNewerReader(kind: kind, needs: minimumReader, has: version) }
+        guard written >= oldest else { throw .malformed("a \(kind) of format \(written), this release reads \(oldest) and later") }
         return ByteReader(object, from: 12, to: 12 + count)
     }
 }

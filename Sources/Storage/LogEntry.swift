@@ -100,7 +100,7 @@ package struct Nonce: Hashable, Sendable {
 // MARK: - Bytes
 
 extension LogEntry {
-    package static let frame = Frame(kind: "log entry", magic: 0x474c_5643, version: 1)
+    package static let frame = Frame(kind: "log entry", magic: 0x474c_5643, version: 2, oldest: 2)
 
     package func encoded() -> [UInt8] {
         var writer = ByteWriter(capacity: 128)
@@ -158,7 +158,7 @@ extension LogEntry {
         switch kind {
         case 0:
             let dimension = Int(try reader.read(UInt32.self))
-            let count = try reader.readCount(of: 21)
+            let count = try reader.readCount(of: 22)
             var requests: [LoggedRequest] = []
             for _ in 0..<count { requests.append(try LoggedRequest(decoding: &reader, dimension: dimension)) }
             content = .data(dimension: dimension, requests)

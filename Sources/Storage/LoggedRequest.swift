@@ -1,15 +1,34 @@
 import Model
 
+/// A part of a client's write, which a shard applies once (protocol, H19): a large write reaches a shard in several.
+package struct WritePart: Hashable, Sendable {
+    package var id: RequestID
+    /// Which part of the write it is; its place is the same whenever the write is sent.
+    package var number: UInt64
+    /// First 16 bytes of the SHA-256 of the part as it came.
+    package var bodyHash: Nonce
+
+    /// What it is known by: one of the same name and another hash belongs to another write.
+    package struct Name: Hashable, Sendable {
+        let id: RequestID
+        let number: UInt64
+    }
+    package var name: Name { Name(id: id, number: number) }
+
+    package init(id: RequestID, number: UInt64 = 0, bodyHash: Nonce) {
+        self.id = id
+        self.number = number
+        self.bodyHash = bodyHash
+    }
+}
+
 /// What one request of a client does, with filters resolved to ids (protocol, H20).
 package struct LoggedRequest: Hashable, Sendable {
-    package var id: RequestID
-    /// First 16 bytes of the SHA-256 of the request as it came.
-    package var bodyHash: Nonce
+    package var part: WritePart
     package var operations: [LoggedOperation]
 
-    package init(id: RequestID, bodyHash: Nonce, operations: [LoggedOperation]) {
-        self.id = id
-        self.bodyHash = bodyHash
+    package init(_ part: WritePart, operations: [LoggedOperation]) {
+        self.part = part
         self.operations = operations
     }
 }
@@ -59,17 +78,29 @@ package struct LoggedPoint: Hashable, Sendable {
 
 // MARK: - Bytes
 
-extension LoggedRequest {
+extension WritePart {
     func encode(into writer: inout ByteWriter) {
         writer.append(short: id.rawValue)
+        writer.append(variableLength: number)
         writer.append(bodyHash.high)
         writer.append(bodyHash.low)
+    }
+
+    init(decoding reader: inout ByteReader) throws(FormatError) {
+        id = RequestID(try reader.readShort())
+        number = try reader.readVariableLength()
+        bodyHash = Nonce(high: try reader.read(), low: try reader.read())
+    }
+}
+
+extension LoggedRequest {
+    func encode(into writer: inout ByteWriter) {
+        part.encode(into: &writer)
         writer.append(operations: operations)
     }
 
     init(decoding reader: inout ByteReader, dimension: Int) throws(FormatError) {
-        id = RequestID(try reader.readShort())
-        bodyHash = Nonce(high: try reader.read(), low: try reader.read())
+        part = try WritePart(decoding: &reader)
         operations = try reader.readOperations(dimension: dimension)
     }
 }

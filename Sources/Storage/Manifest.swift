@@ -19,8 +19,9 @@ import Model
 /// | 8, 4, 4 | – bytes, CRC-32C of the file, rows |
 /// | 4 + var… | – rows deleted or replaced at or before P, ascending, each as the distance from the one before |
 /// | 4 | number of remembered requests, oldest first, then for each (H19): |
-/// | 1 + n, 16, 8, 4 | – id, hash of the body, position, points superseded |
-/// | 4 | only if there are any (then the reader must know format 2): number of requests of which a part was applied, then for each: |
+/// | 1 + n, var, 16, 8, 4 | – id, number and hash of the part, position, points superseded |
+/// | 8 | newest time of an id that is not remembered any more, ms since 1970; 0: none |
+/// | 4 | number of requests of which a part was applied, then for each: |
 /// | 4, 4 | – its place among the requests, number of hash ranges, then for each: |
 /// | 8, 8 | – – first, last |
 package struct Manifest: Hashable, Sendable {
@@ -31,11 +32,14 @@ package struct Manifest: Hashable, Sendable {
     package var fences: [UInt64]
     package var segments: [SegmentRecord]
     package var requests: [RememberedRequest]
+    /// Of ids that have a time, the newest that is no longer among ``requests``, in milliseconds since 1970.
+    package var forgotten: UInt64
 
     package init(
         version: UInt64, position: UInt64, epoch: UInt64, writer: LogWriterID, fences: [UInt64], segments: [SegmentRecord],
-        requests: [RememberedRequest]
+        requests: [RememberedRequest], forgotten: UInt64 = 0
     ) {
+        self.forgotten = forgotten
         self.version = version
         self.position = position
         self.epoch = epoch
@@ -81,18 +85,16 @@ package struct SegmentRecord: Hashable, Sendable {
 
 /// A request that was applied, and what was answered: asked again, it is answered the same and not applied again.
 package struct RememberedRequest: Hashable, Sendable {
-    package var id: RequestID
-    package var bodyHash: Nonce
+    package var part: WritePart
     package var position: UInt64
     package var superseded: Int
     /// The part of the shard's range that it was applied to, ascending; `nil` for all of it. So it is where only one of two halves had applied it
     /// when they were merged.
     package var ranges: [HashRange]?
 
-    package init(id: RequestID, bodyHash: Nonce, position: UInt64, superseded: Int, ranges: [HashRange]? = nil) {
+    package init(_ part: WritePart, position: UInt64, superseded: Int, ranges: [HashRange]? = nil) {
         self.ranges = ranges
-        self.id = id
-        self.bodyHash = bodyHash
+        self.part = part
         self.position = position
         self.superseded = superseded
     }
@@ -101,7 +103,7 @@ package struct RememberedRequest: Hashable, Sendable {
 // MARK: - Bytes
 
 extension Manifest {
-    package static let frame = Frame(kind: "manifest", magic: 0x464d_5643, version: 2)
+    package static let frame = Frame(kind: "manifest", magic: 0x464d_5643, version: 3, oldest: 3)
 
     package func encoded() -> [UInt8] {
         var writer = ByteWriter()
@@ -129,14 +131,12 @@ extension Manifest {
         }
         writer.append(UInt32(requests.count))
         for request in requests {
-            writer.append(short: request.id.rawValue)
-            writer.append(request.bodyHash.high)
-            writer.append(request.bodyHash.low)
+            request.part.encode(into: &writer)
             writer.append(request.position)
             writer.append(UInt32(request.superseded))
         }
+        writer.append(forgotten)
         let parts = requests.enumerated().filter { $0.element.ranges != nil }
-        guard !parts.isEmpty else { return Self.frame.wrap(writer.bytes, minimumReader: 1) }
         writer.append(UInt32(parts.count))
         for (place, request) in parts {
             writer.append(UInt32(place))
@@ -161,24 +161,22 @@ extension Manifest {
         segments = []
         for _ in 0..<(try reader.readCount(of: 37)) { segments.append(try SegmentRecord(decoding: &reader)) }
         requests = []
-        for _ in 0..<(try reader.readCount(of: 29)) {
-            let id = RequestID(try reader.readShort())
-            let bodyHash = Nonce(high: try reader.read(), low: try reader.read())
+        for _ in 0..<(try reader.readCount(of: 30)) {
+            let part = try WritePart(decoding: &reader)
             let position: UInt64 = try reader.read()
-            requests.append(RememberedRequest(id: id, bodyHash: bodyHash, position: position, superseded: Int(try reader.read(UInt32.self))))
+            requests.append(RememberedRequest(part, position: position, superseded: Int(try reader.read(UInt32.self))))
         }
-        if reader.remaining > 0 {
-            for _ in 0..<(try reader.readCount(of: 8)) {
-                let place = Int(try reader.read(UInt32.self))
-                guard place < requests.count else { throw .malformed("there is no request \(place)") }
-                var ranges: [HashRange] = []
-                for _ in 0..<(try reader.readCount(of: 16)) {
-                    let (first, last): (UInt64, UInt64) = (try reader.read(), try reader.read())
-                    guard first <= last else { throw .malformed("request \(place) has a hash range that is empty") }
-                    ranges.append(HashRange(first: first, last: last))
-                }
-                requests[place].ranges = ranges
+        forgotten = try reader.read()
+        for _ in 0..<(try reader.readCount(of: 8)) {
+            let place = Int(try reader.read(UInt32.self))
+            guard place < requests.count else { throw .malformed("there is no request \(place)") }
+            var ranges: [HashRange] = []
+            for _ in 0..<(try reader.readCount(of: 16)) {
+                let (first, last): (UInt64, UInt64) = (try reader.read(), try reader.read())
+                guard first <= last else { throw .malformed("request \(place) has a hash range that is empty") }
+                ranges.append(HashRange(first: first, last: last))
             }
+            requests[place].ranges = ranges
         }
         guard reader.remaining == 0 else { throw .malformed("\(reader.remaining) bytes follow the last field") }
     }

@@ -19,7 +19,8 @@ extension AppendRequest: WireRequest {
             bodyHash = message.bodyHash.reduce(0) { $0 << 8 | UInt128($1) }
         }
         self.init(
-            shard: try ShardID(message.shard), operations: try convert(message.operations, Operation.init), takeover: message.takeover, bodyHash: bodyHash)
+            shard: try ShardID(message.shard), operations: try convert(message.operations, Operation.init), takeover: message.takeover,
+            id: message.writeID.isEmpty ? .random() : RequestID(message.writeID), part: message.part, bodyHash: bodyHash)
     }
 
     package var message: Covey_V1_AppendRequest {
@@ -27,6 +28,8 @@ extension AppendRequest: WireRequest {
         message.shard = shard.message
         message.operations = operations.map(\.message)
         message.takeover = takeover
+        message.writeID = id.rawValue
+        message.part = part
         if let bodyHash { message.bodyHash = Data((0..<16).map { UInt8(truncatingIfNeeded: bodyHash >> (120 - 8 * $0)) }) }
         return message
     }

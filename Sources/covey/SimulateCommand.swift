@@ -23,7 +23,7 @@ struct SimulateCommand: ParsableCommand {
             throw ValidationError("the program cannot be started again with a fixed hash seed: errno \(errno)")
         }
         var (clean, failed, faults, claims, splits, merges, acknowledged, reads) = (0, [UInt64](), 0, 0, 0, 0, 0, 0)
-        var (snapshots, cuts) = (0, 0)
+        var (snapshots, cuts, expired) = (0, 0, 0)
         var (judged, harmless) = (0, 0)
         for seed in try range() {
             let report = Simulation.run(seed: seed, operations: operations)
@@ -34,6 +34,7 @@ struct SimulateCommand: ParsableCommand {
             merges += report.merges
             snapshots += report.snapshots
             cuts += report.cuts
+            expired += report.expired
             acknowledged += report.acknowledged
             reads += report.reads
             judged += report.judged
@@ -46,7 +47,7 @@ struct SimulateCommand: ParsableCommand {
                 for violation in report.violations { print("    \(violation)") }
             }
         }
-        print("\(clean) seeds clean, \(failed.count) failed; \(acknowledged) writes acknowledged, \(reads) reads checked, \(faults) faults, \(claims) claims, \(splits) splits, \(merges) merges, \(snapshots) snapshots, \(cuts) of them causal, \(judged) gaps judged, \(harmless) harmless")
+        print("\(clean) seeds clean, \(failed.count) failed; \(acknowledged) writes acknowledged, \(expired) expired, \(reads) reads checked, \(faults) faults, \(claims) claims, \(splits) splits, \(merges) merges, \(snapshots) snapshots, \(cuts) of them causal, \(judged) gaps judged, \(harmless) harmless")
         guard failed.isEmpty else { throw ExitCode(1) }
     }
 

@@ -86,8 +86,8 @@ private func bulk() -> BulkObject {
 }
 
 private func logEntries() -> [[UInt8]] {
-    let request = LoggedRequest(id: RequestID("r1"), bodyHash: Nonce(high: 5, low: 6), operations: bulk().operations)
-    let bulkRequest = BulkRequest(id: RequestID("r1"), bodyHash: Nonce(high: 5, low: 6), objects: [BulkRecord(name: "p-e-i-1", byteCount: 9_000, checksum: 8)])
+    let request = LoggedRequest(WritePart(id: RequestID("r1"), number: 300, bodyHash: Nonce(high: 5, low: 6)), operations: bulk().operations)
+    let bulkRequest = BulkRequest(WritePart(id: RequestID("r1"), bodyHash: Nonce(high: 5, low: 6)), objects: [BulkRecord(name: "p-e-i-1", byteCount: 9_000, checksum: 8)])
     var half = manifest()
     half.version = 0
     let contents: [LogEntry.Content] = [
@@ -101,7 +101,7 @@ private func manifest() -> Manifest {
     Manifest(
         version: 4, position: 42, epoch: 3, writer: writer, fences: [1, 17],
         segments: [SegmentRecord(name: "a-b-1", from: 0, to: 42, byteCount: 9_000, checksum: 5, rowCount: 100_000, deletedRows: [0, 5, 99_999])],
-        requests: [RememberedRequest(id: RequestID("r"), bodyHash: Nonce(high: 3, low: 4), position: 40, superseded: 2)])
+        requests: [RememberedRequest(WritePart(id: RequestID("r"), bodyHash: Nonce(high: 3, low: 4)), position: 40, superseded: 2)], forgotten: 7)
 }
 
 private func storedRecords() -> [[UInt8]] {

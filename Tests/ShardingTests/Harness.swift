@@ -33,17 +33,16 @@ struct Harness: Sendable {
         return ShardNode(node: NodeID(name), store: store, configuration: configuration, clock: clock, metrics: metrics, logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
     }
 
-    func context(_ request: String? = nil) -> CallContext {
-        CallContext(requestID: request.map { RequestID($0) } ?? .random(), tenant: .default)
-    }
+    func context() -> CallContext { CallContext(requestID: .random(), tenant: .default) }
 
     func point(_ id: UInt64, _ value: Float = 0, _ payload: Payload = [:]) -> Point {
         Point(id: .integer(id), vector: (0..<schema.dimension).map { value + Float($0) }, payload: payload)
     }
 
     @discardableResult
-    func upsert(_ points: [Point], on node: ShardNode, request: String? = nil) async throws -> AppendReply {
-        try await node.append(AppendRequest(shard: shard, operations: [.upsert(points)], takeover: true), context: context(request))
+    func upsert(_ points: [Point], on node: ShardNode, request: String? = nil, part: UInt64 = 0) async throws -> AppendReply {
+        try await node.append(
+            AppendRequest(shard: shard, operations: [.upsert(points)], takeover: true, id: request.map { RequestID($0) } ?? .random(), part: part), context: context())
     }
 
     @discardableResult
@@ -115,4 +114,12 @@ struct ShardModel {
         ranked.sort { $0.distance == $1.distance ? $0.id < $1.id : $0.distance < $1.distance }
         return ranked.prefix(limit).map(\.id)
     }
+}
+
+/// What `body` ends with, if not well.
+func failure(of body: () async throws -> AppendReply) async -> ClusterError? {
+    do {
+        _ = try await body()
+        return nil
+    } catch { return error as? ClusterError ?? ClusterError(.internal, "\(error)") }
 }

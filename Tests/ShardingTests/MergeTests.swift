@@ -41,7 +41,8 @@ import Testing
             let range = try #require(ShardLayout.range(of: shard.index, firstCount: 1))
             let own = points.filter { range.contains($0.id.hash) }
             return try await node.append(
-                AppendRequest(shard: shard, operations: [.upsert(own)], takeover: true, bodyHash: bodyHash), context: harness.context(request))
+                AppendRequest(
+                    shard: shard, operations: [.upsert(own)], takeover: true, id: request.map { RequestID($0) } ?? .random(), bodyHash: bodyHash), context: harness.context())
         }
         func audit() async throws -> [StoreFinding] {
             var findings: [StoreFinding] = []

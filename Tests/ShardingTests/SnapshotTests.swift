@@ -39,7 +39,8 @@ struct SnapshotTests {
         }
 
         static func write(_ operations: [AppendRequest.Operation], _ schema: CollectionSchema, _ node: ShardNode, request: String? = nil) async throws {
-            let context = CallContext(requestID: request.map { RequestID($0) } ?? .random(), tenant: .default)
+            let context = CallContext(requestID: .random(), tenant: .default)
+            let id = request.map { RequestID($0) } ?? .random()
             for shard in schema.firstShards(of: .default) {
                 let own = operations.compactMap { operation -> AppendRequest.Operation? in
                     switch operation {
@@ -52,7 +53,7 @@ struct SnapshotTests {
                     case .deleteWhere: return operation
                     }
                 }
-                if !own.isEmpty { _ = try await node.append(AppendRequest(shard: shard, operations: own), context: context) }
+                if !own.isEmpty { _ = try await node.append(AppendRequest(shard: shard, operations: own, id: id), context: context) }
             }
         }
 

@@ -155,8 +155,8 @@ import Testing
         for half in halves(harness) {
             let range = try #require(ShardLayout.range(of: half.index, firstCount: 1))
             let own = points.filter { range.contains($0.id.hash) }
-            let request = AppendRequest(shard: half, operations: [.upsert(own)], takeover: true, bodyHash: hash)
-            let reply = try await node.append(request, context: harness.context("r"))
+            let request = AppendRequest(shard: half, operations: [.upsert(own)], takeover: true, id: RequestID("r"), bodyHash: hash)
+            let reply = try await node.append(request, context: harness.context())
             #expect(reply.position == first.position)
             #expect(try await contents(half, node, harness).allSatisfy { $0.vector[0] == 2 })
         }

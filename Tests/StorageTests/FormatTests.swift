@@ -11,7 +11,7 @@ struct FormatTests {
             dimension: 2,
             [
                 LoggedRequest(
-                    id: RequestID("r1"), bodyHash: Nonce(high: 5, low: 6),
+                    WritePart(id: RequestID("r1"), number: 300, bodyHash: Nonce(high: 5, low: 6)),
                     operations: [
                         .upsert(LoggedPoint(id: .integer(9), vector: [1, -2.5], payload: Array("{\"a\":1}".utf8), contentHash: 77)),
                         .delete([.uuid(high: 1, low: 2), .integer(3)]),
@@ -20,10 +20,10 @@ struct FormatTests {
     static let manifest = Manifest(
         version: 4, position: 42, epoch: 3, writer: writer, fences: [1, 17],
         segments: [SegmentRecord(name: "a-b-1", from: 0, to: 42, byteCount: 9_000, checksum: 5, rowCount: 100_000, deletedRows: [0, 5, 99_999])],
-        requests: [RememberedRequest(id: RequestID("r"), bodyHash: Nonce(high: 3, low: 4), position: 40, superseded: 2)])
+        requests: [RememberedRequest(WritePart(id: RequestID("r"), bodyHash: Nonce(high: 3, low: 4)), position: 40, superseded: 2)], forgotten: 1_700_000_000_000)
 
     static let bulkRequest = BulkRequest(
-        id: RequestID("r1"), bodyHash: Nonce(high: 5, low: 6),
+        WritePart(id: RequestID("r1"), number: 1 << 40, bodyHash: Nonce(high: 5, low: 6)),
         objects: [BulkRecord(name: "p-e-i-1", byteCount: 9_000, checksum: 8), BulkRecord(name: "p-e-i-2", byteCount: 10, checksum: 9)])
 
     @Test("a bulk object is read as it was written; every flipped bit, every cut and another object in its place is noticed")
@@ -82,7 +82,7 @@ struct FormatTests {
         let claim = LogEntry(position: 1, epoch: 1, writer: LogWriterID(node: NodeID("n"), incarnation: 2), nonce: Nonce(high: 3, low: 4), content: .claim)
         #expect(
             hex(claim.encoded().dropLast(4))
-                == "43564c47" + "0100" + "0100" + "2b000000" + "0100000000000000" + "0100000000000000" + "0200000000000000" + "0300000000000000"
+                == "43564c47" + "0200" + "0200" + "2b000000" + "0100000000000000" + "0100000000000000" + "0200000000000000" + "0300000000000000"
                 + "0400000000000000" + "01" + "016e")
     }
 
@@ -91,9 +91,16 @@ struct FormatTests {
         #expect(try Manifest(decoding: Self.manifest.encoded()) == Self.manifest)
         var partly = Self.manifest
         partly.requests += [
-            RememberedRequest(id: RequestID("p"), bodyHash: Nonce(high: 1, low: 2), position: 3, superseded: 4, ranges: [HashRange(first: 5, last: 6), HashRange(first: 8, last: .max)])
+            RememberedRequest(WritePart(id: RequestID("p"), bodyHash: Nonce(high: 1, low: 2)), position: 3, superseded: 4, ranges: [HashRange(first: 5, last: 6), HashRange(first: 8, last: .max)])
         ]
         #expect(try Manifest(decoding: partly.encoded()) == partly)
+    }
+
+    @Test("what an earlier release wrote in another form is refused by its format's number")
+    func olderFormats() {
+        let old = Frame(kind: "log entry", magic: LogEntry.frame.magic, version: 1).wrap([1, 2, 3])
+        let error = #expect(throws: FormatError.self) { try LogEntry(decoding: old) }
+        #expect(error.map { "\($0)" } == "a log entry of format 1, this release reads 2 and later")
     }
 
     @Test("every flipped bit and every cut is noticed")
@@ -115,10 +122,10 @@ struct FormatTests {
     @Test("what needs a newer reader, or is of an unknown kind, is named and not guessed at")
     func newerReader() {
         let newer = Frame(kind: "log entry", magic: LogEntry.frame.magic, version: 9).wrap([1, 2, 3])
-        #expect(throws: FormatError.needsNewerReader(kind: "log entry", needs: 9, has: 1)) { try LogEntry(decoding: newer) }
+        #expect(throws: FormatError.needsNewerReader(kind: "log entry", needs: 9, has: 2)) { try LogEntry(decoding: newer) }
         var body = Array(Self.data.encoded().dropFirst(12).dropLast(4))
         body[40] = 9
-        #expect(throws: FormatError.needsNewerReader(kind: "log entry of kind 9", needs: 2, has: 1)) { try LogEntry(decoding: LogEntry.frame.wrap(body)) }
+        #expect(throws: FormatError.needsNewerReader(kind: "log entry of kind 9", needs: 3, has: 2)) { try LogEntry(decoding: LogEntry.frame.wrap(body)) }
     }
 
     @Test("counts that the bytes cannot hold do not reserve memory")

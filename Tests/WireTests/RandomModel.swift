@@ -76,7 +76,7 @@ struct RandomModel {
                 case 1: .delete(random.list { $0.id() })
                 default: .deleteWhere(random.filter())
                 }
-            })
+            }, id: RequestID("r\(count())"), part: UInt64(count()) << 32)
     }
     mutating func shardSearch() -> ShardSearch {
         ShardSearch(

@@ -31,7 +31,7 @@ struct EdgeResponder<Routes: HTTPResponder<GatewayContext>>: HTTPResponder {
         let path = request.uri.path
         let dialect = Dialect(path: path)
         var context = context
-        if let id = request.headers[.requestID], let accepted = Self.accepted(id) { context.call.requestID = Model.RequestID(accepted) }
+        if let id = request.headers[.requestID], Model.RequestID.accepts(id) { context.call.requestID = Model.RequestID(id) }
 
         let rule = RouteRule(method: request.method.rawValue, path: path)
         var response: Response
@@ -217,12 +217,6 @@ struct EdgeResponder<Routes: HTTPResponder<GatewayContext>>: HTTPResponder {
         guard let text = request.uri.queryParameters["consistency"].map(String.init) ?? request.headers[.consistency] else { return .strong }
         if ["majority", "quorum", "all"].contains(text) || Int(text) != nil { return .strong }
         do throws(ClusterError) { return try Consistency(text) } catch { throw RequestError.invalid("consistency", error.message) }
-    }
-
-    /// A client's request id if it can stand in a log line: visible ASCII, not too long.
-    private static func accepted(_ id: String) -> String? {
-        let isFine = !id.isEmpty && id.utf8.count <= Model.RequestID.maximumLength && id.utf8.allSatisfy { (0x21...0x7e).contains($0) }
-        return isFine ? id : nil
     }
 
     private static func key(in headers: HTTPFields) -> String? {

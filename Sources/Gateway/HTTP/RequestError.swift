@@ -61,6 +61,8 @@ package struct RequestError: Error {
         if let reason = error.reason { code = reason.rawValue }
         // The request was right; what it needs behind this server is not.
         if error.reason == .modelServer { status = .badGateway }
+        if error.reason == .keyReused { status = .unprocessableContent }
+        if error.reason == .keyExpired { status = .conflict }
         if let wait = error.retryAfter, retryAfterSeconds != nil {
             retryAfterSeconds = max(1, Int(wait.seconds.rounded(.up)))
             retryAfterMilliseconds = max(1, Int((wait.seconds * 1_000).rounded(.up)))

@@ -27,6 +27,8 @@ struct QdrantPointRoutes: Sendable {
     @Sendable private func upsert(_ request: Request, _ context: GatewayContext) async throws -> Response {
         let name = try CollectionName(context.parameter("name"))
         try QueryParameters.checkWriteOptions(request)
+        var context = context
+        context.call.idempotencyKey = try IdempotencyKey.take(from: request)
         if let length = request.headers[.contentLength].flatMap({ Int($0) }), length > configuration.maximumBodyBytes {
             return try await StreamedUpsert(coordinator: coordinator, quota: quota, collection: name, configuration: configuration).run(request, context)
         }
@@ -42,6 +44,8 @@ struct QdrantPointRoutes: Sendable {
         let name = try CollectionName(context.parameter("name"))
         try QueryParameters.checkWriteOptions(request)
         var fields = try JSONFields(try await reading.json(request, context))
+        var context = context
+        context.call.idempotencyKey = try IdempotencyKey.take(from: request)
         try fields.refuse("shard_key")
         let ids = try fields.pointIDs("points", maximumCount: configuration.maximumBatch)
         let filter = try fields.filter()

@@ -56,6 +56,7 @@ struct StreamedUpsert: Sendable {
         private var hasSchema = false
         private var writing: Task<Part, any Error>?
         private(set) var parts: [Part] = []
+        private var begun = 0
 
         init(_ upsert: StreamedUpsert, _ context: CallContext) {
             self.upsert = upsert
@@ -94,18 +95,19 @@ struct StreamedUpsert: Sendable {
         private func write() async throws {
             try await collect()
             let points = pending
-            let end = pointCount
+            let (end, piece) = (pointCount, begun)
+            begun += 1
             (pending, pendingBytes) = ([], 0)
             let (coordinator, quota, collection, context) = (upsert.coordinator, upsert.quota, upsert.collection, context)
             // Waited for by the next part, or by `settle`.
             writing = Task {
                 try await quota.admitPoints(points.count, context)
                 do {
-                    let outcome = try await coordinator.write([.upsert(points)], to: collection, context: context)
+                    let outcome = try await coordinator.write([.upsert(points)], to: collection, piece: piece, context: context)
                     return Part(points: (end - points.count)..<end, outcome: outcome)
                 } catch {
                     let error = ClusterError(error)
-                    throw ClusterError(error.code, "points[\(end - points.count)]…points[\(end - 1)]: \(error.message)")
+                    throw ClusterError(error.code, "points[\(end - points.count)]…points[\(end - 1)]: \(error.message)", reason: error.reason)
                 }
             }
         }
@@ -124,7 +126,7 @@ extension WriteOutcome {
         let failed = failures.map { failure -> JSONOutput in
             [
                 "shard": .integer(failure.shard.index), "node": .string(failure.node.rawValue),
-                "error": ["code": .string("\(failure.error.code)"), "message": .string(failure.error.message)],
+                "error": ["code": .string(failure.error.reason?.rawValue ?? "\(failure.error.code)"), "message": .string(failure.error.message)],
             ]
         }
         return .array(written + failed)

@@ -87,25 +87,24 @@ package struct SnapshotRestorer: Sendable {
     private func buildShards(of old: CollectionSchema, _ source: TenantID, as new: CollectionSchema) async throws(ClusterError) {
         let reader = SnapshotReader(snapshot: snapshot, tenant: source, schema: old)
         var parts: [Part] = []
-        var requests: [RememberedRequest] = []
+        var windows: [RequestWindow] = []
         var position: UInt64 = 0
         for shard in try await ShardTree(snapshot, old, source).leaves {
             let open = try await reader.open(shard)
             let state = open.snapshot
             parts += state.segments.compactMap(\.part) + state.tail
-            requests += open.state.withLock { $0.window.remembered }
+            windows.append(open.state.withLock { $0.window })
             position = max(position, state.position)
         }
-        requests.sort { $0.position < $1.position }
-        requests = requests.suffix(RequestWindow.limit)
+        let window = RequestWindow(limit: ShardConfiguration().rememberedWrites, restoring: windows)
         for (shard, range) in zip(new.firstShards(of: tenant), HashRange.tiling(new.shardCount)) {
-            try await build(shard, parts.map { $0.narrowed(to: range) }, new, after: position, requests)
+            try await build(shard, parts.map { $0.narrowed(to: range) }, new, after: position, window)
         }
     }
 
     /// Makes a shard that was claimed at the position after `position`, and summarized there.
     private func build(
-        _ shard: ShardID, _ parts: [Part], _ schema: CollectionSchema, after position: UInt64, _ requests: [RememberedRequest]
+        _ shard: ShardID, _ parts: [Part], _ schema: CollectionSchema, after position: UInt64, _ window: RequestWindow
     ) async throws(ClusterError) {
         let count = parts.reduce(0) { $0 + $1.liveCount }
         let writer = LogWriterID(node: NodeID("restore"), incarnation: .random(in: 1...UInt64.max))
@@ -136,7 +135,8 @@ package struct SnapshotRestorer: Sendable {
             ]
         }
         let manifest = Manifest(
-            version: 1, position: claim.position, epoch: 1, writer: writer, fences: [claim.position], segments: segments, requests: requests)
+            version: 1, position: claim.position, epoch: 1, writer: writer, fences: [claim.position], segments: segments,
+            requests: window.remembered, forgotten: window.forgotten)
         guard try await log.add(manifest) else { throw ClusterError(.aborted, "\(StoreKey.manifest(shard, version: 1)) exists") }
     }
 

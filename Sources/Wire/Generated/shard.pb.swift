@@ -388,6 +388,12 @@ package nonisolated struct Covey_V1_AppendRequest: Sendable {
   /// 16 bytes, big-endian: hash of the body of which this is one shard's part; empty: that of these operations.
   package var bodyHash: Data = Data()
 
+  /// The client's write that this belongs to: a shard applies each part of it once. Empty: a write of its own.
+  package var writeID: String = String()
+
+  /// Which part of that write this is.
+  package var part: UInt64 = 0
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package nonisolated struct Upsert: Sendable {
@@ -2091,7 +2097,7 @@ nonisolated extension Covey_V1_Condition.HasID: SwiftProtobuf.Message, SwiftProt
 
 nonisolated extension Covey_V1_AppendRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".AppendRequest"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}tenant\0\u{1}shard\0\u{1}operations\0\u{1}takeover\0\u{3}body_hash\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}tenant\0\u{1}shard\0\u{1}operations\0\u{1}takeover\0\u{3}body_hash\0\u{3}write_id\0\u{1}part\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2104,6 +2110,8 @@ nonisolated extension Covey_V1_AppendRequest: SwiftProtobuf.Message, SwiftProtob
       case 3: try { try decoder.decodeRepeatedMessageField(value: &self.operations) }()
       case 4: try { try decoder.decodeSingularBoolField(value: &self.takeover) }()
       case 5: try { try decoder.decodeSingularBytesField(value: &self.bodyHash) }()
+      case 6: try { try decoder.decodeSingularStringField(value: &self.writeID) }()
+      case 7: try { try decoder.decodeSingularUInt64Field(value: &self.part) }()
       default: break
       }
     }
@@ -2129,6 +2137,12 @@ nonisolated extension Covey_V1_AppendRequest: SwiftProtobuf.Message, SwiftProtob
     if !self.bodyHash.isEmpty {
       try visitor.visitSingularBytesField(value: self.bodyHash, fieldNumber: 5)
     }
+    if !self.writeID.isEmpty {
+      try visitor.visitSingularStringField(value: self.writeID, fieldNumber: 6)
+    }
+    if self.part != 0 {
+      try visitor.visitSingularUInt64Field(value: self.part, fieldNumber: 7)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -2138,6 +2152,8 @@ nonisolated extension Covey_V1_AppendRequest: SwiftProtobuf.Message, SwiftProtob
     if lhs.operations != rhs.operations {return false}
     if lhs.takeover != rhs.takeover {return false}
     if lhs.bodyHash != rhs.bodyHash {return false}
+    if lhs.writeID != rhs.writeID {return false}
+    if lhs.part != rhs.part {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
