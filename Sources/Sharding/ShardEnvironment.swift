@@ -25,8 +25,12 @@ final class ShardEnvironment: Sendable {
     let drift = DriftWatch()
     /// Raised when the node closes.
     let stop = StopSignal()
-    /// Goes on with the merge that a shard is in the middle of; returns at once. Set by the node, once.
-    private let rollingForward = Mutex<(@Sendable (ShardID) -> Void)?>(nil)
+    /// Goes on with the merge that a shard is in the middle of; returns at once. Set by the node, once. In a box: a mutex wraps a function anew each time
+    /// that it is looked at.
+    private struct RollingForward {
+        let body: @Sendable (ShardID) -> Void
+    }
+    private let rollingForward = Mutex<RollingForward?>(nil)
     /// Codes scanned since the node started.
     let codesScanned = Atomic<UInt64>(0)
 
@@ -63,8 +67,8 @@ final class ShardEnvironment: Sendable {
         sealSeconds = metrics.histogram("covey_shard_seal_seconds", help: "Time from the start of a seal until its segment serves.")
     }
 
-    func rollForward(_ shard: ShardID) { rollingForward.withLock { $0 }?(shard) }
-    func rollForward(with body: @escaping @Sendable (ShardID) -> Void) { rollingForward.withLock { $0 = body } }
+    func rollForward(_ shard: ShardID) { rollingForward.withLock { $0 }?.body(shard) }
+    func rollForward(with body: @escaping @Sendable (ShardID) -> Void) { rollingForward.withLock { $0 = RollingForward(body: body) } }
 
     /// Reason: a tenth of the share of a search's thread where both want a processor, all of it where none does.
     private static let buildNiceness: Int32 = 10

@@ -23,7 +23,11 @@ package final class FaultObjectStore: ObjectStore {
 
     private let store: any ObjectStore
     private let rule: Mutex<Rule>
-    private let sequel = Mutex<@Sendable (Call) async -> Void>({ _ in })
+    /// In a box: a mutex wraps a function anew each time that it is looked at.
+    private struct Sequel {
+        let body: @Sendable (Call) async -> Void
+    }
+    private let sequel = Mutex(Sequel { _ in })
 
     package init(_ store: any ObjectStore, rule: @escaping Rule = { _ in .none }) {
         self.store = store
@@ -32,14 +36,14 @@ package final class FaultObjectStore: ObjectStore {
 
     package func replace(rule: @escaping Rule) { self.rule.withLock { $0 = rule } }
     /// What happens between a call's effect and its reply.
-    package func follow(with sequel: @escaping @Sendable (Call) async -> Void) { self.sequel.withLock { $0 = sequel } }
+    package func follow(with sequel: @escaping @Sendable (Call) async -> Void) { self.sequel.withLock { $0 = Sequel(body: sequel) } }
 
     private func through<Value>(_ call: Call, _ body: () async throws(StoreError) -> Value) async throws(StoreError) -> Value {
         let rule = rule.withLock { $0 }
         switch await rule(call) {
         case .none:
             let value = try await body()
-            await sequel.withLock { $0 }(call)
+            await sequel.withLock { $0 }.body(call)
             return value
         case .lost: throw .unavailable("the call was lost")
         case .replyLost:
