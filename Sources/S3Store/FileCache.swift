@@ -30,6 +30,8 @@ package final class FileCache: Sendable {
         var byteCount = 0
         var lastUse: UInt64 = 0
         var scratchCount = 0
+        /// Files that were moved out of the way, to be removed once the lock is given back: a large one takes its time.
+        var removed: [String] = []
     }
     private enum Claim {
         case held(LocalFile)
@@ -65,12 +67,21 @@ package final class FileCache: Sendable {
         } catch { throw .system(errno: (error as NSError).underlyingErrno ?? EIO, operation: "mkdir", path: folder) }
     }
 
-    func scratchPath() -> String {
-        let number = state.withLock {
-            $0.scratchCount += 1
-            return $0.scratchCount
+    func scratchPath() -> String { state.withLock { scratchPath(&$0) } }
+
+    private func scratchPath(_ state: inout State) -> String {
+        state.scratchCount += 1
+        return folder + "/scratch/\(state.scratchCount)"
+    }
+
+    /// Changes the state; what it removed is gone when this returns.
+    private func change<Result, Failure: Error>(_ body: (inout State) throws(Failure) -> Result) throws(Failure) -> Result {
+        var removed: [String] = []
+        defer { for path in removed { unsafe _ = unlink(path) } }
+        return try state.withLock { (state) throws(Failure) -> Result in
+            defer { (removed, state.removed) = (state.removed, []) }
+            return try body(&state)
         }
-        return folder + "/scratch/\(number)"
     }
 
     /// The copy of an object; the first of those who ask at once downloads it.
@@ -93,7 +104,7 @@ package final class FileCache: Sendable {
     /// Forgets an object and removes its bytes; whoever has mapped them still reads them.
     package func remove(_ key: String) {
         let name = Self.name(of: key)
-        state.withLock { state in
+        change { state in
             state.arriving[name]?.isRemoved = true
             remove(name, from: &state)
         }
@@ -101,7 +112,7 @@ package final class FileCache: Sendable {
 
     /// Removes the copies that nobody used for so long: their objects may be gone from the store, which another process deleted them from.
     package func removeIdle(for time: Duration) {
-        state.withLock { state in
+        change { state in
             let now = ContinuousClock.now
             for (name, entry) in state.entries where entry.users == 0 && state.arriving[name] == nil && entry.idleSince.duration(to: now) >= time {
                 remove(name, from: &state)
@@ -114,7 +125,7 @@ package final class FileCache: Sendable {
     // MARK: - Bringing
 
     private func claim(_ name: String) -> Claim {
-        state.withLock { state in
+        change { state in
             if state.arriving[name] != nil { return .wait }
             guard let entry = state.entries[name], entry.isVerified else {
                 state.arriving[name] = Arrival()
@@ -152,7 +163,7 @@ package final class FileCache: Sendable {
         defer { unsafe _ = unlink(temporary) }  // after the rename it is gone already
         try await download(temporary)
         let (byteCount, checksum) = try await threads.onDisk { () throws(SystemError) in try Self.checksum(of: temporary) }
-        let file = try state.withLock { (state) throws(StoreError) -> LocalFile in
+        return try change { (state) throws(StoreError) -> LocalFile in
             if state.arriving[name]?.isRemoved == true { throw .notFound(key: key) }
             remove(name, from: &state)
             state.lastUse += 1
@@ -164,7 +175,6 @@ package final class FileCache: Sendable {
             makeRoom(&state)
             return file
         }
-        return file
     }
 
     private func isIntact(_ name: String, _ entry: Entry) async throws(StoreError) -> Bool {
@@ -195,7 +205,7 @@ package final class FileCache: Sendable {
     }
 
     private func release(_ name: String, id: UInt64) {
-        state.withLock { state in
+        change { state in
             guard state.entries[name]?.id == id else { return }
             state.entries[name]!.users -= 1
             state.entries[name]!.idleSince = .now
@@ -214,7 +224,9 @@ package final class FileCache: Sendable {
     private func remove(_ name: String, from state: inout State) {
         guard let entry = state.entries.removeValue(forKey: name) else { return }
         state.byteCount -= entry.byteCount
-        unsafe _ = unlink(path(name, entry))
+        let path = scratchPath(&state)
+        // Without the folder of scratch files it is removed at once.
+        if unsafe rename(self.path(name, entry), path) == 0 { state.removed.append(path) } else { unsafe _ = unlink(self.path(name, entry)) }
     }
 
     private func path(_ name: String, _ entry: Entry) -> String {
@@ -243,7 +255,7 @@ package final class FileCache: Sendable {
             }
             found.append((String(parts[0]), byteCount, checksum, time))
         }
-        state.withLock { state in
+        change { state in
             for file in found.sorted(by: { $0.time < $1.time }) {
                 state.lastUse += 1
                 state.entries[file.name] = Entry(

@@ -22,7 +22,7 @@ package final class SegmentWriter {
     private var pending: [UInt8] = []
 
     /// What the system is given ends at multiples of it: a large page, which file systems that have them (ext4 since Linux 6.16, xfs) keep what comes in one call in.
-    /// Searches of ten million rows are a sixth faster in those (`covey bench` with TMPDIR on tmpfs, with and without `huge=always`).
+    /// A search of ten million rows is a tenth faster in those (docs/performance.md, "Building and growth").
     private static let unit = 2 << 20
 
     /// Creates the file, or empties it if it exists.
