@@ -49,11 +49,15 @@ struct RequestWindow {
         self.limit = limit
         let all = [lower.order[lower.start...], upper.order[upper.start...]]
         forgotten = all.flatMap { $0.dropLast(limit).compactMap(\.id.time) }.reduce(max(lower.forgotten, upper.forgotten), max)
+        // What one has not may be what it forgot: then nobody can say what is left of it to be applied.
+        func mayHaveForgotten(_ part: WritePart) -> Bool {
+            [lower, upper].contains { $0.answers[part.name] == nil && part.id.time ?? .max <= $0.forgotten }
+        }
         // The newest of both first; their positions cannot be compared.
         var (first, second) = (all[0].suffix(limit), all[1].suffix(limit))
         var newestFirst: [WritePart] = []
         while !first.isEmpty || !second.isEmpty {
-            for part in [first.popLast(), second.popLast()].compactMap({ $0 }) where answers[part.name] == nil {
+            for part in [first.popLast(), second.popLast()].compactMap({ $0 }) where answers[part.name] == nil && !mayHaveForgotten(part) {
                 let parts = [(lower.answers[part.name], lowerRange), (upper.answers[part.name], upperRange)].compactMap { answer, range in answer.map { ($0, range) } }
                 let ranges = parts.flatMap { $0.0.ranges ?? [$0.1] }.united
                 answers[part.name] = Answer(

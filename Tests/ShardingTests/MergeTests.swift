@@ -170,6 +170,28 @@ import Testing
         await reader.close()
     }
 
+    @Test("H19: after a merge a write is refused that one half may have forgotten, though the other remembers it", arguments: [true, false])
+    func forgottenByOne(isSealed: Bool) async throws {
+        let harness = try await Harness()
+        let node = harness.node { $0.rememberedWrites = 2 }
+        let halves = try Halves(harness)
+        let points = (0..<40).map { harness.point($0, 1) }
+        let hash = try AppendRequest.hash(of: [.upsert(points)], schema: harness.schema)
+        try await harness.upsert([harness.point(0)], on: node)
+        try await halves.split(on: node)
+        let ids = (1...4).map { RequestID.ordered(time: $0).rawValue }
+        for half in [halves.lower, halves.upper] { try await halves.upsert(points, to: half, on: node, request: ids[0], bodyHash: hash) }
+        for id in ids[1...] { try await halves.upsert((0..<40).map { harness.point($0, 2) }, to: halves.lower, on: node, request: id) }
+        try await halves.merge(on: node)
+        if isSealed { _ = try await node.seal(SealRequest(shard: halves.merged, takeover: true), context: harness.context()) }
+        let reader = harness.node("b") { $0.rememberedWrites = 2 }
+        let before = try await halves.contents(halves.merged, reader)
+        #expect(await code { try await halves.upsert(points, to: halves.merged, on: reader, request: ids[0], bodyHash: hash) }?.reason == .keyExpired)
+        #expect(try await halves.contents(halves.merged, reader) == before)
+        await node.close()
+        await reader.close()
+    }
+
     @Test("what was merged splits and merges again; no index is used twice, and the audit finds nothing wrong", arguments: [1, 2, 3] as [UInt64])
     func again(seed: UInt64) async throws {
         let harness = try await Harness()
