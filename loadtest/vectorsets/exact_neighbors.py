@@ -1,5 +1,7 @@
 """The exact nearest rows of a base for queries: the ground truth of a set."""
 
+import sys
+
 import faiss
 import numpy
 
@@ -10,17 +12,17 @@ def exact_neighbors(base: VectorFile, queries, metric, k=100):
     """Row numbers `[queries, k]`, nearest first, equal scores by lower row.
 
     A float32 scan in blocks finds the best k + 50 of each query (so a block of memory is enough for any base); their order is
-    that of scores in float64 on the base's values as stored. `metric`: "cosine" or "euclid". The cost is one pass over the base.
+    that of scores in float64 on the base's values as stored. `metric`: "cosine", "dot" or "euclid". The cost is one pass over the base.
     """
     if base.count < k:
         raise ValueError(f"k = {k} neighbours of a base of {base.count}")
-    if metric not in ("cosine", "euclid"):
-        raise ValueError(f"metric must be cosine or euclid, found {metric}")
+    if metric not in ("cosine", "dot", "euclid"):
+        raise ValueError(f"metric must be cosine, dot or euclid, found {metric}")
     wide = min(k + 50, base.count)
     asked = queries.astype(numpy.float32)
     if metric == "cosine":
         asked = _unit(asked)
-    kind = faiss.METRIC_INNER_PRODUCT if metric == "cosine" else faiss.METRIC_L2
+    kind = faiss.METRIC_L2 if metric == "euclid" else faiss.METRIC_INNER_PRODUCT
     scores = numpy.empty((len(asked), 0), dtype=numpy.float32)
     rows = numpy.empty((len(asked), 0), dtype=numpy.int64)
     for start, block in base.blocks(131_072):
@@ -35,6 +37,8 @@ def exact_neighbors(base: VectorFile, queries, metric, k=100):
         candidates = base.rows_at(rows[number]).astype(numpy.float64)
         if metric == "cosine":
             distance = -(candidates @ query) / numpy.maximum(numpy.linalg.norm(candidates, axis=1), 1e-30)
+        elif metric == "dot":
+            distance = -(candidates @ query)
         else:
             distance = ((candidates - query) ** 2).sum(axis=1)
         truth[number] = rows[number][numpy.lexsort((rows[number], distance))[:k]]
@@ -59,3 +63,8 @@ def local_dimension(base: VectorFile, queries, truth):
         if len(distances) > 10 and distances[-1] > distances[0]:
             estimates.append(1 / numpy.mean(numpy.log(distances[-1] / distances[:-1])))
     return float(numpy.median(estimates))
+
+
+if __name__ == "__main__":
+    base, query, metric, out = sys.argv[1:]
+    write_truth(out, base, VectorFile(query).rows(), metric)
