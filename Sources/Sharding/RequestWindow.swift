@@ -27,7 +27,7 @@ struct RequestWindow {
     init(limit: Int, _ manifest: Manifest? = nil) {
         self.limit = limit
         forgotten = manifest?.forgotten ?? 0
-        for request in manifest?.requests ?? [] { add(request.part, Answer(bodyHash: request.part.bodyHash, position: request.position, superseded: request.superseded, ranges: request.ranges)) }
+        for request in manifest?.requests ?? [] { add(request) }
     }
 
     /// Of shards whose points are divided anew, where none of the parts is one of a new shard's: what they have in common with those that come is the name.
@@ -35,12 +35,27 @@ struct RequestWindow {
         self.limit = limit
         forgotten = windows.map(\.forgotten).max() ?? 0
         for request in windows.flatMap(\.remembered).sorted(by: { $0.position < $1.position }) {
-            remember(request.part, position: request.position, superseded: request.superseded)
+            add(request)
+            forgetOldest()
         }
     }
 
-    private mutating func add(_ part: WritePart, _ answer: Answer) {
-        if answers.updateValue(answer, forKey: part.name) == nil { order.append(part) }
+    private mutating func add(_ request: RememberedRequest) {
+        let answer = Answer(bodyHash: request.part.bodyHash, position: request.position, superseded: request.superseded, ranges: request.ranges)
+        if answers.updateValue(answer, forKey: request.part.name) == nil { order.append(request.part) }
+    }
+
+    /// Two for one that is added, until there are not too many any more.
+    private mutating func forgetOldest() {
+        for _ in 0..<2 where order.count - start > limit {
+            answers[order[start].name] = nil
+            forgotten = max(forgotten, order[start].id.time ?? 0)
+            start += 1
+        }
+        if start > limit {
+            order.removeFirst(start)
+            start = 0
+        }
     }
 
     /// What a shard begins with that two were merged into: a request that one of them had not applied is remembered for the other's range.
@@ -107,17 +122,8 @@ struct RequestWindow {
     mutating func remember(_ part: WritePart, position: UInt64, superseded: Int) -> Int {
         let known = answers[part.name]
         let total = superseded + (known?.ranges == nil ? 0 : known!.superseded)
-        add(part, Answer(bodyHash: part.bodyHash, position: position, superseded: total))
-        // Two for one, until there are not too many any more.
-        for _ in 0..<2 where order.count - start > limit {
-            answers[order[start].name] = nil
-            forgotten = max(forgotten, order[start].id.time ?? 0)
-            start += 1
-        }
-        if start > limit {
-            order.removeFirst(start)
-            start = 0
-        }
+        add(RememberedRequest(part, position: position, superseded: total))
+        forgetOldest()
         return total
     }
 

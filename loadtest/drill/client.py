@@ -30,11 +30,12 @@ class Client:
         self.turn = itertools.count()
 
     async def call(self, method, path, body, request_id, attempt_seconds, seconds):
-        """One request to whichever coordinator answers it; the same request id each time, so that a write takes effect once."""
+        """One request to whichever coordinator answers it; the same key each time, so that a write takes effect once."""
         end = time.monotonic() + seconds
         errors, retries, reply = [], 0, (0, b"")
         head = (
             f"{method} {path} HTTP/1.1\r\nhost: drill\r\ncontent-type: application/json\r\nx-request-id: {request_id}\r\n"
+            f"idempotency-key: {request_id}\r\n"
             f"content-length: {len(body)}\r\n\r\n"
         ).encode()
         asked, pause = [], 0.05
