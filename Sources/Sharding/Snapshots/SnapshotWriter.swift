@@ -168,7 +168,7 @@ package struct SnapshotWriter: Sendable {
     func copy(_ shard: ShardID, of schema: CollectionSchema, _ made: ShardCopy?, upTo limit: UInt64 = .max) async throws(ClusterError) -> ShardCopy? {
         let log = log(of: shard)
         var copies = Dictionary(uniqueKeysWithValues: (made?.objects ?? []).map { ($0.key, $0) })
-        var previous: (version: UInt64?, end: LogCursor.End?)?
+        var previous: (version: UInt64?, end: LogCursor.End?, anchor: String?)?
         while true {
             // In this order: what is deleted for an end that is not seen here was deleted after the manifest was read.
             let manifest = try await beginning(of: log, in: schema)
@@ -183,13 +183,14 @@ package struct SnapshotWriter: Sendable {
             guard let missing else {
                 return ShardCopy(objects: needed.sorted().compactMap { copies[$0] }, position: position, end: end)
             }
-            // Only what a newer manifest or an end made superfluous may be gone.
-            if let previous, previous == (manifest?.version, end) {
+            // Only what a newer manifest or an end made superfluous may be gone, and the entry that was the log's last until the next was put.
+            let anchor = missing == StoreKey.log(shard, position: manifest?.position ?? 0) ? missing : nil
+            if let previous, previous == (manifest?.version, end, anchor) {
                 // Or by an end, which is not asked for here: who copies all of it says what is missing.
                 if limit < .max { return nil }
                 throw ClusterError(.dataLoss, "\(missing) is missing: `covey verify` says more")
             }
-            previous = (manifest?.version, end)
+            previous = (manifest?.version, end, anchor)
         }
     }
 
