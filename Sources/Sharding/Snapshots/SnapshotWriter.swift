@@ -179,7 +179,7 @@ package struct SnapshotWriter: Sendable {
             guard manifest?.position ?? 0 <= limit else { return nil }
             var needed: Set<String> = []
             var missing: String?
-            let position = try await copy(shard, manifest, log, limit, &copies, &needed, &missing)
+            let position = try await copy(shard, manifest, log, limit, isOpen: end == nil && limit == .max, &copies, &needed, &missing)
             guard let missing else {
                 return ShardCopy(objects: needed.sorted().compactMap { copies[$0] }, position: position, end: end)
             }
@@ -210,11 +210,12 @@ package struct SnapshotWriter: Sendable {
     ///
     /// - Parameters:
     ///   - limit: The last position that is wanted.
+    ///   - isOpen: Whether the shard had not ended when it was asked.
     ///   - copies: What is copied, by key.
     ///   - needed: Keys that belong together, if nothing is missing.
     ///   - missing: The first object that was not there.
     private func copy(
-        _ shard: ShardID, _ manifest: Manifest?, _ log: LogStore, _ limit: UInt64, _ copies: inout [String: SnapshotRecord.Object], _ needed: inout Set<String>,
+        _ shard: ShardID, _ manifest: Manifest?, _ log: LogStore, _ limit: UInt64, isOpen: Bool, _ copies: inout [String: SnapshotRecord.Object], _ needed: inout Set<String>,
         _ missing: inout String?
     ) async throws(ClusterError) -> UInt64 {
         let covered = manifest?.position ?? 0
@@ -237,6 +238,8 @@ package struct SnapshotWriter: Sendable {
                     keys += request.objects.map { StoreKey.bulk(shard, name: $0.name) }
                 }
                 keys.append(StoreKey.log(shard, position: position))
+                // It has ended since: what took its place is to be copied, too.
+                if isOpen, position == last, LogCursor.End(entry.content) != nil { missing = missing ?? keys.last }
             case .missing(let key): missing = missing ?? key
             case .damaged(let key, let reason): throw ClusterError(.dataLoss, "\(key): \(reason)")
             }
