@@ -24,6 +24,9 @@ final class PendingWrite: Sendable {
         case follow([(entry: LogEntry, byteCount: Int)])
     }
 
+    /// Who asked, for the log.
+    let request: RequestID?
+    /// Of a client's write, what makes it one.
     let part: WritePart
     let work: Work
     let byteCount: Int
@@ -37,7 +40,8 @@ final class PendingWrite: Sendable {
         case known(Result<AppendReply, ClusterError>)
     }
 
-    init(_ part: WritePart, work: Work, byteCount: Int, stop: StopSignal, takeover: Bool = false) {
+    init(_ request: RequestID?, _ part: WritePart, work: Work, byteCount: Int, stop: StopSignal, takeover: Bool = false) {
+        self.request = request
         self.takeover = takeover
         self.part = part
         self.work = work
@@ -46,9 +50,9 @@ final class PendingWrite: Sendable {
     }
 
     /// Work of the shard's own.
-    convenience init(_ work: Work, takeover: Bool = false, request: RequestID = RequestID("none"), byteCount: Int = 0) {
+    convenience init(_ work: Work, takeover: Bool = false, request: RequestID? = nil, byteCount: Int = 0) {
         self.init(
-            WritePart(id: request, bodyHash: Nonce(high: 0, low: 0)), work: work, byteCount: byteCount, stop: StopSignal(), takeover: takeover)
+            request, WritePart(id: RequestID("none"), bodyHash: Nonce(high: 0, low: 0)), work: work, byteCount: byteCount, stop: StopSignal(), takeover: takeover)
     }
 
     func wait(with continuation: CheckedContinuation<Result<AppendReply, ClusterError>, Never>) {
@@ -88,7 +92,7 @@ extension PendingWrite {
     ///
     /// - Throws: `invalidArgument` naming what is wrong, and with which point.
     convenience init(
-        _ request: AppendRequest, schema: CollectionSchema, configuration: ShardConfiguration, stop: StopSignal
+        _ request: AppendRequest, from id: RequestID, schema: CollectionSchema, configuration: ShardConfiguration, stop: StopSignal
     ) throws(ClusterError) {
         let limit = configuration.entryBytes - Self.entryOverhead - Self.requestOverhead
         var operations: [RequestedOperation] = []
@@ -115,7 +119,7 @@ extension PendingWrite {
         }
         let bodyHash = request.bodyHash ?? RequestedOperation.hash(of: operations)
         self.init(
-            WritePart(id: request.id, number: request.part, bodyHash: Nonce(bodyHash)), work: .operations(operations), byteCount: byteCount, stop: stop,
+            id, WritePart(id: request.id, number: request.part, bodyHash: Nonce(bodyHash)), work: .operations(operations), byteCount: byteCount, stop: stop,
             takeover: request.takeover)
     }
 }

@@ -90,19 +90,22 @@ struct RequestWindow {
         case applied(AppendReply)
         /// It is to be applied, but for the ranges in which it was.
         case new(appliedIn: [HashRange])
+        /// `alreadyExists`: its name is another part's; `failedPrecondition`: it may be one that is no longer remembered.
+        case refused(ClusterError)
     }
 
-    /// - Throws: `alreadyExists` if its name is another part's; `failedPrecondition` if it may be one that is no longer remembered.
-    func verdict(on part: WritePart) throws(ClusterError) -> Verdict {
+    func verdict(on part: WritePart) -> Verdict {
         if let answer = answers[part.name] {
-            guard answer.bodyHash == part.bodyHash else { throw Self.reused(part) }
+            guard answer.bodyHash == part.bodyHash else { return .refused(Self.reused(part)) }
             if let ranges = answer.ranges { return .new(appliedIn: ranges) }
             return .applied(AppendReply(position: answer.position, superseded: answer.superseded))
         }
         if let time = part.id.time, time <= forgotten {
-            throw ClusterError(
-                .failedPrecondition, "idempotency key \(part.id) is from \(Self.date(time)), and ids up to \(Self.date(forgotten)) are no longer remembered: whether it was applied is not known",
-                reason: .keyExpired)
+            return .refused(
+                ClusterError(
+                    .failedPrecondition,
+                    "idempotency key \(part.id) is from \(Self.date(time)), and ids up to \(Self.date(forgotten)) are no longer remembered: whether it was applied is not known",
+                    reason: .keyExpired))
         }
         return .new(appliedIn: [])
     }

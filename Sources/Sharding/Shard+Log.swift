@@ -97,7 +97,7 @@ extension Shard {
     /// entry that it follows (H11).
     ///
     /// - Returns: The owner, if that is another node and this one is not to take over.
-    func becomeOwner(for request: RequestID, takeover: Bool) async throws(ClusterError) -> NodeID? {
+    func becomeOwner(for request: RequestID?, takeover: Bool) async throws(ClusterError) -> NodeID? {
         var isCurrent = false
         // Each round that fails has applied what somebody else wrote; a shard contended for longer is given up.
         for _ in 0..<8 {

@@ -14,24 +14,17 @@ extension Shard {
                 if requests[index].part == write.part { waiting[index].append(write) } else { write.finish(.failure(RequestWindow.reused(write.part))) }
                 continue
             }
-            let applied: [HashRange]
-            do throws(ClusterError) {
-                switch try state.withLock({ state throws(ClusterError) in try state.window.verdict(on: write.part) }) {
-                case .applied(let answer):
-                    write.finish(.success(answer))
-                    continue
-                case .new(let ranges): applied = ranges
-                }
-            } catch {
-                write.finish(.failure(error))
-                continue
+            switch state.withLock({ $0.window.verdict(on: write.part) }) {
+            case .applied(let answer): write.finish(.success(answer))
+            case .refused(let error): write.finish(.failure(error))
+            case .new(let applied):
+                indexes[write.part.name] = requests.count
+                waiting.append([write])
+                var resolved = try await resolve(operations, stop: write.stop)
+                // One of the halves applied it that were merged: the rest of it is left.
+                if !applied.isEmpty { resolved = resolved.compactMap { $0.outside(applied) } }
+                requests.append(LoggedRequest(write.part, operations: resolved))
             }
-            indexes[write.part.name] = requests.count
-            waiting.append([write])
-            var resolved = try await resolve(operations, stop: write.stop)
-            // One of the halves applied it that were merged: the rest of it is left.
-            if !applied.isEmpty { resolved = resolved.compactMap { $0.outside(applied) } }
-            requests.append(LoggedRequest(write.part, operations: resolved))
         }
         guard !requests.isEmpty else { return }
         if !isMarked, state.withLock({ $0.isSuperseded(by: requests) }) { try await markForErasure() }

@@ -141,7 +141,7 @@ extension Shard {
     ///
     /// - Returns: The owner instead, if that is another node and this one is not to take over.
     func own(_ work: PendingWrite.Work, _ takeover: Bool, _ request: RequestID?) async throws(ClusterError) -> NodeID? {
-        try await submit(PendingWrite(work, takeover: takeover, request: request ?? RequestID("none"))).owner
+        try await submit(PendingWrite(work, takeover: takeover, request: request)).owner
     }
 
     /// Builds, stores and maps a segment of the live rows of some parts; `nil` if there are none.

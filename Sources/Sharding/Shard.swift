@@ -96,7 +96,7 @@ actor Shard {
         let (schema, configuration) = (schema, environment.configuration)
         let write = try await environment.compute(context) { _ throws(ClusterError) in
             // The write outlives this computation, and so does its stop signal.
-            try PendingWrite(request, schema: schema, configuration: configuration, stop: StopSignal(deadline: context.deadline))
+            try PendingWrite(request, from: context.requestID, schema: schema, configuration: configuration, stop: StopSignal(deadline: context.deadline))
         }
         return try await submit(write)
     }
@@ -198,7 +198,7 @@ actor Shard {
                 }
             case .claim, .anchor, .terminal, .operations, .split, .merge:
                 // One that may take over does it for all that share its entry.
-                if let owner = try await becomeOwner(for: group[0].part.id, takeover: group.contains(where: \.takeover)) {
+                if let owner = try await becomeOwner(for: group[0].request, takeover: group.contains(where: \.takeover)) {
                     group.forEach { $0.finish(.success(AppendReply(position: 0, superseded: 0, owner: owner))) }
                     return
                 }

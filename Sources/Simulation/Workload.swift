@@ -139,7 +139,7 @@ final class Workload: @unchecked Sendable {  // one thread
 
     /// Of a write: its key has the time of a clock that may be wrong.
     private func keyed(_ collection: Collection) -> CallContext {
-        let time = 1_700_000_000_000 + scheduler.elapsed.components.seconds * 1_000 + Int64(scheduler.number(0..<2_000)) - 1_000
+        let time = world.configuration.now() * 1_000 + Int64(scheduler.number(0..<2_000)) - 1_000
         let id = RequestID.ordered(time: UInt64(time))
         var context = CallContext(requestID: id, tenant: collection.tenant)
         context.idempotencyKey = id

@@ -22,28 +22,27 @@ package final class FaultObjectStore: ObjectStore {
     package typealias Rule = @Sendable (Call) async -> Fault
 
     private let store: any ObjectStore
-    private let rule: Mutex<Rule>
-    /// In a box: a mutex wraps a function anew each time that it is looked at.
-    private struct Sequel {
-        let body: @Sendable (Call) async -> Void
+    /// Together, in a box: a mutex wraps a function anew each time that it is looked at.
+    private struct Script {
+        var rule: Rule
+        var sequel: @Sendable (Call) async -> Void = { _ in }
     }
-    private let sequel = Mutex(Sequel { _ in })
+    private let script: Mutex<Script>
 
     package init(_ store: any ObjectStore, rule: @escaping Rule = { _ in .none }) {
         self.store = store
-        self.rule = Mutex(rule)
+        script = Mutex(Script(rule: rule))
     }
 
-    package func replace(rule: @escaping Rule) { self.rule.withLock { $0 = rule } }
+    package func replace(rule: @escaping Rule) { script.withLock { $0.rule = rule } }
     /// What happens between a call's effect and its reply.
-    package func follow(with sequel: @escaping @Sendable (Call) async -> Void) { self.sequel.withLock { $0 = Sequel(body: sequel) } }
+    package func follow(with sequel: @escaping @Sendable (Call) async -> Void) { script.withLock { $0.sequel = sequel } }
 
     private func through<Value>(_ call: Call, _ body: () async throws(StoreError) -> Value) async throws(StoreError) -> Value {
-        let rule = rule.withLock { $0 }
-        switch await rule(call) {
+        switch await script.withLock({ $0.rule })(call) {
         case .none:
             let value = try await body()
-            await sequel.withLock { $0 }.body(call)
+            await script.withLock { $0.sequel }(call)
             return value
         case .lost: throw .unavailable("the call was lost")
         case .replyLost:

@@ -85,6 +85,12 @@ struct ImportDirectionTests {
         }
     }
 
+    @Test("no mutex holds a function by itself: each look would wrap it anew, without end")
+    func noFunctionsInMutexes() throws {
+        let functions = try Regex(#"Mutex<[^>\n]*->"#)
+        for file in try swiftFiles() { #expect(file.text.firstMatch(of: functions) == nil, "\(file.path) has a mutex of a function: put it into a struct") }
+    }
+
     @Test("only the executable reads flags, files of configuration and the environment")
     func onlyCoveyConfigures() throws {
         for file in try swiftFiles() where file.module != "covey" {

@@ -78,6 +78,15 @@ def test_a_request_id_is_no_key(served):
     assert x_of(served, number) == 1
 
 
+def test_a_shards_log_names_the_request_and_not_the_key(served):
+    status, _, text = call(served, "PUT", "/collections/logged", {"vectors": {"size": 2, "distance": "Euclid"}, "shard_number": 1})
+    assert status == 200, text
+    headers = {"x-request-id": "who-claimed", "Idempotency-Key": "a-key-of-mine"}
+    assert call(served, "PUT", "/collections/logged/points?wait=true", {"points": [{"id": 1, "vector": [1, 0]}]}, headers)[0] == 200
+    [line] = [line for line in served.log("serve").splitlines() if "shard claimed" in line and "who-claimed" in line]
+    assert "a-key-of-mine" not in line
+
+
 @pytest.mark.parametrize(
     "key, says",
     [("", "found 0"), ("k" * 129, "found 129"), ("two words", "visible ASCII"), (uuid7(time.time() + 600), "seconds from now, the limit is 60")],

@@ -43,7 +43,7 @@ struct SegmentFileTests {
         #expect(throws: SegmentError.self) { try file.elements(of: "ids", as: UInt64.self, count: 4) }
     }
 
-    @Test("a section larger than the writer's buffer arrives whole", arguments: [1 << 18, (1 << 18) + 1, 3 << 18])
+    @Test("a section larger than the writer's buffer arrives whole", arguments: [1 << 18, (1 << 18) + 1, 3 << 18, 2 << 20, (2 << 20) + 1, (7 << 20) + 5])
     func largeSection(size: Int) throws {
         defer { try? FileManager.default.removeItem(at: folder) }
         let content = (0..<size).map { UInt8(truncatingIfNeeded: $0 &* 31) }
@@ -54,6 +54,27 @@ struct SegmentFileTests {
         let file = try SegmentFile(path: path("a"))
         #expect(file.byteCount == length)
         #expect(try bytes(file, "large") == content)
+    }
+
+    @Test("parts of any size that cross the writer's buffer arrive in order", arguments: [1, 2, 3])
+    func manyParts(seed: Int) throws {
+        defer { try? FileManager.default.removeItem(at: folder) }
+        var (state, content) = (seed, [UInt8]())
+        let writer = try SegmentWriter(path: path("a"))
+        for section in 0..<3 {
+            try writer.beginSection("\(section)")
+            for _ in 0..<12 {
+                state = (state &* 1_103_515_245 &+ 12_345) & 0x7fff_ffff
+                let part = (0..<state % (1 << (10 + state % 12))).map { UInt8(truncatingIfNeeded: $0 &* 31 &+ state) }
+                try writer.append(part)
+                content += part
+            }
+            try writer.endSection()
+        }
+        _ = try writer.finish()
+        let file = try SegmentFile(path: path("a"))
+        #expect(try (0..<3).flatMap { try bytes(file, "\($0)") } == content)
+        try file.verify()
     }
 
     @Test("every flipped byte is found, and named by file")

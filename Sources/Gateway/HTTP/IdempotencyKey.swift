@@ -16,7 +16,7 @@ enum IdempotencyKey {
         guard var key = request.headers[.idempotencyKey] else { return nil }
         if key.count >= 2, key.hasPrefix("\""), key.hasSuffix("\"") { key = String(key.dropFirst().dropLast()) }
         guard Model.RequestID.accepts(key) else {
-            throw .invalid("Idempotency-Key", "Idempotency-Key must have 1 to \(Model.RequestID.maximumLength) visible ASCII characters, found \(key.utf8.count)")
+            throw .invalid("Idempotency-Key", "Idempotency-Key must be 1 to \(Model.RequestID.maximumLength) visible ASCII characters, found \(key.utf8.count) bytes: \"\(key.prefix(64))\"")
         }
         let id = Model.RequestID(key)
         if let time = id.time {

@@ -56,7 +56,6 @@ struct StreamedUpsert: Sendable {
         private var hasSchema = false
         private var writing: Task<Part, any Error>?
         private(set) var parts: [Part] = []
-        private var begun = 0
 
         init(_ upsert: StreamedUpsert, _ context: CallContext) {
             self.upsert = upsert
@@ -95,8 +94,7 @@ struct StreamedUpsert: Sendable {
         private func write() async throws {
             try await collect()
             let points = pending
-            let (end, piece) = (pointCount, begun)
-            begun += 1
+            let (end, piece) = (pointCount, parts.count)
             (pending, pendingBytes) = ([], 0)
             let (coordinator, quota, collection, context) = (upsert.coordinator, upsert.quota, upsert.collection, context)
             // Waited for by the next part, or by `settle`.
