@@ -36,11 +36,13 @@ package struct Simulation: Sendable {
     private static let idleTime: Duration = .seconds(120)
 
     /// Runs one seed to its end; the process must not do anything else meanwhile.
-    package static func run(seed: UInt64, operations: Int = 60) -> Report {
+    ///
+    /// - Parameter logs: Whether what the processes log is printed.
+    package static func run(seed: UInt64, operations: Int = 60, logs: Bool = false) -> Report {
         let scheduler = Scheduler(seed: seed)
         var report = Report(seed: seed, violations: [])
         do {
-            let world = try World(scheduler)
+            let world = try World(scheduler, logs: logs)
             defer { world.history.removeFiles() }
             let checker = Checker(world.history) { scheduler.elapsed }
             let workload = Workload(world, checker)

@@ -20,13 +20,16 @@ final class World: @unchecked Sendable {  // one thread
     private var record: ClusterRecord
     private var members: [NodeID: Members] = [:]
     let configuration: ShardConfiguration
+    private let logs: Bool
     private(set) var faults = 0
     private var isCalm = false
     /// Searches that one shard does not answer, whoever keeps it.
     var silent: [RequestID: ShardID] = [:]
 
-    init(_ scheduler: Scheduler) throws {
+    /// - Parameter logs: Whether what the processes log is printed.
+    init(_ scheduler: Scheduler, logs: Bool) throws {
         self.scheduler = scheduler
+        self.logs = logs
         history = try StoreHistory(onDisk: scheduler.chance(0.25))
         plan = FaultPlan(scheduler)
         shardMachines = (0..<scheduler.number(2..<5)).map { Machine(NodeID("shard-\($0)"), scheduler: scheduler) }
@@ -49,7 +52,12 @@ final class World: @unchecked Sendable {  // one thread
         self.configuration = configuration
     }
 
-    private func quiet() -> Logger { Logger(label: "simulation") { _ in SwiftLogNoOpLogHandler() } }
+    private func logger(_ name: NodeID) -> Logger {
+        let elapsed: @Sendable () -> Date = { [scheduler] in Date(timeIntervalSince1970: scheduler.elapsed / .seconds(1)) }
+        return Logger(label: "simulation") { [logs] _ in
+            if logs { LineLogHandler(node: "\(name)", level: .debug, now: elapsed) } else { SwiftLogNoOpLogHandler() }
+        }
+    }
     var machines: [Machine] { shardMachines + coordinatorMachines }
 
     /// What runs on a machine; `nil` for nobody, and for those that were killed.
@@ -74,7 +82,7 @@ final class World: @unchecked Sendable {  // one thread
         if shardMachines.contains(where: { $0 === machine }) {
             let followers = Followers(of: machine.name, members: members, clock: machine.clock)
             nodes[machine.name] = ShardNode(
-                node: machine.name, store: store, configuration: configuration, followers: followers, clock: machine.clock, metrics: Metrics(), logger: quiet())
+                node: machine.name, store: store, configuration: configuration, followers: followers, clock: machine.clock, metrics: Metrics(), logger: logger(machine.name))
         } else {
             var configuration = CoordinatorConfiguration()
             configuration.readTimeout = .seconds(4)
@@ -83,7 +91,7 @@ final class World: @unchecked Sendable {  // one thread
             configuration.outlineInterval = scheduler.pick([.zero, .seconds(10)])
             configuration.outlineBytes = scheduler.pick([100, 512 << 10])
             coordinators[machine.name] = try Coordinator(
-                store: store, members: members, configuration: configuration, logger: quiet(), metrics: Metrics(), clock: machine.clock)
+                store: store, members: members, configuration: configuration, logger: logger(machine.name), metrics: Metrics(), clock: machine.clock)
         }
     }
 
@@ -99,7 +107,7 @@ final class World: @unchecked Sendable {  // one thread
         configuration.searchThreads = 0
         configuration.now = self.configuration.now
         configuration.rememberedWrites = self.configuration.rememberedWrites
-        return ShardNode(node: NodeID("cold"), store: store, configuration: configuration, clock: scheduler.clock(rate: 1), metrics: Metrics(), logger: quiet())
+        return ShardNode(node: NodeID("cold"), store: store, configuration: configuration, clock: scheduler.clock(rate: 1), metrics: Metrics(), logger: logger(NodeID("cold")))
     }
 
     // MARK: - Faults

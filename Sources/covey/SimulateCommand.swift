@@ -13,6 +13,7 @@ struct SimulateCommand: ParsableCommand {
     @Option(help: "Seeds to run, as FIRST-LAST.") var seeds: String?
     @Option(help: "Operations of each of the four clients.") var operations = 60
     @Flag(help: "Print a line for each seed.") var verbose = false
+    @Flag(help: "Print what the processes log to standard error; the run begins at 1970-01-01T00:00:00Z.") var log = false
 
     func run() throws {
         // The order of sets and dictionaries is part of a run.
@@ -26,7 +27,7 @@ struct SimulateCommand: ParsableCommand {
         var (snapshots, cuts, expired) = (0, 0, 0)
         var (judged, harmless) = (0, 0)
         for seed in try range() {
-            let report = Simulation.run(seed: seed, operations: operations)
+            let report = Simulation.run(seed: seed, operations: operations, logs: log)
             if report.violations.isEmpty { clean += 1 } else { failed.append(seed) }
             faults += report.faults
             claims += report.claims
