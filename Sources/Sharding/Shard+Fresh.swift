@@ -62,7 +62,7 @@ extension Shard {
         let end = freshness.withLock { $0.tailKnownAt } + lease + lease / 8
         guard lease > .zero, environment.clock.now() < end else { return false }
         try? await environment.clock.sleep(end)
-        return isUsable
+        return true
     }
 
     // MARK: - Following the log

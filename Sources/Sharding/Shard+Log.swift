@@ -101,6 +101,8 @@ extension Shard {
         var isCurrent = false
         // Each round that fails has applied what somebody else wrote; a shard contended for longer is given up.
         for _ in 0..<8 {
+            // Closed while it waited: its claim would be of no use to anybody, and others would wait for its end.
+            try checkUsable()
             let cursor = state.withLock { $0.cursor }
             if let end = writersEnd { throw end }
             if let damage = state.withLock({ $0.damagedEntries.first }) {

@@ -78,16 +78,19 @@ actor Shard {
 
     /// Gives the shard up, waits until nothing is being written or built. Later writes are refused.
     func close() async {
-        // Only a lease makes others wait.
-        if isUsable, environment.configuration.lease > .zero, state.withLock({ $0.cursor.isOwner && !$0.cursor.isOver }) {
-            _ = try? await submit(PendingWrite(.release))
-        }
+        if isUsable, isHeld { _ = try? await submit(PendingWrite(.release)) }
+        let wasUsable = isUsable
         fail(ClusterError(.unavailable, "shard \(id) was closed on node \(environment.node)"))
         await writing?.value
+        // A claim that was on its way.
+        if wasUsable, isHeld { _ = try? await commit(.release) }
         await sealing?.value
         await measuring?.value
         environment.drift.set(nil, of: writer.incarnation)
     }
+
+    /// Whether others would wait for a lease of this opening.
+    private var isHeld: Bool { environment.configuration.lease > .zero && state.withLock { $0.cursor.isOwner && !$0.cursor.isOver } }
 
     // MARK: - Writing
 
@@ -229,6 +232,11 @@ actor Shard {
     /// What every log line about this shard says; nobody requested what it does by itself.
     nonisolated func logMetadata(_ request: RequestID?) -> Logger.Metadata {
         ["shard": "\(id)", "tenant": "\(id.tenant)", "request": request.map { "\($0)" } ?? "none"]
+    }
+
+    /// - Throws: Why this opening has ended, if it has.
+    nonisolated func checkUsable() throws(ClusterError) {
+        if let error = failure.withLock({ $0 }) { throw error }
     }
 
     /// Ends this opening of the shard; the first reason counts.

@@ -58,6 +58,36 @@ import Testing
         await a.close()
     }
 
+    @Test("and is closed while it waits for the owner's lease holds nothing that others would wait for")
+    func closedWhileItWaits() async throws {
+        let harness = try await Harness()
+        let owner = harness.node("owner")
+        try await harness.upsert([harness.point(1)], on: owner)
+        let gate = Gate()
+        let passed = Mutex(Duration.zero)
+        let clock = DeadlineClock(
+            now: { ContinuousClock.now + passed.withLock { $0 } },
+            sleep: { until in
+                // Others are limits of calls.
+                guard ContinuousClock.now.duration(to: until) > .seconds(3_000) else { return try await Task.sleep(for: .seconds(600)) }
+                await gate.wait()
+                passed.withLock { $0 = .seconds(7_200) }
+            })
+        let taker = harness.node("taker", clock: clock) { $0.lease = .seconds(3_600) }
+        let write = Task { try await harness.upsert([harness.point(2)], on: taker) }
+        await gate.reached()
+        let close = Task { await taker.close() }
+        for _ in 0..<20_000 { await Task.yield() }
+        gate.open()
+        await close.value
+        _ = await write.result
+        // A claim of the taker, if there is one, has its release behind it.
+        let last = try #require(try await harness.positions().last)
+        let entry = try LogEntry(decoding: try await harness.store.get(StoreKey.log(harness.shard, position: last)))
+        if entry.writer.node == NodeID("taker"), case .release = entry.content {} else { #expect(entry.writer.node == NodeID("owner")) }
+        await owner.close()
+    }
+
     @Test("takes over from one that lives and does not reach the store")
     func cutFromStore() async throws {
         let isCut = Flag()
