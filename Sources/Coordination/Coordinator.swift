@@ -270,7 +270,7 @@ package final class Coordinator: Sendable {
     ) -> FanOut {
         FanOut(
             clock: clock, metrics: metrics, hedging: hedging, plan: plan, method: method, context: context, deadline: deadline, mode: mode,
-            mayBeUnverified: partial == .degrade)
+            mayDegrade: partial == .degrade)
     }
 
     /// Does something that waits for the store, unless many do already. A tenant may have eight times as many at work as there is room left, so that

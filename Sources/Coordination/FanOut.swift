@@ -28,8 +28,9 @@ struct FanOut: Sendable {
     let context: CallContext
     let deadline: ContinuousClock.Instant
     var mode = Mode.read
-    /// Whether a `strong` read is answered by what a replica has when none can tell what is current; those shards are in ``unverified``.
-    var mayBeUnverified = false
+    /// Whether an answer without some of the shards will do, and a `strong` read is answered by what a replica has when none can tell what is
+    /// current; those shards are in ``unverified``.
+    var mayDegrade = false
     let unverified = Unverified()
 
     /// Shards that answered without knowing what is current, and why they could not know.
@@ -41,8 +42,43 @@ struct FanOut: Sendable {
 
     typealias Call<Reply> = @Sendable (ShardTarget, CallContext) async throws(ClusterError) -> Reply
 
+    /// For how long a read asks again where no replica can be reached, at most. Reason: a node that is back, or a network that is whole again, is
+    /// noticed within a second (`PeerConfiguration.maximumBackOff`).
+    private static let patience: Duration = .seconds(2)
+    /// Shards whose replicas have all been away for longer are not waited for.
+    private static let hope: Duration = .seconds(30)
+    /// Before the second attempt; four times as long before each that follows, up to the longest.
+    private static let firstPause: Duration = .milliseconds(20)
+    private static let longestPause: Duration = .milliseconds(320)
+
     /// One result per target, in the order of the targets.
+    ///
+    /// A read that would come to nothing, since no replica can be reached, is tried again for a while: when none of the shards answered, and when one is
+    /// missing that the caller cannot do without.
     func ask<Reply: Sendable>(_ targets: [ShardTarget], _ call: @escaping Call<Reply>) async -> [Result<Reply, ClusterError>] {
+        var results = await askOnce(targets, call)
+        if mode == .read {
+            let end = min(deadline, clock.now() + Self.patience)
+            var pause = Self.firstPause
+            while !Task.isCancelled {
+                let silent = targets.indices.filter { if case .failure(let error) = results[$0] { error.code == .unavailable } else { false } }
+                let now = clock.now()
+                guard !silent.isEmpty, !mayDegrade || silent.count == targets.count, now + pause < end,
+                    silent.contains(where: { index in targets[index].replicas.contains { !$0.health.isAway(for: Self.hope, now: now) } }) else { break }
+                guard (try? await clock.sleep(now + pause)) != nil else { break }
+                for (index, result) in zip(silent, await askOnce(silent.map { targets[$0] }, call)) { results[index] = result }
+                pause = min(pause * 4, Self.longestPause)
+            }
+        }
+        for (target, result) in zip(targets, results) {
+            guard case .failure(let error) = result else { continue }
+            let labels = [("node", target.node.rawValue), ("method", method), ("code", "\(error.code)")]
+            metrics.counter("covey_shard_call_failures_total", help: "Calls to shards that failed.", labels: labels).add()
+        }
+        return results
+    }
+
+    private func askOnce<Reply: Sendable>(_ targets: [ShardTarget], _ call: @escaping Call<Reply>) async -> [Result<Reply, ClusterError>] {
         let started = clock.now()
         return await withTaskGroup(of: Event<Reply>.self) { group in
             for (index, target) in targets.enumerated() {
@@ -70,11 +106,6 @@ struct FanOut: Sendable {
                 }
             }
             group.cancelAll()
-            for (target, result) in zip(targets, results) {
-                guard case .failure(let error) = result else { continue }
-                let labels = [("node", target.node.rawValue), ("method", method), ("code", "\(error.code)")]
-                metrics.counter("covey_shard_call_failures_total", help: "Calls to shards that failed.", labels: labels).add()
-            }
             return results.map { $0! }
         }
     }
@@ -100,11 +131,8 @@ struct FanOut: Sendable {
         case .read: break
         }
         let result = await read(target, context, call)
-        guard case .failure(let error) = result, error.isRetryable, !Task.isCancelled, clock.now() < deadline else { return result }
-        guard mayBeUnverified, context.consistency != .eventual else {
-            // Once more: a node that was restarted has its connection again, and the store, slow for one listing, answers the next.
-            return error.code == .unavailable ? await read(target, context, call) : result
-        }
+        guard mayDegrade, context.consistency != .eventual, case .failure(let error) = result, error.isRetryable, !Task.isCancelled, clock.now() < deadline
+        else { return result }
         context.consistency = .eventual
         let old = await read(target, context, call)
         if case .success = old { unverified.note(target.shard, error) }
@@ -131,7 +159,7 @@ struct FanOut: Sendable {
             var failures: [ClusterError] = []
             var isLate = false
             // One that cannot tell what is current, and one that says nothing: an older answer is better than to wait for the latter.
-            let mayBeOlder = mayBeUnverified && context.consistency != .eventual
+            let mayBeOlder = mayDegrade && context.consistency != .eventual
             group.addTask { .answered(await observed(target.asking(order[0]), context, call)) }
             group.addTask { await timer(began + hedgeAfter, .slow) }
             while let event = await group.next() {

@@ -23,6 +23,8 @@ final class NodeHealth: Sendable {
         var meanAt: ContinuousClock.Instant?
         var underWay = 0
         var failures = 0
+        /// When the first call of those failed.
+        var failingSince: ContinuousClock.Instant?
         /// When it last answered anybody.
         var answeredAt: ContinuousClock.Instant?
         var pause = NodeHealth.firstPause
@@ -83,16 +85,22 @@ final class NodeHealth: Sendable {
         }
     }
 
+    /// Whether nothing but failures has come of it for so long.
+    func isAway(for time: Duration, now: ContinuousClock.Instant) -> Bool {
+        state.withLock { $0.failingSince.map { $0.duration(to: now) >= time } ?? false }
+    }
+
     private static func mean(_ state: State, _ now: ContinuousClock.Instant) -> Double {
         state.mean * exp2(-((state.meanAt?.duration(to: now) ?? .zero) / halfLife))
     }
 
     private static func live(_ state: inout State, _ now: ContinuousClock.Instant) {
-        (state.failures, state.pause, state.closedUntil, state.answeredAt) = (0, Self.firstPause, nil, now)
+        (state.failures, state.failingSince, state.pause, state.closedUntil, state.answeredAt) = (0, nil, Self.firstPause, nil, now)
     }
 
     private static func fail(_ state: inout State, _ now: ContinuousClock.Instant) {
         state.failures += 1
+        state.failingSince = state.failingSince ?? now
         guard state.failures >= patience else { return }
         state.closedUntil = now + state.pause
         state.pause = min(state.pause * 2, longestPause)

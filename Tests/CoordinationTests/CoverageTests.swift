@@ -1,5 +1,6 @@
 import Coordination
 import Model
+import Synchronization
 import Testing
 
 @Suite("Answers when shards fail") struct CoverageTests {
@@ -55,7 +56,7 @@ import Testing
 
     @Test("who asked for all or nothing gets an error that names the shard")
     func failPolicy() async throws {
-        let (cluster, name, node, _) = try await cluster()
+        let (cluster, name, node, _) = try await cluster(clock: .leaping())
         node.fail { _, _ in .error(Self.away) }
         var strict = query
         strict.partial = .fail
@@ -65,9 +66,39 @@ import Testing
         #expect(error?.message.contains("on node node-2: unavailable: connection refused") == true)
     }
 
+    @Test("nodes that are about to be back are waited for when nobody answers, and when all or nothing is wanted", arguments: [PartialPolicy.degrade, .fail])
+    func waits(partial: PartialPolicy) async throws {
+        let (cluster, name, lost, _) = try await cluster(clock: .leaping())
+        for node in partial == .degrade ? cluster.nodes : [lost] {
+            node.fail { method, earlier in method == "search" && earlier < 4 || method == "fetch" && earlier < 2 ? .error(Self.away) : nil }
+        }
+        var query = query
+        query.partial = partial
+        let answer = try await cluster.coordinator.search(query, in: name, context: cluster.context)
+        #expect(answer.coverage.isComplete && answer.coverage.unverified.isEmpty && answer.hits.count == 10)
+    }
+
+    @Test("nodes that have been away for long are not waited for")
+    func hopeless() async throws {
+        let passed = Mutex(Duration.zero)
+        let leaping = DeadlineClock.leaping()
+        let clock = DeadlineClock(now: { leaping.now() + passed.withLock { $0 } }, sleep: { until in try await leaping.sleep(until - passed.withLock { $0 }) })
+        let (cluster, name, _, _) = try await cluster(clock: clock)
+        for node in cluster.nodes { node.fail { _, _ in .error(Self.away) } }
+        func calls() async -> Int {
+            let before = cluster.nodes.reduce(0) { $0 + $1.calls.count }
+            await #expect(throws: ClusterError.self) { try await cluster.coordinator.search(query, in: name, context: cluster.context) }
+            return cluster.nodes.reduce(0) { $0 + $1.calls.count } - before
+        }
+        let patient = await calls()
+        passed.withLock { $0 = .seconds(60) }
+        #expect(await calls() == 8)
+        #expect(patient > 8)
+    }
+
     @Test("if nobody answers there is no answer")
     func nobody() async throws {
-        let (cluster, name, _, _) = try await cluster()
+        let (cluster, name, _, _) = try await cluster(clock: .leaping())
         for node in cluster.nodes { node.fail { _, _ in .error(Self.away) } }
         let error = await #expect(throws: ClusterError.self) { try await cluster.coordinator.search(query, in: name, context: cluster.context) }
         #expect(error?.code == .unavailable && error?.message.hasPrefix("0 of 4 shards of \"c\" answered") == true)

@@ -268,14 +268,37 @@ struct FakeCluster {
 
 extension DeadlineClock {
     /// Every wait is over at once: a call that does not answer by itself is late.
-    static let impatient = DeadlineClock(now: { ContinuousClock.now }, sleep: { _ in })
+    static let impatient = DeadlineClock(now: { ContinuousClock.now }, sleep: { _ in await Task.yield() })
 }
 
 extension DeadlineClock {
     /// Short waits are over at once, long ones never: whoever is slow is suspected, but nobody runs out of time.
     static let hasty = DeadlineClock(
         now: { ContinuousClock.now },
-        sleep: { until in if ContinuousClock.now.duration(to: until) > .seconds(1) { try await ContinuousClock().sleep(until: until) } })
+        sleep: { until in
+            // Others have their turn, on one processor, too.
+            await Task.yield()
+            if ContinuousClock.now.duration(to: until) > .seconds(1) { try await ContinuousClock().sleep(until: until) }
+        })
+}
+
+extension DeadlineClock {
+    /// Short waits are over at once, and their time has passed; long ones never are.
+    static func leaping() -> DeadlineClock {
+        let start = ContinuousClock.now
+        let passed = Passed()
+        return DeadlineClock(
+            now: { start + passed.time.withLock { $0 } },
+            sleep: { until in
+                await Task.yield()
+                if (start + passed.time.withLock { $0 }).duration(to: until) > .seconds(1) { try await Task.sleep(for: .seconds(3_600)) }
+                passed.time.withLock { $0 = max($0, start.duration(to: until)) }
+            })
+    }
+
+    private final class Passed: Sendable {
+        let time = Mutex(Duration.zero)
+    }
 }
 
 /// A small seeded generator.

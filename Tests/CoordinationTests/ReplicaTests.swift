@@ -99,7 +99,7 @@ import Testing
 
     @Test("H12: when no replica can tell what is current, the answer says so, or is an error for who asked for all or nothing")
     func unverified() async throws {
-        let (cluster, name, first, second) = try await cluster()
+        let (cluster, name, first, second) = try await cluster(clock: .leaping())
         for node in [first, second] { node.isCutOff.withLock { $0 = true } }
         let answer = try await cluster.coordinator.search(query, in: name, context: cluster.context)
         #expect(answer.coverage.isComplete && answer.hits.count == 1)
@@ -115,16 +115,16 @@ import Testing
         #expect(try await cluster.coordinator.search(strict, in: name, context: cluster.context).coverage.unverified.isEmpty)
     }
 
-    @Test("a read that may show nothing older asks all replicas once more: a store that was slow for one listing answers the next")
+    @Test("a read that may show nothing older asks all replicas again: a store that was slow for one listing answers the next")
     func onceMore() async throws {
-        let (cluster, name, first, second) = try await cluster()
+        let (cluster, name, first, second) = try await cluster(clock: .leaping())
         first.fail { _, _ in .error(Self.away) }
         second.fail { method, earlier in method == "fetch" && earlier == 0 ? .error(ClusterError(.unavailable, "the store did not confirm")) : nil }
         #expect(try await cluster.coordinator.retrieve([point.id], from: name, context: cluster.context).map(\.id) == [point.id])
         second.fail { _, _ in .error(Self.away) }
         let before = second.calls.count { $0 == "fetch" }
         await #expect(throws: ClusterError.self) { try await cluster.coordinator.retrieve([point.id], from: name, context: cluster.context) }
-        #expect(second.calls.count { $0 == "fetch" } == before + 2)
+        #expect((2...12).contains(second.calls.count { $0 == "fetch" } - before))
     }
 
     @Test("a read does not wait for a silent replica when the other cannot tell what is current: it says so")
