@@ -171,6 +171,71 @@ struct SnapshotTests {
         await node.close()
     }
 
+    @Test("H17, H23: whatever owners do between two of its calls, it is whole", arguments: 1...8 as ClosedRange<UInt64>)
+    func betweenItsCalls(seed: UInt64) async throws {
+        enum Event: CaseIterable { case write, erase, seal, split }
+        var random = SeededRandom(seed: seed)
+        let luck = Mutex(SeededRandom(seed: seed))
+        for run in 0..<40 {
+            let memory = MemoryObjectStore()
+            let fixture = try await Fixture(store: memory, shardCount: 1)
+            let schema = fixture.schema
+            // What owners supersede they delete later now and then.
+            let owners = FaultObjectStore(memory)
+            let node = try await fixture.node(owners)
+            let context = CallContext(requestID: .random(), tenant: .default)
+            // The last is deleted by what comes between.
+            try await Fixture.write([.upsert((0..<8).map { Point(id: .integer($0), vector: Array(repeating: Float($0), count: 8)) })], schema, node)
+            for _ in 0..<Int.random(in: 0..<3, using: &random) {
+                try await fixture.seal(node)
+                try await Fixture.write([.upsert([Point(id: .integer(0), vector: Array(repeating: 1, count: 8))])], schema, node)
+            }
+            if Bool.random(using: &random) { try await fixture.seal(node) }
+            var events: [Int: Event] = [:]
+            // It makes fifteen, if nothing comes between.
+            for _ in 0..<Int.random(in: 1..<5, using: &random) { events[Int.random(in: 1..<16, using: &random)] = Event.allCases.randomElement(using: &random)! }
+            owners.replace { call in
+                if case .delete = call, luck.withLock({ Bool.random(using: &$0) }) { return .lost }
+                return .none
+            }
+            let late = FaultObjectStore(memory)
+            let calls = Atomic(0)
+            late.follow { [events] _ in
+                guard let event = events[calls.wrappingAdd(1, ordering: .relaxed).newValue] else { return }
+                // Who is no more, or not yet, refuses.
+                let halves = ShardLayout.children(of: 0, firstCount: 1)
+                let shards = [0, halves.lower, halves.upper].map { schema.shard($0, of: .default) }
+                for shard in shards {
+                    let range = ShardLayout.range(of: shard.index, firstCount: 1)!
+                    let ids = ([7] + (100..<120)).map(PointID.integer).filter { range.contains($0.hash) }
+                    switch event {
+                    case .write:
+                        let points = ids.filter { $0 != .integer(7) }.map { Point(id: $0, vector: Array(repeating: 0, count: 8)) }
+                        _ = try? await node.append(AppendRequest(shard: shard, operations: [.upsert(points)]), context: context)
+                    case .erase: _ = try? await node.append(AppendRequest(shard: shard, operations: [.delete(ids)]), context: context)
+                    case .seal: _ = try? await node.seal(SealRequest(shard: shard), context: context)
+                    case .split: if shard.index == 0 { _ = try? await node.seal(SealRequest(shard: shard, split: true), context: context) }
+                    }
+                }
+            }
+            let target = MemoryObjectStore()
+            let record: SnapshotRecord
+            do { record = try await SnapshotWriter(source: late, tenant: .default, target: target).write([fixture.name], id: "s") } catch {
+                Issue.record("run \(run): \(events): \(error)")
+                continue
+            }
+            let copy = try await fixture.node(target)
+            var ids: Set<PointID> = []
+            for index in record.collections[0].shards {
+                let request = FetchRequest(shard: schema.shard(index, of: .default), selection: .page(from: nil, limit: 1_000, filter: nil), withVector: false)
+                ids.formUnion(try await copy.fetch(request, context: context).points.map(\.id))
+            }
+            #expect(ids.count == record.collections[0].points && (0..<7).allSatisfy { ids.contains(.integer($0)) }, "run \(run): \(events)")
+            await copy.close()
+            await node.close()
+        }
+    }
+
     @Test("snapshots lie in the store, are listed, verified and deleted, and can be served as they are")
     func shelf() async throws {
         let root = FileManager.default.temporaryDirectory.path + "/covey-snapshot-\(UInt64.random(in: .min ... .max))"
