@@ -61,6 +61,7 @@ extension Shard {
     private static func state(
         of log: LogStore, after manifest: Manifest?, schema: CollectionSchema, writer: LogWriterID, environment: ShardEnvironment, toleratesGaps: Bool
     ) async throws(ClusterError) -> ShardState? {
+        try environment.quarantine.check(.open, log.shard)
         var beginning = manifest
         if manifest == nil {
             switch try await log.origin(in: schema) {
@@ -78,7 +79,7 @@ extension Shard {
                 }
                 let ranges = [merge.lower, merge.upper].map { ShardLayout.range(of: $0.index, firstCount: schema.shardCount)! }
                 let state = ShardState(schema: schema, writer: writer, uniting: halves[0], ranges[0], halves[1], ranges[1])
-                return try await replay(after: state, log: log, toleratesGaps: toleratesGaps)
+                return try await replay(after: state, log: log, toleratesGaps: toleratesGaps, environment.quarantine)
             }
         }
         var segments: [ShardState.Segment] = []
@@ -88,10 +89,12 @@ extension Shard {
             segments.append(segment)
         }
         return try await replay(
-            after: ShardState(schema: schema, writer: writer, manifest: beginning, segments: segments, remembers: environment.configuration.rememberedWrites), log: log, toleratesGaps: toleratesGaps)
+            after: ShardState(schema: schema, writer: writer, manifest: beginning, segments: segments, remembers: environment.configuration.rememberedWrites), log: log, toleratesGaps: toleratesGaps, environment.quarantine)
     }
 
-    private static func replay(after beginning: ShardState, log: LogStore, toleratesGaps: Bool) async throws(ClusterError) -> ShardState? {
+    private static func replay(
+        after beginning: ShardState, log: LogStore, toleratesGaps: Bool, _ quarantine: Quarantine
+    ) async throws(ClusterError) -> ShardState? {
         var state = beginning
         let covered = state.coveredPosition
         // The log's last entry is never truncated: a listing from there on that shows nothing is a wrong listing.
@@ -99,25 +102,33 @@ extension Shard {
         guard covered == state.basePosition || !listed.isEmpty else {
             throw ClusterError(.unavailable, "shard \(log.shard): the store lists no log entry from position \(covered) on")
         }
-        guard let last = listed.last, last > covered else { return state }
         var next = covered + 1
-        while next <= last {
+        while let last = listed.last, next <= last {
             let batch = Array(next...min(last, next + UInt64(readAhead) - 1))
-            for (position, found) in zip(batch, try await read(batch, log: log)) {
-                switch found {
-                case .entry(let entry, let byteCount):
-                    do throws(ShardState.ApplyError) { _ = try state.apply(entry, byteCount: byteCount) } catch {
-                        state.skip(StoreKey.log(log.shard, position: position), reason: "\(error)")
-                    }
-                case .missing(let key):
-                    guard toleratesGaps else { return nil }
-                    state.skip(key, reason: "missing, though the log goes on")
-                case .damaged(let key, let reason): state.skip(key, reason: reason)
-                }
-            }
+            let found = try await read(batch, log: log)
+            let isWhole = quarantine.run(.open, log.shard) { apply(found, at: batch, of: log.shard, to: &state, toleratesGaps: toleratesGaps) }
+            guard isWhole else { return nil }
             next += UInt64(batch.count)
         }
+        quarantine.acquit(.open, log.shard)
         return state
+    }
+
+    /// - Returns: `false` if an entry is missing and `toleratesGaps` is false.
+    private static func apply(_ entries: [LogStore.Found], at positions: [UInt64], of shard: ShardID, to state: inout ShardState, toleratesGaps: Bool) -> Bool {
+        for (position, found) in zip(positions, entries) {
+            switch found {
+            case .entry(let entry, let byteCount):
+                do throws(ShardState.ApplyError) { _ = try state.apply(entry, byteCount: byteCount) } catch {
+                    state.skip(StoreKey.log(shard, position: position), reason: "\(error)")
+                }
+            case .missing(let key):
+                guard toleratesGaps else { return false }
+                state.skip(key, reason: "missing, though the log goes on")
+            case .damaged(let key, let reason): state.skip(key, reason: reason)
+            }
+        }
+        return true
     }
 
     static func read(_ positions: [UInt64], log: LogStore) async throws(ClusterError) -> [LogStore.Found] {

@@ -150,7 +150,8 @@ extension Shard {
     func build(_ parts: [Part], of shard: ShardID, from: UInt64, to: UInt64, epoch: UInt64) async throws(ClusterError) -> ShardState.Segment? {
         let rowCount = parts.reduce(0) { $0 + $1.liveCount }
         guard rowCount > 0 else { return nil }
-        let store = environment.store
+        let (store, quarantine) = (environment.store, environment.quarantine)
+        try quarantine.check(.seal, id)
         segmentCounter += 1
         let name = SegmentRecord.name(epoch: epoch, incarnation: writer.incarnation, counter: segmentCounter)
         let key = StoreKey.segment(shard, name: name)
@@ -162,9 +163,11 @@ extension Shard {
         defer { progress.set(nil, of: id) }
         let (byteCount, checksum) = try await environment.run(on: environment.buildThreads) { () throws(ClusterError) in
             do throws(SegmentError) {
-                return try maker.write(parts, to: scratch) { done in
-                    progress.set(done, of: id)
-                    return !stops.contains { $0.isRaised }
+                return try quarantine.run(.seal, id) { () throws(SegmentError) in
+                    try maker.write(parts, to: scratch) { done in
+                        progress.set(done, of: id)
+                        return !stops.contains { $0.isRaised }
+                    }
                 }
             } catch {
                 if case .stopped = error { throw ClusterError(.cancelled, "the seal was stopped, as its node or shard is closing") }
@@ -180,6 +183,7 @@ extension Shard {
         // What the log will be truncated for is read back first (protocol, H16).
         let segment = try await ShardState.Segment.open(record, of: shard, schema: schema, environment: environment)
         if let damage = segment.damage { throw ClusterError(.dataLoss, damage) }
+        quarantine.acquit(.seal, id)
         return segment
     }
 
@@ -201,9 +205,11 @@ extension ShardState.Segment {
         let key = StoreKey.segment(shard, name: record.name)
         do {
             let file = try await environment.store.localFile(key)
+            let quarantine = environment.quarantine
             let content = try await environment.openThreads.run {
                 do throws(SegmentDamage) {
-                    return Result<OpenSegment, SegmentDamage>.success(try OpenSegment(file: file, record: record, schema: schema))
+                    return Result<OpenSegment, SegmentDamage>.success(
+                        try quarantine.run(.open, shard) { () throws(SegmentDamage) in try OpenSegment(file: file, record: record, schema: schema) })
                 } catch { return .failure(error) }
             }.get()
             return ShardState.Segment(record: record, content: content)

@@ -50,6 +50,8 @@ package struct ShardConfiguration: Sendable {
     package var rememberedWrites: Int = 4_096
     /// Longest time that a write waits for a snapshot to decide on a cut, before it calls it off.
     package var cutPatience: Duration = .seconds(3)
+    /// Folder of the node's own in which it notes what it opens and seals, so that a shard that kills it is told by the next start. Default: `nil`, nobody counts.
+    package var quarantineFolder: String?
     /// Seconds since 1970, which erasure marks carry: a deadline is measured with it, nothing else. Default: the system's clock.
     package var now: @Sendable () -> Int64 = { Int64(Date().timeIntervalSince1970) }
 

@@ -23,6 +23,7 @@ final class ShardEnvironment: Sendable {
     let buildThreads: WorkerThreads
     let sealProgress = SealProgress()
     let drift = DriftWatch()
+    let quarantine: Quarantine
     /// Raised when the node closes.
     let stop = StopSignal()
     /// Goes on with the merge that a shard is in the middle of; returns at once. Set by the node, once. In a box: a mutex wraps a function anew each time
@@ -53,6 +54,10 @@ final class ShardEnvironment: Sendable {
         self.store = store
         self.configuration = configuration
         self.logger = logger
+        quarantine = Quarantine(folder: configuration.quarantineFolder, now: configuration.now)
+        for suspect in quarantine.suspects {
+            logger.error("a process died at a shard", metadata: ["work": "\(suspect.work)", "deaths": "\(suspect.deaths)"])
+        }
         storeCheck = StoreCheck(store: store, clock: clock)
         searchThreads = WorkerThreads(name: "search", count: configuration.searchThreads, limit: configuration.searchQueue)
         // None at all in the simulation.

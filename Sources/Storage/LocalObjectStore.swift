@@ -137,14 +137,14 @@ package final class LocalObjectStore: ObjectStore {
 }
 
 extension LocalObjectStore {
-    /// Paths below the root of files that are no objects: nobody's, as files in the making lie in `.tmp`.
+    /// Paths below the root of files that are no objects: nobody's, as files in the making lie in `.tmp`, and what nodes note for themselves in `.quarantine`.
     package func strays() async throws(StoreError) -> [String] {
         try await run { store throws(SystemError) in
             var (found, folders): ([String], [String]) = ([], [""])
             while let folder = folders.popLast() {
                 for entry in try store.files.list(store.root + "/" + folder) {
                     let path = folder.isEmpty ? entry.name : folder + "/" + entry.name
-                    if entry.isFolder { if path != ".tmp" { folders.append(path) } } else if !entry.name.hasSuffix("~") { found.append(path) }
+                    if entry.isFolder { if path != ".tmp", path != ".quarantine" { folders.append(path) } } else if !entry.name.hasSuffix("~") { found.append(path) }
                 }
             }
             return found.sorted()

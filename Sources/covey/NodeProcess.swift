@@ -88,8 +88,9 @@ struct NodeProcess {
     // MARK: parts
 
     private func store() async throws -> any ObjectStore {
-        try await StoreSettings(configuration: configuration, node: name, environment: ProcessInfo.processInfo.environment).open()
+        try await storeSettings.open()
     }
+    private var storeSettings: StoreSettings { StoreSettings(configuration: configuration, node: name, environment: ProcessInfo.processInfo.environment) }
 
     private func shardNode(_ node: NodeID, store: any ObjectStore, members: Members? = nil) throws -> ShardNode {
         var shard = ShardConfiguration()
@@ -99,6 +100,7 @@ struct NodeProcess {
         shard.searchThreads = cores(unless: configuration.number("shard.workers"))
         shard.commitInterval = .milliseconds(configuration.commitInterval)
         shard.lease = .milliseconds(configuration.number("shard.lease_ms"))
+        shard.quarantineFolder = storeSettings.quarantineFolder
         try shard.validate()
         let followers = Followers(of: node, members: members)
         return ShardNode(

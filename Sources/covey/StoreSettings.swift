@@ -11,6 +11,12 @@ struct StoreSettings {
     /// For a verb that is over soon: copies of an S3 store's objects go there, one at a time, and are not kept.
     var passingCache: String?
 
+    /// Where a shard node notes what it is at, for the start after its death.
+    var quarantineFolder: String {
+        let path = configuration.text("store.path")
+        return path.contains("://") ? configuration.text("store.cache_path") + "/" + node + ".quarantine" : path + "/.quarantine/" + node
+    }
+
     /// - Parameter path: In place of `store.path`.
     /// - Throws: ``ConfigurationError``; an S3 store was tried out first, and is refused if it would lose writes.
     func open(_ path: String? = nil) async throws -> any ObjectStore {

@@ -28,7 +28,8 @@ struct Harness: Sendable {
         configuration.retryDelay = .zero
         configuration.searchThreads = 1
         configuration.lease = .zero
-        configuration.verifyTimeout = .seconds(600)  // a test waits for a processor now and then
+        // A test waits for a processor now and then.
+        (configuration.verifyTimeout, configuration.cutPatience) = (.seconds(600), .seconds(600))
         adjust(&configuration)
         return ShardNode(node: NodeID(name), store: store, configuration: configuration, clock: clock, metrics: metrics, logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
     }
