@@ -56,11 +56,24 @@ VK_INLINE int32_t offset_of(const int8_t *bytes, size_t count) {
 // Rows scored at once: as many independent sums as hide the multiplication's latency.
 #define VK_BYTE_ROWS 4
 
+// How far ahead rows are fetched, in bytes, with the two lines that lie elsewhere for each.
+#define VK_ROW_BYTES_AHEAD 8192
+
+VK_INLINE void fetch_row(const vk_bytes *bytes, uint64_t key) {
+    const uint32_t number = ~(uint32_t)key;
+    const char *row = (const char *)(bytes->rows + (size_t)number * bytes->dimension);
+    for (size_t byte = 0; byte < bytes->dimension; byte += 64) __builtin_prefetch(row + byte);
+    __builtin_prefetch(bytes->scales + number);
+    __builtin_prefetch(bytes->biases + number);
+}
+
 VK_TARGET static void score_bytes(const vk_bytes *bytes, uint64_t *keys, size_t count) {
     const size_t dimension = bytes->dimension, whole = dimension & ~(size_t)63, rest = dimension - whole;
     const int8_t *query = bytes->query;
     const int32_t offset = offset_of(query, dimension);
     const __m512i tail = load_bytes(query + whole, rest);
+    const size_t some = VK_ROW_BYTES_AHEAD / (dimension + 128), lead = some < 2 * VK_BYTE_ROWS ? 2 * VK_BYTE_ROWS : some;
+    for (size_t i = 0; i < count && i < lead; i++) fetch_row(bytes, keys[i]);
     for (size_t i = 0; i < count; i += VK_BYTE_ROWS) {
         const size_t here = count - i < VK_BYTE_ROWS ? count - i : VK_BYTE_ROWS;
         uint32_t number[VK_BYTE_ROWS];
@@ -68,13 +81,7 @@ VK_TARGET static void score_bytes(const vk_bytes *bytes, uint64_t *keys, size_t 
         for (size_t r = 0; r < VK_BYTE_ROWS; r++) {
             number[r] = ~(uint32_t)keys[r < here ? i + r : i];
             row[r] = bytes->rows + (size_t)number[r] * dimension;
-            if (i + r + 2 * VK_BYTE_ROWS < count) {
-                const uint32_t next = ~(uint32_t)keys[i + r + 2 * VK_BYTE_ROWS];
-                const char *ahead = (const char *)(bytes->rows + (size_t)next * dimension);
-                for (size_t byte = 0; byte < dimension; byte += 64) __builtin_prefetch(ahead + byte);
-                __builtin_prefetch(bytes->scales + next);
-                __builtin_prefetch(bytes->biases + next);
-            }
+            if (i + r + lead < count) fetch_row(bytes, keys[i + r + lead]);
         }
         __m512i a = _mm512_setzero_si512(), b = a, c = a, d = a;
         for (size_t e = 0; e < whole; e += 64) {
@@ -243,46 +250,61 @@ VK_INLINE size_t report(__m512i sums, uint32_t mask, uint32_t first, uint64_t *k
     return found;
 }
 
-// How far ahead rows are fetched within a long span, in bytes; so many spans, too, that they are about as long, but at most a few; and how many of their rows.
+// How far ahead of what is read rows are fetched, in bytes.
 #define VK_BYTES_AHEAD 8192
-#define VK_SPANS_AHEAD 4
-#define VK_ROWS_AHEAD 256
 
-// The rows of one span; those of `next` are fetched meanwhile.
-//
-// `is_long`: whether the span is longer than what is fetched ahead within one.
+// The block of rows that is fetched next: it walks the spans as the scan does, ahead of it, so that the distance is the same across spans of all lengths.
+typedef struct {
+    const vk_span *span, *end;
+    const uint8_t *codes, *codes_end, *biases;
+    // Whether the span is longer than the distance, see `add_codes`.
+    int streams;
+} vk_ahead;
+
+VK_INLINE void enter_span(vk_ahead *ahead, const vk_codes *codes, size_t row_size) {
+    const size_t size = (ahead->span->end - ahead->span->begin) * row_size;
+    ahead->codes = codes->codes + ahead->span->place * row_size;
+    ahead->codes_end = ahead->codes + size;
+    ahead->biases = codes->biases + ahead->span->place;
+    ahead->streams = size > VK_BYTES_AHEAD;
+}
+
+// Behind the last block it stays there: what is fetched again costs nothing.
+VK_INLINE void step_ahead(vk_ahead *ahead, const vk_codes *codes, size_t row_size, size_t blocks) {
+    if (ahead->codes + blocks * VK_BLOCK * row_size < ahead->codes_end) {
+        ahead->codes += blocks * VK_BLOCK * row_size;
+        ahead->biases += blocks * VK_BLOCK;
+    } else if (ahead->span + 1 < ahead->end) {
+        ahead->span++;
+        enter_span(ahead, codes, row_size);
+    }
+}
+
+// The rows of one span; later ones are fetched meanwhile.
 VK_INLINE size_t scan_span(
-    const vk_codes *codes, size_t groups, const __m512i *held, vk_span span, vk_span next, int is_long, int32_t floor, uint64_t *keys) {
+    const vk_codes *codes, size_t groups, const __m512i *held, vk_span span, vk_ahead *ahead, int32_t floor, uint64_t *keys) {
     const __m512i least = _mm512_set1_epi32(floor), weight = _mm512_set1_epi32(codes->bias_weight), base = _mm512_set1_epi32(span.base);
-    const size_t row_size = 4 * groups, block_size = VK_BLOCK * row_size;
+    const size_t row_size = 4 * groups;
     const uint32_t begin = span.begin, end = span.end;
     const uint64_t *admitted = begin < codes->admitted_rows ? codes->admitted : 0;
     const uint8_t *span_codes = codes->codes + span.place * row_size, *span_biases = codes->biases + span.place;
-    const uint8_t *span_end = span_codes + (end - begin) * row_size;
-    const uint32_t next_rows = next.end - next.begin < VK_ROWS_AHEAD ? next.end - next.begin : VK_ROWS_AHEAD;
-    const uint8_t *ahead = codes->codes + next.place * row_size, *ahead_end = ahead + next_rows * row_size;
-    __builtin_prefetch(codes->biases + next.place);
-    __builtin_prefetch(codes->biases + next.place + next_rows);
     size_t found = 0;
-    int streams = 0;
     for (uint32_t first = begin; first < end; first += VK_BLOCK) {
         const uint32_t width = end - first < VK_BLOCK ? end - first : VK_BLOCK;
         uint32_t mask = (1u << width) - 1;
         const uint8_t *from = span_codes + (first - begin) * row_size, *biases = span_biases + (first - begin);
-        if (ahead >= ahead_end) {
-            streams = is_long && span_end - from > VK_BYTES_AHEAD;
-            ahead = ahead_end = streams ? from + VK_BYTES_AHEAD : from;
-        }
-        if (streams) fetch((const char *)biases + VK_BYTES_AHEAD / row_size, 1);
+        const char *next = (const char *)ahead->codes;
+        const int streams = ahead->streams;
+        fetch((const char *)ahead->biases, streams);
         if (!held && !admitted && end - first >= 2 * VK_BLOCK) {
+            step_ahead(ahead, codes, row_size, 2);
             __m512i sums[2];
             for (size_t block = 0; block < 2; block++) {
                 const __m512i bias = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(biases + block * VK_BLOCK)));
                 sums[block] = _mm512_sub_epi32(base, _mm512_srai_epi32(_mm512_mullo_epi32(bias, weight), 12));
             }
-            if (streams) add_codes_twice(codes->tables, groups, from, sums, (const char *)ahead, 1);
-            else add_codes_twice(codes->tables, groups, from, sums, (const char *)ahead, 0);
-            ahead += 2 * block_size;
+            if (streams) add_codes_twice(codes->tables, groups, from, sums, next, 1);
+            else add_codes_twice(codes->tables, groups, from, sums, next, 0);
             for (size_t block = 0; block < 2; block++) {
                 const __mmask16 above = _mm512_cmpgt_epi32_mask(sums[block], least);
                 if (above) found += report(sums[block], above, first + (uint32_t)block * VK_BLOCK, keys + found);
@@ -290,13 +312,13 @@ VK_INLINE size_t scan_span(
             first += VK_BLOCK;
             continue;
         }
+        step_ahead(ahead, codes, row_size, 1);
         __m512i bias = _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8((__mmask16)mask, biases));
         if (admitted && !(mask &= vk_admitted(admitted, first, width))) continue;
         __m512i sums = _mm512_sub_epi32(base, _mm512_srai_epi32(_mm512_mullo_epi32(bias, weight), 12));
-        sums = width != VK_BLOCK ? add_codes(codes->tables, held, groups, from, width, sums, (const char *)ahead, 0)
-               : streams         ? add_codes(codes->tables, held, groups, from, VK_BLOCK, sums, (const char *)ahead, 1)
-                                 : add_codes(codes->tables, held, groups, from, VK_BLOCK, sums, (const char *)ahead, 0);
-        ahead += block_size;
+        sums = width != VK_BLOCK ? add_codes(codes->tables, held, groups, from, width, sums, next, 0)
+               : streams         ? add_codes(codes->tables, held, groups, from, VK_BLOCK, sums, next, 1)
+                                 : add_codes(codes->tables, held, groups, from, VK_BLOCK, sums, next, 0);
         mask &= _mm512_cmpgt_epi32_mask(sums, least);
         if (mask) found += report(sums, mask, first, keys + found);
     }
@@ -305,17 +327,16 @@ VK_INLINE size_t scan_span(
 
 VK_INLINE size_t scan_spans(
     const vk_codes *codes, size_t groups, int holds, const vk_span *spans, size_t span_count, int32_t floor, uint64_t *keys) {
+    if (!span_count) return 0;
     __m512i tables[2 * VK_HELD_GROUPS];
     const __m512i *held = holds ? tables : 0;
     if (holds)
         for (size_t half = 0; half < 2 * groups; half++) tables[half] = _mm512_loadu_si512(codes->tables + 64 * half);
-    size_t found = 0, step = 0, bytes = 0;
-    while (step < VK_SPANS_AHEAD && step < span_count && bytes < VK_BYTES_AHEAD) bytes += (spans[step].end - spans[step].begin) * 4 * groups, step++;
-    for (size_t s = 0; s < span_count; s++) {
-        const vk_span span = spans[s], next = spans[s + step < span_count ? s + step : s];
-        found += (span.end - span.begin) * 4 * groups > VK_BYTES_AHEAD ? scan_span(codes, groups, held, span, next, 1, floor, keys + found)
-                                                                       : scan_span(codes, groups, held, span, next, 0, floor, keys + found);
-    }
+    vk_ahead ahead = {.span = spans, .end = spans + span_count};
+    enter_span(&ahead, codes, 4 * groups);
+    for (size_t bytes = 0; bytes < VK_BYTES_AHEAD; bytes += 4 * VK_BLOCK * groups) step_ahead(&ahead, codes, 4 * groups, 1);
+    size_t found = 0;
+    for (size_t s = 0; s < span_count; s++) found += scan_span(codes, groups, held, spans[s], &ahead, floor, keys + found);
     return found;
 }
 

@@ -8,15 +8,7 @@ import Synchronization
 /// knows that the one before died of it, or beside it: few, as a node opens one segment at a time, and builds one. What was under way in three deaths
 /// without a success between is refused for an hour after each further one. An error is no death.
 final class Quarantine: Sendable {
-    enum Work: String, CaseIterable {
-        case open, seal
-    }
-    private struct Case: Hashable {
-        let work: Work
-        let shard: ShardID
-        /// Tenants' names have no plus sign.
-        var name: String { "\(work)+\(shard.tenant)+\(shard.incarnation)+\(shard.index)" }
-    }
+    enum Work { case open, seal }
     private struct Deaths {
         var count: Int
         /// Of the last, in seconds since 1970.
@@ -38,7 +30,7 @@ final class Quarantine: Sendable {
         self.folder = folder
         self.now = now
         var deaths: [String: Deaths] = [:]
-        for name in (try? FileManager.default.contentsOfDirectory(atPath: folder ?? "")) ?? [] where folder != nil {
+        for name in folder.flatMap({ try? FileManager.default.contentsOfDirectory(atPath: $0) }) ?? [] {
             let path = "\(folder!)/\(name)"
             let words = (try? String(contentsOfFile: path, encoding: .utf8))?.split(separator: " ") ?? []
             guard words.count == 3, let count = Int(words[0]), let at = Int64(words[1]), name.contains("+") else { continue }
@@ -53,22 +45,25 @@ final class Quarantine: Sendable {
         for (name, found) in deaths { note(found, isRunning: false, name) }
     }
 
-    /// What processes before this one died at, for the log: the work, and how often.
-    var suspects: [(work: String, deaths: Int)] { deaths.withLock { $0.map { ($0.key, $0.value.count) } }.sorted { $0.0 < $1.0 } }
+    /// Tenants' names have no plus sign.
+    private func name(_ work: Work, _ shard: ShardID) -> String { "\(work)+\(shard.tenant)+\(shard.incarnation)+\(shard.index)" }
 
-    /// - Throws: `unavailable` with the file to delete, if the work is refused: another node may get by.
+    /// What processes before this one died at, for the log: the file that says so, and how often.
+    var suspects: [(file: String, deaths: Int)] { deaths.withLock { $0.map { ("\(folder ?? "")/\($0.key)", $0.value.count) } }.sorted { $0.0 < $1.0 } }
+
+    /// - Throws: `unavailable` if the work is refused: another node may get by.
     func check(_ work: Work, _ shard: ShardID) throws(ClusterError) {
-        let name = Case(work: work, shard: shard).name
-        guard let folder, let found = deaths.withLock({ $0[name] }), found.count >= Self.patience, now() < found.at + Self.length else { return }
+        let name = name(work, shard)
+        guard let found = deaths.withLock({ $0[name] }), found.count >= Self.patience, now() < found.at + Self.length else { return }
         throw ClusterError(
             .unavailable,
-            "shard \(shard) is in quarantine: \(found.count) processes in a row died as they were to \(work) it; tried again in \(found.at + Self.length - now()) s, or after a restart without \(folder)/\(name)")
+            "shard \(shard) is in quarantine: \(found.count) processes in a row died as they were to \(work) it; tried again in \(found.at + Self.length - now()) s, or after a restart without the file that the node's log names")
     }
 
     /// Does a part of the work during which the process may die.
     func run<Value, Failure: Error>(_ work: Work, _ shard: ShardID, _ body: () throws(Failure) -> Value) throws(Failure) -> Value {
         guard folder != nil else { return try body() }
-        let name = Case(work: work, shard: shard).name
+        let name = name(work, shard)
         let found = deaths.withLock { $0[name] }
         note(found ?? Deaths(count: 0, at: 0), isRunning: true, name)
         defer { if let found { note(found, isRunning: false, name) } else { remove(name) } }
@@ -77,7 +72,7 @@ final class Quarantine: Sendable {
 
     /// All of the work is done.
     func acquit(_ work: Work, _ shard: ShardID) {
-        let name = Case(work: work, shard: shard).name
+        let name = name(work, shard)
         if deaths.withLock({ $0.removeValue(forKey: name) }) != nil { remove(name) }
     }
 

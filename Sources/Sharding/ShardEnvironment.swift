@@ -56,7 +56,7 @@ final class ShardEnvironment: Sendable {
         self.logger = logger
         quarantine = Quarantine(folder: configuration.quarantineFolder, now: configuration.now)
         for suspect in quarantine.suspects {
-            logger.error("a process died at a shard", metadata: ["work": "\(suspect.work)", "deaths": "\(suspect.deaths)"])
+            logger.error("a process died at a shard", metadata: ["file": "\(suspect.file)", "deaths": "\(suspect.deaths)"])
         }
         storeCheck = StoreCheck(store: store, clock: clock)
         searchThreads = WorkerThreads(name: "search", count: configuration.searchThreads, limit: configuration.searchQueue)

@@ -46,11 +46,11 @@ def test_a_shard_that_processes_died_at_is_left_alone(make_cluster):
         if deaths() == [3]:
             break
     assert deaths() == [3]
-    assert "a process died at a shard" in cluster.log("shard-1")
+    assert f"a process died at a shard deaths=3 file={next(folder.iterdir())}" in cluster.log("shard-1")
     status, answer = ask("poison")
     assert status == 503 and "is in quarantine: 3 processes in a row died as they were to open it" in str(answer), answer
     assert ask("bystander")[0] == 200
-    # As the message says.
+    # As message and log say.
     cluster.terminate("shard-1")
     for path in folder.iterdir():
         path.unlink()
