@@ -1,5 +1,6 @@
 import Foundation
 import Model
+import Storage
 import Synchronization
 
 /// Keeps a shard that kills whoever opens or seals it from killing one process after the other.
@@ -22,6 +23,7 @@ final class Quarantine: Sendable {
     private static let memory: Int64 = 30 * 86_400
 
     private let folder: String?
+    private let files = PosixFileSystem()
     private let now: @Sendable () -> Int64
     private let deaths: Mutex<[String: Deaths]>
 
@@ -36,7 +38,7 @@ final class Quarantine: Sendable {
             guard words.count == 3, let count = Int(words[0]), let at = Int64(words[1]), name.contains("+") else { continue }
             let wasAtIt = words[2] == "running"
             if !wasAtIt, at + Self.memory < now() {
-                unlink(path)
+                try? files.remove(path)
                 continue
             }
             deaths[name] = Deaths(count: wasAtIt ? count + 1 : count, at: wasAtIt ? now() : at)
@@ -79,14 +81,16 @@ final class Quarantine: Sendable {
     /// What cannot be written down is not counted: a full disk stops no shard.
     private func note(_ found: Deaths, isRunning: Bool, _ name: String) {
         guard let folder else { return }
-        let line = "\(found.count) \(found.at) \(isRunning ? "running" : "waiting")"
-        if (try? line.write(toFile: "\(folder)/\(name)", atomically: false, encoding: .utf8)) == nil {
+        let (path, line) = ("\(folder)/\(name)", Array("\(found.count) \(found.at) \(isRunning ? "running" : "waiting")".utf8))
+        // There already, or the first in its folder.
+        if (try? files.write(line, to: path)) == nil {
             try? FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
-            try? line.write(toFile: "\(folder)/\(name)", atomically: false, encoding: .utf8)
+            try? files.remove(path)
+            try? files.write(line, to: path)
         }
     }
 
     private func remove(_ name: String) {
-        if let folder { unlink("\(folder)/\(name)") }
+        if let folder { try? files.remove("\(folder)/\(name)") }
     }
 }
