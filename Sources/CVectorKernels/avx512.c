@@ -173,7 +173,7 @@ VK_TARGET static void nearest(
     }
 }
 
-VK_INLINE void fetch(const char *line, int streams) {
+VK_INLINE void fetch(const uint8_t *line, int streams) {
     if (streams) __builtin_prefetch(line, 0, 0);
     else __builtin_prefetch(line);
 }
@@ -189,7 +189,7 @@ VK_INLINE void fetch(const char *line, int streams) {
 //
 // `groups` and `held`, where they are constants, let the compiler keep all tables in registers: three loads a group, of two halves each, are more than the rest of the work.
 VK_INLINE __m512i add_codes(
-    const uint8_t *tables, const __m512i *held, size_t groups, const uint8_t *from, size_t width, __m512i sums, const char *ahead, int streams) {
+    const uint8_t *tables, const __m512i *held, size_t groups, const uint8_t *from, size_t width, __m512i sums, const uint8_t *ahead, int streams) {
     const __m512i nibble = _mm512_set1_epi8(15), ones = _mm512_set1_epi8(1);
     const __m512i quarter = _mm512_set1_epi32(0x30201000);  // byte t of a row looks into quarter t of the table
     const __mmask16 there = (__mmask16)((1u << width) - 1);
@@ -209,15 +209,18 @@ VK_INLINE __m512i add_codes(
     return _mm512_add_epi32(_mm512_add_epi32(sum[0], sum[1]), _mm512_add_epi32(sum[2], sum[3]));
 }
 
-// The same of two whole blocks, one behind the other, where tables do not stay in registers: each is loaded once for both.
-VK_INLINE void add_codes_twice(const uint8_t *tables, size_t groups, const uint8_t *from, __m512i sums[2], const char *ahead, int streams) {
+// The same of two whole blocks, one behind the other, where tables do not stay in registers: each is loaded once for both. Meanwhile two blocks are fetched,
+// in a long span in the order in which their lines lie.
+VK_INLINE void add_codes_twice(const uint8_t *tables, size_t groups, const uint8_t *from, __m512i sums[2], const uint8_t *ahead, const uint8_t *further, int streams) {
     const __m512i nibble = _mm512_set1_epi8(15), ones = _mm512_set1_epi8(1), quarter = _mm512_set1_epi32(0x30201000);
     __m512i low[2] = {sums[0], sums[1]}, high[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
     const uint8_t *second = from + 64 * groups;
+    const size_t step = streams && further == ahead + 64 * groups ? 128 : 64;
+    if (step == 128) further = ahead + 64;
 #pragma clang loop unroll_count(4)
-    for (size_t group = 0; group < groups; group++, from += 64, second += 64, tables += 128, ahead += 128) {
+    for (size_t group = 0; group < groups; group++, from += 64, second += 64, tables += 128, ahead += step, further += step) {
         fetch(ahead, streams);
-        fetch(ahead + 64, streams);
+        fetch(further, streams);
         const __m512i low_table = _mm512_loadu_si512(tables), high_table = _mm512_loadu_si512(tables + 64);
         for (size_t block = 0; block < 2; block++) {
             const __m512i pair = _mm512_loadu_si512(block ? second : from);
@@ -256,28 +259,43 @@ VK_INLINE size_t report(__m512i sums, uint32_t mask, uint32_t first, uint64_t *k
 // The block of rows that is fetched next: it walks the spans as the scan does, ahead of it, so that the distance is the same across spans of all lengths.
 typedef struct {
     const vk_span *span, *end;
-    const uint8_t *codes, *codes_end, *biases;
+    const uint8_t *codes, *biases;
+    // From that block on to the end of its span.
+    size_t rows;
     // Whether the span is longer than the distance, see `add_codes`.
     int streams;
 } vk_ahead;
 
 VK_INLINE void enter_span(vk_ahead *ahead, const vk_codes *codes, size_t row_size) {
-    const size_t size = (ahead->span->end - ahead->span->begin) * row_size;
+    ahead->rows = ahead->span->end - ahead->span->begin;
     ahead->codes = codes->codes + ahead->span->place * row_size;
-    ahead->codes_end = ahead->codes + size;
     ahead->biases = codes->biases + ahead->span->place;
-    ahead->streams = size > VK_BYTES_AHEAD;
+    ahead->streams = ahead->rows * row_size > VK_BYTES_AHEAD;
 }
 
-// Behind the last block it stays there: what is fetched again costs nothing.
-VK_INLINE void step_ahead(vk_ahead *ahead, const vk_codes *codes, size_t row_size, size_t blocks) {
-    if (ahead->codes + blocks * VK_BLOCK * row_size < ahead->codes_end) {
-        ahead->codes += blocks * VK_BLOCK * row_size;
-        ahead->biases += blocks * VK_BLOCK;
-    } else if (ahead->span + 1 < ahead->end) {
+// Fetches that block's biases and goes on to the next one, once for each block that is read: did it take two at a time where the scan does, it would fall behind, as spans of its own end between them.
+//
+// @return where 64 bytes are to be fetched for each group that is read; of a narrow block of long rows all were, and it is `read`: a whole block from there on would be a multiple of it.
+VK_INLINE const uint8_t *step_ahead(vk_ahead *ahead, const vk_codes *codes, size_t row_size, const uint8_t *read) {
+    const uint8_t *next = ahead->codes;
+    fetch(ahead->biases, ahead->streams);
+    if (ahead->rows > VK_BLOCK) {
+        ahead->codes += VK_BLOCK * row_size;
+        ahead->biases += VK_BLOCK;
+        ahead->rows -= VK_BLOCK;
+        return next;
+    }
+    if (ahead->rows < VK_BLOCK && row_size > 4 * VK_HELD_GROUPS) {
+        for (size_t byte = 0; byte < ahead->rows * row_size; byte += 64) __builtin_prefetch(next + byte);
+        next = read;
+    }
+    if (ahead->span + 1 < ahead->end) {
         ahead->span++;
         enter_span(ahead, codes, row_size);
+    } else {
+        ahead->rows = 0;  // nothing is left
     }
+    return next;
 }
 
 // The rows of one span; later ones are fetched meanwhile.
@@ -293,18 +311,17 @@ VK_INLINE size_t scan_span(
         const uint32_t width = end - first < VK_BLOCK ? end - first : VK_BLOCK;
         uint32_t mask = (1u << width) - 1;
         const uint8_t *from = span_codes + (first - begin) * row_size, *biases = span_biases + (first - begin);
-        const char *next = (const char *)ahead->codes;
         const int streams = ahead->streams;
-        fetch((const char *)ahead->biases, streams);
+        const uint8_t *next = step_ahead(ahead, codes, row_size, from);
         if (!held && !admitted && end - first >= 2 * VK_BLOCK) {
-            step_ahead(ahead, codes, row_size, 2);
+            const uint8_t *further = step_ahead(ahead, codes, row_size, from);
             __m512i sums[2];
             for (size_t block = 0; block < 2; block++) {
                 const __m512i bias = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(biases + block * VK_BLOCK)));
                 sums[block] = _mm512_sub_epi32(base, _mm512_srai_epi32(_mm512_mullo_epi32(bias, weight), 12));
             }
-            if (streams) add_codes_twice(codes->tables, groups, from, sums, next, 1);
-            else add_codes_twice(codes->tables, groups, from, sums, next, 0);
+            if (streams) add_codes_twice(codes->tables, groups, from, sums, next, further, 1);
+            else add_codes_twice(codes->tables, groups, from, sums, next, further, 0);
             for (size_t block = 0; block < 2; block++) {
                 const __mmask16 above = _mm512_cmpgt_epi32_mask(sums[block], least);
                 if (above) found += report(sums[block], above, first + (uint32_t)block * VK_BLOCK, keys + found);
@@ -312,7 +329,6 @@ VK_INLINE size_t scan_span(
             first += VK_BLOCK;
             continue;
         }
-        step_ahead(ahead, codes, row_size, 1);
         __m512i bias = _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8((__mmask16)mask, biases));
         if (admitted && !(mask &= vk_admitted(admitted, first, width))) continue;
         __m512i sums = _mm512_sub_epi32(base, _mm512_srai_epi32(_mm512_mullo_epi32(bias, weight), 12));
@@ -334,7 +350,7 @@ VK_INLINE size_t scan_spans(
         for (size_t half = 0; half < 2 * groups; half++) tables[half] = _mm512_loadu_si512(codes->tables + 64 * half);
     vk_ahead ahead = {.span = spans, .end = spans + span_count};
     enter_span(&ahead, codes, 4 * groups);
-    for (size_t bytes = 0; bytes < VK_BYTES_AHEAD; bytes += 4 * VK_BLOCK * groups) step_ahead(&ahead, codes, 4 * groups, 1);
+    for (size_t bytes = 0; bytes < VK_BYTES_AHEAD; bytes += 4 * VK_BLOCK * groups) step_ahead(&ahead, codes, 4 * groups, codes->codes);
     size_t found = 0;
     for (size_t s = 0; s < span_count; s++) found += scan_span(codes, groups, held, spans[s], &ahead, floor, keys + found);
     return found;

@@ -37,14 +37,14 @@ package struct IndexParameters: Hashable, Sendable {
     /// One 4-bit code per element for short vectors, per two elements for longer ones, so that codes take 1/8 or 1/16 of
     /// the vectors' bytes; a multiple of 8, rounded down.
     ///
-    /// Of many long vectors, whose codes come from memory, one per 8/3 elements: a quarter less to fetch. Measured with 64, 80, 96, 128 on the million of
-    /// `debian-docs-256`, queries/s at recall@10 0.90, 0.95, 0.99: 7,630, 3,280, 610; 8,580, 3,270, 590; 9,200, 3,510, 730; 8,350, 2,700, 530. With 40, 48, 64 on a
-    /// million of 128 dimensions: 25,000, 15,500, 5,500; 25,500, 18,800, 5,500; 25,000, 20,000, 6,900 (these beside the run with 80).
+    /// Of many long vectors, whose codes come from memory, one per 16/5 elements: three eighths less to fetch. Measured with 64, 72, 80, 96 on the million of `debian-docs-256`
+    /// (2026-11-30), queries/s and recall@10 aiming at 0.90, 0.95, 0.99: 31,900, 22,100, 8,800 (0.9901); 31,800, 23,400, 8,400 (0.9901); 33,200, 23,700, 9,500 (0.9900); 33,600, 24,100, 7,900 (0.9914).
+    /// With 40, 48, 64 on a million of 128 dimensions: 25,000, 15,500, 5,500; 25,500, 18,800, 5,500; 25,000, 20,000, 6,900 (an earlier scan).
     package static func automaticSubspaces(dimension: Int, count: Int) -> Int {
         func multiple(_ subspaces: Int) -> Int { max(Kernels.groupSubspaces, subspaces / Kernels.groupSubspaces * Kernels.groupSubspaces) }
         if dimension <= fineDimension { return multiple(dimension) }
         let usual = multiple(dimension / 2)
-        return dimension < coarseDimension || count * usual / 2 <= cachedBytes ? usual : multiple(dimension * 3 / 8)
+        return dimension < coarseDimension || count * usual / 2 <= cachedBytes ? usual : multiple(dimension * 5 / 16)
     }
 
     func subspaceCount(dimension: Int, count: Int) -> Int {

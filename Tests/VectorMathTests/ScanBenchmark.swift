@@ -12,17 +12,23 @@ struct ScanBenchmark {
     /// In nanoseconds.
     private func median(_ seconds: [Double]) -> Double { seconds.sorted()[Self.rounds / 2] * 1e9 }
 
+    /// In a segment's file codes begin at a multiple of 64 bytes.
+    private func makeCodes(_ byteCount: Int) -> UnsafeMutableBufferPointer<UInt8> {
+        let start = UnsafeMutableRawPointer.allocate(byteCount: byteCount + 64, alignment: 2 << 20)
+        unsafe madvise(start, byteCount, MADV_HUGEPAGE)
+        let codes = unsafe UnsafeMutableBufferPointer<UInt8>(start: start.assumingMemoryBound(to: UInt8.self), count: byteCount)
+        for place in codes.indices { unsafe codes[place] = UInt8(truncatingIfNeeded: place &* 37 &+ place >> 11) }
+        return unsafe codes
+    }
+
     @Test("benchmark: codes out of cache and in cache", .enabled(if: isWanted, "a benchmark: set BENCHMARK=1"), arguments: [8, 16, 48])
     func scan(groups: Int) {
         // 384 MiB are beyond every cache; 256 KiB are within the second level.
         for byteCount in [384 << 20, 256 << 10] {
             let blocks = byteCount / (groups * 64)
             let rows = blocks * Kernels.blockRows
-            // In a segment's file they begin at a multiple of 64 bytes.
-            let codes = UnsafeMutableBufferPointer<UInt8>(
-                start: UnsafeMutableRawPointer.allocate(byteCount: blocks * groups * 64, alignment: 64).assumingMemoryBound(to: UInt8.self), count: blocks * groups * 64)
+            let codes = makeCodes(blocks * groups * 64)
             defer { unsafe codes.deallocate() }
-            for place in codes.indices { unsafe codes[place] = UInt8(truncatingIfNeeded: place &* 37 &+ place >> 11) }
             let biases = [UInt8](repeating: 3, count: rows)
             let tables = (0..<groups * Kernels.groupSubspaces * 16).map { UInt8(truncatingIfNeeded: $0 &* 91) }
             // As a search does: some thousands of rows at a time.
@@ -77,5 +83,45 @@ struct ScanBenchmark {
                 format: "%d bytes of codes a row, %.1f MB: scan %.1f GB/s, read %.1f GB/s, ratio %.2f; registers alone %.1f GB/s, %.2f times the scan (%llx)", groups * 4, Double(byteCount) / 1e6,
                 scan, read, scan / read, limit, limit / scan, check))
         }
+    }
+
+    /// As a search of many lists does: 34 to 101 rows of each, wherever it lies.
+    @Test("benchmark: lists out of cache, in any order", .enabled(if: isWanted, "a benchmark: set BENCHMARK=1"), arguments: [8, 10, 12, 16, 24, 48])
+    func scanLists(groups: Int) {
+        let (rowSize, count) = (4 * groups, (384 << 20) / (4 * groups))
+        let codes = makeCodes(count * rowSize)
+        defer { unsafe codes.deallocate() }
+        let biases = [UInt8](repeating: 3, count: count)
+        let tables = (0..<groups * Kernels.groupSubspaces * 16).map { UInt8(truncatingIfNeeded: $0 &* 91) }
+        var random = SplitMix64(seed: 5)
+        var (rows, place) = ([Range<Int>](), 0)
+        while place < count {
+            let end = min(count, place + Int.random(in: 34...101, using: &random))
+            rows.append(place..<end)
+            place = end
+        }
+        rows.shuffle(using: &random)
+        let spans = rows.map { RowSpan($0, at: $0.lowerBound, base: 0) }
+        let bounds = rows.flatMap { [$0.lowerBound * rowSize, $0.upperBound * rowSize] }
+        var keys = [UInt64](repeating: 0, count: 1 << 17)
+        let atOnce = 600
+        var (scans, reads, check) = ([Double](), [Double](), UInt64(0))
+        for _ in 0..<Self.rounds {
+            let begin = ContinuousClock.now
+            for first in stride(from: 0, to: spans.count, by: atOnce) {
+                var out = keys.mutableSpan
+                check &+= UInt64(Kernels.best.scan(
+                    codes: unsafe Span(_unsafeElements: UnsafeBufferPointer(codes)), biases: biases.span, biasWeight: 9, tables: tables.span,
+                    spans: spans.span.extracting(first..<min(first + atOnce, spans.count)), admitted: Span(), floor: .max, keys: &out))
+            }
+            let middle = ContinuousClock.now
+            check &+= unsafe read_spans(codes.baseAddress, bounds, spans.count)
+            scans.append(begin.duration(to: middle) / .seconds(1))
+            reads.append(middle.duration(to: .now) / .seconds(1))
+        }
+        let bytes = Double(count * rowSize)
+        let (scan, read) = (bytes / median(scans), bytes / median(reads))
+        print(String(
+            format: "%d bytes of codes a row, lists of 67 rows in any order, %.1f MB: scan %.1f GB/s, read %.1f GB/s, ratio %.2f (%llx)", rowSize, bytes / 1e6, scan, read, scan / read, check))
     }
 }

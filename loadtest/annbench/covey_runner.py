@@ -10,7 +10,7 @@ from vector_set import K, VectorSet
 # Vectors up to which Covey's exact scan is timed, too: beyond, it would take longer than all else.
 MOST_EXACT = 300_000
 # Recalls to aim at: closer where ratios are told, since what is reached differs by some thousandths.
-TARGETS = (0.8, 0.85, 0.88, 0.9, 0.905, 0.91, 0.92, 0.94, 0.95, 0.955, 0.96, 0.97, 0.98, 0.985, 0.99, 0.992, 0.994, 0.997)
+TARGETS = (0.8, 0.85, 0.88, 0.9, 0.905, 0.91, 0.92, 0.94, 0.95, 0.955, 0.96, 0.97, 0.98, 0.985, 0.99, 0.992, 0.994, 0.995, 0.996, 0.997)
 
 
 class CoveyRunner:
