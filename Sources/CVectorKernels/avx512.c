@@ -28,6 +28,7 @@ VK_TREE(greatest_of_rows, _mm512_max_ps)
 #define VK_EXTREMES(rows, lowest, highest) (_mm512_storeu_ps(lowest, least_of_rows(rows)), _mm512_storeu_ps(highest, greatest_of_rows(rows)))
 
 #include "float_variant.h"
+#include "fetch_ahead.h"
 
 // The first `count` < 64 bytes; zeros after them.
 VK_INLINE __m512i load_bytes(const void *from, size_t count) { return _mm512_maskz_loadu_epi8((1ull << count) - 1, from); }
@@ -56,23 +57,12 @@ VK_INLINE int32_t offset_of(const int8_t *bytes, size_t count) {
 // Rows scored at once: as many independent sums as hide the multiplication's latency.
 #define VK_BYTE_ROWS 4
 
-// How far ahead rows are fetched, in bytes, with the two lines that lie elsewhere for each.
-#define VK_ROW_BYTES_AHEAD 8192
-
-VK_INLINE void fetch_row(const vk_bytes *bytes, uint64_t key) {
-    const uint32_t number = ~(uint32_t)key;
-    const char *row = (const char *)(bytes->rows + (size_t)number * bytes->dimension);
-    for (size_t byte = 0; byte < bytes->dimension; byte += 64) __builtin_prefetch(row + byte);
-    __builtin_prefetch(bytes->scales + number);
-    __builtin_prefetch(bytes->biases + number);
-}
-
 VK_TARGET static void score_bytes(const vk_bytes *bytes, uint64_t *keys, size_t count) {
     const size_t dimension = bytes->dimension, whole = dimension & ~(size_t)63, rest = dimension - whole;
     const int8_t *query = bytes->query;
     const int32_t offset = offset_of(query, dimension);
     const __m512i tail = load_bytes(query + whole, rest);
-    const size_t some = VK_ROW_BYTES_AHEAD / (dimension + 128), lead = some < 2 * VK_BYTE_ROWS ? 2 * VK_BYTE_ROWS : some;
+    const size_t lead = rows_ahead(bytes, 2 * VK_BYTE_ROWS);
     for (size_t i = 0; i < count && i < lead; i++) fetch_row(bytes, keys[i]);
     for (size_t i = 0; i < count; i += VK_BYTE_ROWS) {
         const size_t here = count - i < VK_BYTE_ROWS ? count - i : VK_BYTE_ROWS;
@@ -173,19 +163,13 @@ VK_TARGET static void nearest(
     }
 }
 
-VK_INLINE void fetch(const uint8_t *line, int streams) {
-    if (streams) __builtin_prefetch(line, 0, 0);
-    else __builtin_prefetch(line);
-}
-
 // Groups whose tables fit into registers, two each of 32.
 #define VK_HELD_GROUPS 8
 
 // The sums of a block's rows, `width` of them, from `sums` on. One instruction looks up 64 nibbles in a table of 4 subspaces (VPERMB), one adds
 // the four that belong to a row (VPDPBUSD). Meanwhile a line of what comes later is fetched for each one read.
 //
-// `streams`: Within a span longer than what is fetched ahead of it, lines pass the outer caches by: each line that they take in drives another out, which costs a tenth of
-// the bandwidth. Rows of the spans of a search are short, and asked for again.
+// `streams`: see `fetch`.
 //
 // `groups` and `held`, where they are constants, let the compiler keep all tables in registers: three loads a group, of two halves each, are more than the rest of the work.
 VK_INLINE __m512i add_codes(
@@ -251,51 +235,6 @@ VK_INLINE size_t report(__m512i sums, uint32_t mask, uint32_t first, uint64_t *k
         _mm512_storeu_si512(keys + 8, late);
     }
     return found;
-}
-
-// How far ahead of what is read rows are fetched, in bytes.
-#define VK_BYTES_AHEAD 8192
-
-// The block of rows that is fetched next: it walks the spans as the scan does, ahead of it, so that the distance is the same across spans of all lengths.
-typedef struct {
-    const vk_span *span, *end;
-    const uint8_t *codes, *biases;
-    // From that block on to the end of its span.
-    size_t rows;
-    // Whether the span is longer than the distance, see `add_codes`.
-    int streams;
-} vk_ahead;
-
-VK_INLINE void enter_span(vk_ahead *ahead, const vk_codes *codes, size_t row_size) {
-    ahead->rows = ahead->span->end - ahead->span->begin;
-    ahead->codes = codes->codes + ahead->span->place * row_size;
-    ahead->biases = codes->biases + ahead->span->place;
-    ahead->streams = ahead->rows * row_size > VK_BYTES_AHEAD;
-}
-
-// Fetches that block's biases and goes on to the next one, once for each block that is read: did it take two at a time where the scan does, it would fall behind, as spans of its own end between them.
-//
-// @return where 64 bytes are to be fetched for each group that is read; of a narrow block of long rows all were, and it is `read`: a whole block from there on would be a multiple of it.
-VK_INLINE const uint8_t *step_ahead(vk_ahead *ahead, const vk_codes *codes, size_t row_size, const uint8_t *read) {
-    const uint8_t *next = ahead->codes;
-    fetch(ahead->biases, ahead->streams);
-    if (ahead->rows > VK_BLOCK) {
-        ahead->codes += VK_BLOCK * row_size;
-        ahead->biases += VK_BLOCK;
-        ahead->rows -= VK_BLOCK;
-        return next;
-    }
-    if (ahead->rows < VK_BLOCK && row_size > 4 * VK_HELD_GROUPS) {
-        for (size_t byte = 0; byte < ahead->rows * row_size; byte += 64) __builtin_prefetch(next + byte);
-        next = read;
-    }
-    if (ahead->span + 1 < ahead->end) {
-        ahead->span++;
-        enter_span(ahead, codes, row_size);
-    } else {
-        ahead->rows = 0;  // nothing is left
-    }
-    return next;
 }
 
 // The rows of one span; later ones are fetched meanwhile.

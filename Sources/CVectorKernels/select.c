@@ -1,33 +1,52 @@
 // Selection among keys.
 #include "variants.h"
 
-static inline void swap(uint64_t *a, uint64_t *b) {
-    uint64_t t = *a;
-    *a = *b;
-    *b = t;
+// Moves those of at least `least` to the front; returns how many. No branch depends on a key: half of them would be guessed wrong.
+static size_t partition(uint64_t *keys, size_t count, uint64_t least) {
+    size_t above = 0;
+    for (size_t i = 0; i < count; i++) {
+        const uint64_t key = keys[i];
+        keys[i] = keys[above];
+        keys[above] = key;
+        above += key >= least;
+    }
+    return above;
 }
 
-// Hoare's quickselect.
+// A key that at least `keep` ≤ 64 others reach, and of many not many more: the least of the maxima of 8, 16, 32 or 64 parts.
+static uint64_t bound_for(const uint64_t *keys, size_t count, size_t keep) {
+    const size_t parts = keep <= 8 ? 8 : keep <= 16 ? 16 : keep <= 32 ? 32 : 64;
+    uint64_t most[64];
+    memcpy(most, keys, parts * sizeof *most);
+    for (size_t i = parts; i + parts <= count; i += parts)
+        for (size_t part = 0; part < parts; part++) most[part] = keys[i + part] > most[part] ? keys[i + part] : most[part];
+    uint64_t least = most[0];
+    for (size_t part = 1; part < parts; part++) least = most[part] < least ? most[part] : least;
+    return least;
+}
+
 void vk_quickselect(uint64_t *keys, size_t count, size_t keep) {
-    size_t low = 0, high = count;  // the boundary lies in low..<high
-    while (keep > low && keep < high && high - low > 1) {
-        // Median of three as the pivot: sorted and constant inputs stay linear.
-        uint64_t a = keys[low], b = keys[low + (high - low) / 2], c = keys[high - 1];
-        uint64_t pivot = a < b ? (b < c ? b : (a < c ? c : a)) : (a < c ? a : (b < c ? c : b));
-        size_t i = low, j = high - 1;
-        for (;;) {
-            while (keys[i] > pivot) i++;
-            while (keys[j] < pivot) j--;
-            if (i >= j) break;
-            swap(keys + i++, keys + j--);
+    while (keep > 0 && keep < count) {
+        uint64_t pivot;
+        if (keep <= 64 && count >= 128 && count >= 16 * keep) pivot = bound_for(keys, count, keep);
+        else {  // the median of three: sorted inputs stay linear
+            const uint64_t a = keys[0], b = keys[count / 2], c = keys[count - 1];
+            pivot = a < b ? (b < c ? b : (a < c ? c : a)) : (a < c ? a : (b < c ? c : b));
         }
-        // keys[low..<i] ≥ pivot ≥ keys[i..<high], apart from position j, which may hold the pivot itself.
-        size_t split = j + 1;
-        if (split >= high) split = high - 1;
-        if (split <= low) split = low + 1;
-        if (keep < split) high = split;
-        else if (keep > split) low = split;
-        else return;
+        size_t above = partition(keys, count, pivot);
+        if (above == count) {
+            // The pivot is the least, and maybe not the only one.
+            if (pivot == UINT64_MAX) return;
+            above = partition(keys, count, pivot + 1);
+            if (above <= keep) return;
+        }
+        if (above == keep) return;
+        if (above > keep) count = above;
+        else {
+            keys += above;
+            count -= above;
+            keep -= above;
+        }
     }
 }
 
@@ -40,8 +59,13 @@ uint64_t vk_keep_largest(uint64_t *keys, size_t count, size_t keep) {
 
 size_t vk_move_to_front(uint64_t *keys, size_t count, uint64_t least) {
     size_t end = 0;
-    for (size_t i = 0; i < count; i++)
-        if (keys[i] >= least) swap(keys + i, keys + end++);
+    for (size_t i = 0; i < count; i++) {
+        const uint64_t key = keys[i], other = keys[end];
+        const int there = key >= least;
+        keys[i] = there ? other : key;
+        keys[end] = there ? key : other;
+        end += (size_t)there;
+    }
     return end;
 }
 

@@ -18,6 +18,12 @@ package struct Bench {
     /// - Throws: ``BenchFileError``; ``ClusterError`` `invalidArgument` for options that do not fit the files.
     package init(_ options: BenchOptions) throws {
         guard options.k >= 1 else { throw ClusterError(.invalidArgument, "k must be at least 1, found \(options.k)") }
+        if let name = options.instructions {
+            guard let level = Kernels.Level(name: name) else {
+                throw ClusterError(.invalidArgument, "instructions must be one of \(Kernels.Level.allCases.map { "\($0)" }.joined(separator: ", ")), found \"\(name)\"")
+            }
+            guard Kernels.use(level) else { throw ClusterError(.invalidArgument, "this processor has no \(name)") }
+        }
         self.options = options
         let base = try BenchVectorFile(options.base)
         var query = try BenchVectorFile.floats(options.query)

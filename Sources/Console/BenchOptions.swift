@@ -28,6 +28,8 @@ package struct BenchOptions: Sendable {
     package var exact = true
     /// Whether to measure searches under filters, with the first setting of the sweep, instead of the sweep.
     package var filters = false
+    /// The instruction set to build and search with: portable, avx2 or avx512. Default: the best that the processor has.
+    package var instructions: String?
     /// How the segment is built.
     package var parameters = IndexParameters()
 

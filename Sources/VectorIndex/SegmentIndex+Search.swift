@@ -151,11 +151,12 @@ extension SegmentIndex {
     /// How far codes put the first `limit` of `scratch.rowKeys` above what their bytes give, on average. Where a filter leaves very many rows that are about
     /// equally far, those that are best by code are those that codes flatter.
     private func flattery(_ limit: Int, _ query: PreparedQuery, scratch: inout SearchScratch) -> Float {
-        var sum: Float = 0
-        for index in 0..<limit { sum += scratch.rowTables.similarity(RankKey.score(scratch.rowKeys[index])) }
+        // Both sums are exact, whatever the order of the keys: integers, and floats of similar size in twice as many bits.
+        var (scores, similarities) = (0, 0.0)
+        for index in 0..<limit { scores += Int(RankKey.score(scratch.rowKeys[index])) }
         rows.score(&scratch.rowKeys, 0..<limit, query: scratch.byteQuery, weight: query.weight, kernels: kernels)
-        for index in 0..<limit { sum -= RankKey.floatScore(scratch.rowKeys[index]) }
-        return sum / Float(limit)
+        for index in 0..<limit { similarities += Double(RankKey.floatScore(scratch.rowKeys[index])) }
+        return scratch.rowTables.similarity(mean: Double(scores) / Double(limit)) - Float(similarities / Double(limit))
     }
 
     /// Lists that are scanned before anything is decided by what they hold.
@@ -202,12 +203,14 @@ extension SegmentIndex {
             return true
         }
         let unit = gapUnit(query.norm)
+        let scannedOnce = pool.scanned
         let byCode = scratch.rowTables.similarity(worst)
         var bound = scratch.rowTables.key(byCode - step.codeMargin * unit)
         for isFirst in [true, false] {
             if !isFirst || pool.lost > bound {
-                // Rows that were let go may be as near.
-                let most = max(rows.copies * limit, min(Self.mostCandidates, (admits?.count ?? count) / 8))
+                // Rows that were let go may be as near. Whether any were depends on the order in which lists were scanned, which is not the same everywhere: so at least as many
+                // are kept as at first, and what comes of it is the same whether there was a second scan or none.
+                let most = max(pool.keep, rows.copies * limit, min(Self.mostCandidates, (admits?.count ?? count) / 8))
                 pool = CandidatePool(
                     keep: most, storage: pool.storage, floor: max(RankKey.score(bound), .min + 1) - 1, hasTwins: rows.hasTwins, kernels: kernels)
                 _ = spansOfLists(0..<scratch.ranking.scanned, admits, query, scratch: &scratch)
@@ -225,7 +228,7 @@ extension SegmentIndex {
             // Of very many rows about equally near the best by code are those whose codes flatter them: then the others may be as near.
             guard isFirst, let byBytes, byCode - byBytes > 2 * step.flattery * unit else { return true }
             // Nor are bytes enough to tell them apart where a filter leaves only what is far: then a good part of that work has been done.
-            if plan.isFiltered && Self.work(lists: scratch.ranking.considered, rows: result.codesScanned) > plan.mostWork / 3 {
+            if plan.isFiltered && Self.work(lists: scratch.ranking.considered, rows: scannedOnce) > plan.mostWork / 3 {
                 result.byCode = false
                 return true
             }

@@ -116,6 +116,9 @@ import VectorMath
         /// The similarity that a score by code stands for.
         func similarity(_ score: Int32) -> Float { zero + step * Float(score) }
 
+        /// The mean of the similarities that scores stand for whose mean this is.
+        func similarity(mean score: Double) -> Float { Float(Double(zero) + Double(step) * score) }
+
         /// The least ``RankKey`` by code of this similarity; the least of all where similarities have overflowed.
         func key(_ similarity: Float) -> UInt64 {
             let score = (similarity - zero) / step

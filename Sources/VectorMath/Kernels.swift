@@ -7,12 +7,22 @@ import CVectorKernels
 @safe package struct Kernels: Sendable {
     package enum Level: UInt32, Sendable, CaseIterable {
         case portable, avx2, avx512
+
+        package init?(name: String) {
+            guard let level = Self.allCases.first(where: { "\($0)" == name }) else { return nil }
+            self = level
+        }
     }
 
     nonisolated(unsafe) let table: UnsafePointer<vk_kernels>
 
-    /// The fastest that this processor runs.
-    package static let best = unsafe Kernels(table: vk_kernels_best())
+    /// The fastest that this processor runs, or what ``use(_:)`` said.
+    package static var best: Kernels { unsafe Kernels(table: vk_kernels_best()) }
+
+    /// Makes an instruction set's kernels the best, to measure what other processors get. To be called before there are threads.
+    ///
+    /// - Returns: `false` if this processor lacks it.
+    package static func use(_ level: Level) -> Bool { vk_kernels_use(vk_level(rawValue: level.rawValue)) != 0 }
 
     /// - Returns: `nil` if this processor lacks the instruction set.
     package init?(_ level: Level) {

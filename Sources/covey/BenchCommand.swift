@@ -26,6 +26,7 @@ struct BenchCommand: AsyncParsableCommand {
     @Flag(help: "Measure searches under filters of several shares and places, at the first setting of --sweep (default: the defaults).") var filters = false
     @Option(help: "Rows of a list on average.") var listSize: Int?
     @Option(help: "4-bit codes of a vector, a multiple of 8.") var subspaces: Int?
+    @Option(help: "portable, avx2 or avx512: what processors with no more than that would do. Default: the best of this one.") var instructions: String?
     @Flag(inversion: .prefixedNo, help: "Put each row into a second list, too. Default: where that pays.") var spills: Bool?
 
     func run() async throws {
@@ -47,6 +48,7 @@ struct BenchCommand: AsyncParsableCommand {
         if let listSize { options.parameters.listSize = listSize }
         options.parameters.subspaces = subspaces
         options.parameters.spills = spills
+        options.instructions = instructions
         do {
             try Bench(options).run(.standard)
         } catch {

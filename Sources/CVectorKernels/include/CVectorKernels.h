@@ -114,8 +114,10 @@ typedef struct {
 
 // The kernels for one instruction set; null if this processor lacks it.
 const vk_kernels *vk_kernels_at(vk_level level);
-// The fastest kernels that this processor runs.
+// The fastest kernels that this processor runs, or those that were asked for.
 const vk_kernels *vk_kernels_best(void);
+// Makes an instruction set's kernels the best, to measure what other processors get; before there are threads. Returns 0 and does nothing if this processor lacks it.
+int vk_kernels_use(vk_level level);
 
 // The greatest key, 0 of none.
 uint64_t vk_greatest(const uint64_t *keys, size_t count);
