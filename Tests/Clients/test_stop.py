@@ -84,6 +84,12 @@ def measure(name, one_round):
     assert min(times) <= LIMIT
 
 
+def shown(seconds, scanned):
+    """Where this process was late, or the node quick, the searches were over before the callers left: such a round shows nothing."""
+    assert scanned > 0
+    return seconds if scanned < 0.9 * CALLS * POINTS else math.inf
+
+
 def test_searches_that_are_cancelled_stop(busy):
     cluster, stub, request, status = busy
 
@@ -94,8 +100,7 @@ def test_searches_that_are_cancelled_stop(busy):
         for call in calls:
             call.cancel()
         seconds, scanned = watch.still_after(time.monotonic())
-        assert 0 < scanned < 0.9 * CALLS * POINTS, "the searches were over before the callers left"
-        return seconds
+        return shown(seconds, scanned)
 
     measure("RST_STREAM", one_round)
     # As many callers that give up are no attack: the connection, and what others do on it, goes on.
@@ -113,10 +118,9 @@ def test_searches_stop_at_their_deadline(busy):
         end = time.monotonic() + WAIT
         calls = [stub.Search.future(request, timeout=max(0.001, end - time.monotonic())) for _ in range(CALLS)]
         seconds, scanned = watch.still_after(end)
-        assert 0 < scanned < 0.9 * CALLS * POINTS, "the searches were over before their deadline"
         codes = {call.exception(timeout=60).code() for call in calls if call.exception(timeout=60)}
-        assert codes == {grpc.StatusCode.DEADLINE_EXCEEDED}
-        return seconds
+        assert codes <= {grpc.StatusCode.DEADLINE_EXCEEDED}
+        return shown(seconds, scanned)
 
     measure("deadline", one_round)
 
@@ -137,7 +141,6 @@ def test_the_deadline_of_the_public_api_reaches_the_shard(busy):
             answers = list(pool.map(ask, range(128)))
             assert {code for code, _ in answers} <= {200, 503, 504}
             seconds = watch.still_after(max(moment for _, moment in answers))[0]
-            # On a quick machine all may be answered in time: such a round shows nothing.
-            return seconds if any(code != 200 for code, _ in answers) else math.inf
+            return seconds if any(code != 200 for code, _ in answers) else math.inf  # see `shown`
 
         measure("through the coordinator", one_round)
