@@ -43,7 +43,7 @@ VK_INLINE void byte_dots(
         for (size_t r = 0; r < row_count; r++) parts[r] = words(rows[r] + at);
         for (size_t q = 0; q < query_count; q++) {
             __m256i values = signed_words(queries[q] + at);
-            if (at < e) values = _mm256_and_si256(values, _mm256_loadu_si256((const __m256i *)(last + dimension - e)));
+            if (at < e) values = _mm256_and_si256(values, _mm256_loadu_si256((const __m256i *)(last + (dimension - e))));
             for (size_t r = 0; r < row_count; r++) sums[q * row_count + r] = _mm256_add_epi32(sums[q * row_count + r], _mm256_madd_epi16(parts[r], values));
         }
     }
