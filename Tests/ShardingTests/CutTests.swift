@@ -5,7 +5,7 @@ import Synchronization
 import Testing
 
 @Suite("Cuts: one moment of several shards (H23)") struct CutTests {
-    private static let cut = Cut(id: Nonce(high: 1, low: 2), begunAt: ShardConfiguration().now())
+    private static let cut = Cut(id: Nonce(high: 1, low: 2), begunAt: Harness.began)
 
     /// Puts a barrier where the next entry would be.
     @discardableResult

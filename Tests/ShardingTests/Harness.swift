@@ -12,6 +12,9 @@ struct Harness: Sendable {
     let schema: CollectionSchema
     var shard: ShardID { schema.shard(0, of: .default) }
 
+    /// What nodes take for the time of day, however long a test waits for a processor.
+    static let began = ShardConfiguration().now()
+
     init(store: any ObjectStore = MemoryObjectStore(), dimension: Int = 4, metric: Metric = .euclid, datatype: VectorDatatype = .float32) async throws {
         self.store = store
         schema = CollectionSchema(
@@ -30,6 +33,7 @@ struct Harness: Sendable {
         configuration.lease = .zero
         // A test waits for a processor now and then.
         (configuration.verifyTimeout, configuration.cutPatience) = (.seconds(600), .seconds(600))
+        configuration.now = { Self.began }
         adjust(&configuration)
         return ShardNode(node: NodeID(name), store: store, configuration: configuration, clock: clock, metrics: metrics, logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
     }
