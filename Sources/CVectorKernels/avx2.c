@@ -37,7 +37,7 @@ VK_INLINE void byte_dots(
     __m256i sums[8];
     for (size_t pair = 0; pair < query_count * row_count; pair++) sums[pair] = _mm256_setzero_si256();
     // What is left after whole registers is read with some of what was before it, which counts nothing.
-    for (size_t e = 0; e + 16 <= dimension + 15 && dimension >= 16; e += 16) {
+    for (size_t e = 0; dimension >= 16 && e < dimension; e += 16) {
         const size_t at = e + 16 <= dimension ? e : dimension - 16;
         __m256i parts[4];
         for (size_t r = 0; r < row_count; r++) parts[r] = words(rows[r] + at);

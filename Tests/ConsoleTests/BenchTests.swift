@@ -72,8 +72,9 @@ struct BenchTests {
         let base = try write("base.fvecs", vectors([[1, 2], [3, 4]]))
         let query = try write("query.fvecs", vectors([[1, 2]]))
         let other = try write("other.fvecs", vectors([[1, 2, 3]]))
-        func message(query: String, truth: [UInt32], k: Int) throws -> String {
-            let options = BenchOptions(base: base, query: query, truth: try write("truth.ivecs", truth), metric: .dot, k: k)
+        func message(query: String, truth: [UInt32], k: Int, instructions: String? = nil) throws -> String {
+            var options = BenchOptions(base: base, query: query, truth: try write("truth.ivecs", truth), metric: .dot, k: k)
+            options.instructions = instructions
             let error = #expect(throws: ClusterError.self) { try Bench(options) }
             return error?.message ?? ""
         }
@@ -82,6 +83,7 @@ struct BenchTests {
         #expect(try message(query: query, truth: [1, 0], k: 2).contains("1 neighbours a query are fewer than k = 2"))
         #expect(try message(query: query, truth: [1, 5], k: 1).contains("names vector 5, the base has 2"))
         #expect(try message(query: query, truth: [1, 0], k: 0) == "k must be at least 1, found 0")
+        #expect(try message(query: query, truth: [1, 0], k: 1, instructions: "sse9") == "instructions must be one of portable, avx2, avx512, found \"sse9\"")
     }
 
     @Test("benchmark: one line a setting, one of them the default, one the exact scan and one exact searches; equally near rows count as found")
